@@ -1,0 +1,369 @@
+"""Which Rucio instances there are, from ``rucio_lab.toml``, ``rucio.cfg`` and the environment.
+
+Nothing needs to be written where Rucio's own ``rucio.cfg`` is found: it makes one instance, named by its host. What
+goes beyond it stands in ``rucio_lab.toml`` on Jupyter's configuration path (system, then environment, then user: the
+last wins, key by key), or in the one file that ``RUCIO_LAB_CONFIG`` names::
+
+    default = "escape"
+
+    [instances.escape]
+    url = "https://vre-rucio.cern.ch"
+    auth_url = "https://vre-rucio-auth.cern.ch"
+    auth = "x509_proxy"
+    account = "jdoe"
+
+    [instances.escape.mounts.CERN-EOS]
+    prefix = "/eos/"
+    folder = "/mnt/eos"
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rucio_lab.core.errors import ConfigurationError
+
+Auth = Literal["userpass", "x509", "x509_proxy", "token", "gss", "ssh"]
+
+FILE = "rucio_lab.toml"
+_EXAMPLES = "docs/configuration.md has examples."
+NO_INSTANCE_REMEDY = (
+    "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter; "
+    "`rucio-lab demo` starts a lake of its own to try, and `rucio-lab doctor` shows where was looked."
+)
+
+
+class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An RSE that is mounted on this machine as a folder.
+
+    Attributes
+    ----------
+    prefix
+        Beginning of the path in the RSE's PFNs, for example ``/eos/``.
+    folder
+        The local folder that stands for it.
+    """
+
+    prefix: str
+    folder: str
+
+
+class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One Rucio server, and how to be somebody there. Holds no secret.
+
+    Attributes
+    ----------
+    name
+        What notebooks call it.
+    url, auth_url
+        Addresses of Rucio's REST and authentication servers; the second defaults to the first.
+    auth
+        Way of signing in.
+    account
+        Rucio account; empty for the default account of the identity.
+    vo
+        Virtual organisation of a multi-VO Rucio.
+    username
+        User name for ``userpass``.
+    client_cert, client_key
+        Files for ``x509``.
+    client_proxy
+        File for ``x509_proxy``; by default ``X509_USER_PROXY``, then ``/tmp/x509up_u<uid>``.
+    ssh_private_key
+        File for ``ssh``.
+    token_file
+        File with a bearer token, for ``token``; read again whenever it changes.
+    wlcg_token
+        Whether ``token`` also looks where the WLCG bearer token discovery looks.
+    rucio_cfg
+        A rucio.cfg that gives what is not set here; a password in it is used, and never copied.
+    ca
+        CA bundle (file or folder) that Rucio's certificate is checked with; empty for the usual ones.
+    timeout
+        Longest silence of Rucio, in seconds.
+    schemes
+        Schemes of direct URLs, best first.
+    rse
+        RSE expression that limits the replicas.
+    site
+        Name of the site this machine is at, for Rucio's choice of the nearest replicas.
+    mounts
+        RSEs mounted as folders: RSE -> `Mount`.
+    """
+
+    name: str = ""
+    url: str = ""
+    auth_url: str = ""
+    auth: Auth = "userpass"
+    account: str = ""
+    vo: str = "def"
+    username: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    client_proxy: str = ""
+    ssh_private_key: str = ""
+    token_file: str = ""
+    wlcg_token: bool = False
+    rucio_cfg: str = ""
+    ca: str = ""
+    timeout: float = 60.0
+    schemes: tuple[str, ...] = ("root", "https", "http")
+    rse: str = ""
+    site: str = ""
+    mounts: dict[str, Mount] = {}
+
+    @property
+    def host(self) -> str:
+        """Host and port of the REST server."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells one sign-in from another: instance, servers, VO, way, account and user."""
+        return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, self.username)
+
+
+_PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca")
+
+
+class Instances:
+    """The instances that are configured, by name.
+
+    Parameters
+    ----------
+    instances
+        All instances.
+    default
+        Name of the one that is meant when none is named; None if there is no telling.
+    sources
+        The files they come from.
+    problems
+        Sentences on what was found and could not be used.
+    """
+
+    def __init__(
+        self,
+        instances: tuple[Instance, ...],
+        default: str | None = None,
+        sources: tuple[Path, ...] = (),
+        problems: tuple[str, ...] = (),
+    ) -> None:
+        self._instances = {instance.name: instance for instance in instances}
+        self.default_name = default
+        self.sources = sources
+        self.problems = problems
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all instances."""
+        return tuple(self._instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self._instances.values())
+
+    def get(self, name: str | None = None) -> Instance:
+        """Find an instance.
+
+        Parameters
+        ----------
+        name
+            Its name or host; None for the default one.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such instance, or no default.
+        """
+        if not self._instances:
+            raise ConfigurationError(" ".join(["No Rucio instance is configured.", *self.problems]), NO_INSTANCE_REMEDY)
+        known = "Known instances: " + ", ".join(self.names) + "."
+        if name is None:
+            if self.default_name is None:
+                raise ConfigurationError(
+                    f"Several Rucio instances are configured and none is the default. {known}",
+                    f"Name one, or set default in {FILE}.",
+                )
+            return self._instances[self.default_name]
+        if name in self._instances:
+            return self._instances[name]
+        for instance in self:
+            if name in (instance.host, instance.url):
+                return instance
+        raise ConfigurationError(f"There is no Rucio instance {name!r}.", known)
+
+
+def load_instances() -> Instances:
+    """Read the configuration as it is now.
+
+    Raises
+    ------
+    ConfigurationError
+        If a ``rucio_lab.toml`` cannot be read, or holds what it may not hold.
+    """
+    files = [path for path in config_files() if path.is_file()]
+    explicit = os.environ.get("RUCIO_LAB_CONFIG")
+    if explicit and not files:
+        raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which does not exist.", "Mend or unset it.")
+    merged: dict[str, dict[str, Any]] = {}
+    default = None
+    for path in files:
+        layer = _read_toml(path)
+        default = layer.default or default
+        for name, settings in layer.instances.items():
+            mine = merged.setdefault(name, {})
+            mounts = {**mine.get("mounts", {}), **settings.get("mounts", {})}
+            mine.update(settings, mounts=mounts)
+    instances = [_complete(name, settings) for name, settings in merged.items()]
+    found, problems = (None, []) if explicit else _from_rucio_cfg()
+    if found is not None and not any(instance.url == found.url for instance in instances):
+        instances.append(found)
+        default = default or found.name
+    if default is None and len(instances) == 1:
+        default = instances[0].name
+    if default is not None and default not in {instance.name for instance in instances}:
+        raise ConfigurationError(f"The default instance {default!r} of {FILE} is not configured.", "Mend default.")
+    return Instances(tuple(instances), default, tuple(files), tuple(problems))
+
+
+def config_files() -> list[Path]:
+    """Give all places where ``rucio_lab.toml`` is looked for, the one that wins last."""
+    if explicit := os.environ.get("RUCIO_LAB_CONFIG"):
+        return [Path(explicit).expanduser()]
+    from jupyter_core.paths import jupyter_config_path
+
+    return [Path(folder) / FILE for folder in reversed(jupyter_config_path())]
+
+
+def rucio_cfg_path() -> Path | None:
+    """Give the rucio.cfg which Rucio's own clients would take, in their order; None where there is none."""
+    if explicit := os.environ.get("RUCIO_CONFIG"):
+        return Path(explicit).expanduser()
+    homes = [os.environ[name] for name in ("RUCIO_HOME", "VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)]
+    candidates = [Path(home) / "etc" / "rucio.cfg" for home in [*homes, "/opt/rucio"]]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_rucio_cfg(path: str | Path) -> Mapping[str, str]:
+    """Read the ``[client]`` section of a rucio.cfg.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or has no such section.
+    """
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_string(Path(path).read_text())
+        return dict(parser.items("client"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}.", "Mend the file or its address."
+        ) from error
+    except configparser.NoSectionError as error:
+        raise ConfigurationError(f"{path} has no section [client].", "It looks like a server's rucio.cfg.") from error
+    except configparser.Error as error:
+        first = str(error).splitlines()[0]
+        raise ConfigurationError(f"{path} is no valid rucio.cfg: {first}", "Mend it.") from error
+
+
+class _Layer(msgspec.Struct, forbid_unknown_fields=True):
+    """One ``rucio_lab.toml``, its instances not yet merged with those of other files."""
+
+    default: str | None = None
+    instances: dict[str, dict[str, Any]] = {}
+
+
+def _read_toml(path: Path) -> _Layer:
+    try:
+        layer = msgspec.convert(tomllib.loads(path.read_text()), _Layer)
+        for settings in layer.instances.values():
+            msgspec.convert(settings, Instance)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Mend its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(
+            f"{path} is not valid: {error}.", "Mend it; docs/configuration.md has examples."
+        ) from error
+    return layer
+
+
+def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
+    """Fill in from the instance's own rucio.cfg what ``rucio_lab.toml`` leaves open, and check the result."""
+    known = dict(settings)
+    if cfg := known.get("rucio_cfg"):
+        known = {**_cfg_settings(read_rucio_cfg(_expand(cfg))), **known}
+    known.update({key: _expand(known[key]) for key in _PATHS if known.get(key)})
+    known["name"] = name
+    for key in ("url", "auth_url"):
+        if key in known:
+            known[key] = known[key].rstrip("/")
+    known["auth_url"] = known.get("auth_url") or known.get("url", "")
+    try:
+        instance = msgspec.convert(known, Instance)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"Instance {name!r} is not valid: {error}.", f"Mend it; {_EXAMPLES}") from error
+    for key in ("url", "auth_url"):
+        if urlsplit(known.get(key) or "").scheme not in ("http", "https"):
+            raise ConfigurationError(
+                f"Instance {name!r} has no usable {key}: {known.get(key, '')!r}.",
+                f'Set {key} = "https://..." in {FILE}, or rucio_host and auth_host in rucio.cfg.',
+            )
+    return instance
+
+
+def _cfg_settings(client: Mapping[str, str]) -> dict[str, Any]:
+    """Translate the ``[client]`` section of a rucio.cfg; the password stays where it is."""
+    names = {
+        "rucio_host": "url",
+        "auth_host": "auth_url",
+        "auth_type": "auth",
+        "account": "account",
+        "vo": "vo",
+        "username": "username",
+        "ca_cert": "ca",
+        "client_cert": "client_cert",
+        "client_key": "client_key",
+        "client_x509_proxy": "client_proxy",
+        "ssh_private_key": "ssh_private_key",
+        "auth_token_file_path": "token_file",
+    }
+    settings: dict[str, Any] = {ours: client[theirs] for theirs, ours in names.items() if client.get(theirs)}
+    if settings.get("auth") == "oidc":
+        settings["auth"] = "token"
+    return settings
+
+
+def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
+    """Make an instance of the user's own rucio.cfg and of Rucio's environment variables."""
+    path = rucio_cfg_path()
+    if path is None:
+        return None, []
+    try:
+        settings = _cfg_settings(read_rucio_cfg(path))
+        environment = {
+            "RUCIO_ACCOUNT": "account",
+            "RUCIO_VO": "vo",
+            "RUCIO_AUTH_TYPE": "auth",
+            "RUCIO_CLIENT_CERT": "client_cert",
+            "RUCIO_CLIENT_KEY": "client_key",
+            "RUCIO_CLIENT_PROXY": "client_proxy",
+        }
+        settings.update({ours: os.environ[name] for name, ours in environment.items() if os.environ.get(name)})
+        if settings.get("auth") == "oidc":
+            settings["auth"] = "token"
+        name = urlsplit(settings.get("url", "")).netloc or str(path)
+        return _complete(name, {**settings, "rucio_cfg": str(path)}), []
+    except ConfigurationError as error:
+        return None, [str(error)]
+
+
+def _expand(path: str) -> str:
+    return str(Path(os.path.expandvars(path)).expanduser())

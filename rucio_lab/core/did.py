@@ -1,0 +1,56 @@
+"""Data identifiers: ``scope:name``."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rucio_lab.core.errors import BadRequest
+
+_REMEDY = "Write it as scope:name, for example opendata13TeV:GamGam."
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class DID(NamedTuple):
+    """One data identifier.
+
+    The scope ends at the first colon; the name may hold slashes, colons and spaces, as CMS and Belle II names do.
+    """
+
+    scope: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> DID:
+        """Read a DID as people write it.
+
+        Parameters
+        ----------
+        text
+            ``scope:name``; blanks around it are dropped.
+
+        Raises
+        ------
+        BadRequest
+            If there is no colon, if scope or name is empty, or if it holds control characters.
+        """
+        stripped = text.strip()
+        if _UNPRINTABLE.search(stripped):
+            raise BadRequest(f"{stripped!r} is no DID: it holds control characters.", _REMEDY)
+        scope, colon, name = stripped.partition(":")
+        if not colon:
+            raise BadRequest(f"{stripped!r} is no DID: it has no colon between scope and name.", _REMEDY)
+        if not scope or not name:
+            missing = "name" if scope else "scope"
+            raise BadRequest(f"{stripped!r} is no DID: its {missing} is empty.", _REMEDY)
+        if "/" in scope or any(c.isspace() for c in scope):
+            raise BadRequest(f"{stripped!r} is no DID: the scope {scope!r} holds a slash or a blank.", _REMEDY)
+        return cls(scope, name)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the name holds the wildcard ``*``, the only one that Rucio knows."""
+        return "*" in self.name
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.name}"

@@ -1,0 +1,127 @@
+"""The errors of rucio_lab, one tree, each with what to do about it.
+
+::
+
+    RucioLabError
+    ├── BadRequest                what was asked makes no sense (400)
+    ├── ConfigurationError        no usable instance, or a configuration file that is wrong (400)
+    ├── SignInNeeded              no sign-in, or one that ran out or was refused (401)
+    ├── Refused                   Rucio knows who asks, and says no (403)
+    ├── NotFound                  no such scope, DID or RSE (404)
+    ├── FilesUnavailable          files of a DID that cannot be read from here (404)
+    ├── Conflict                  exists already, or over quota (409)
+    ├── LakeBroken                Rucio answered with an error of its own, or with rubbish (502)
+    ├── LakeUnreachable           nobody answers at the address of Rucio (503)
+    └── LakeTooSlow               Rucio did not answer in time (504)
+
+The text of an error is its message followed by its remedy: ``str(error)`` is what a user should read.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RucioLabError(Exception):
+    """What every error of rucio_lab is.
+
+    Parameters
+    ----------
+    message
+        One sentence: what failed, and why.
+    remedy
+        One sentence: what to do about it.
+    rucio
+        Name of Rucio's own exception class, where there was one.
+
+    Attributes
+    ----------
+    code
+        The error's name in the REST interface.
+    status
+        The HTTP status which fits.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, remedy: str = "", *, rucio: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+        self.rucio = rucio
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class BadRequest(RucioLabError):  # noqa: N818 - named by what happened, as HTTP does
+    """What was asked makes no sense: a malformed DID, filter, option or variable name."""
+
+    code, status = "bad_request", 400
+
+
+class ConfigurationError(RucioLabError):
+    """No instance is configured, or the configuration cannot be used as it is."""
+
+    code, status = "configuration", 400
+
+
+class SignInNeeded(RucioLabError):  # noqa: N818
+    """There is no valid sign-in, and none can be had without the user."""
+
+    code, status = "sign_in_needed", 401
+
+
+class Refused(RucioLabError):  # noqa: N818
+    """Rucio knows who is asking, and refuses."""
+
+    code, status = "refused", 403
+
+
+class NotFound(RucioLabError):  # noqa: N818
+    """Rucio has no such scope, DID or RSE."""
+
+    code, status = "not_found", 404
+
+
+class FilesUnavailable(RucioLabError):  # noqa: N818
+    """Some files of what was asked cannot be read from here.
+
+    Parameters
+    ----------
+    message, remedy
+        As for every error.
+    reasons
+        Why, for each file: DID as text -> sentence.
+    """
+
+    code, status = "files_unavailable", 404
+
+    def __init__(self, message: str, remedy: str = "", *, reasons: dict[str, str]) -> None:
+        super().__init__(message, remedy)
+        self.reasons = reasons
+
+
+class Conflict(RucioLabError):  # noqa: N818
+    """It exists already, or it is over a quota."""
+
+    code, status = "conflict", 409
+
+
+class LakeBroken(RucioLabError):  # noqa: N818
+    """Rucio answered with an error of its own, or with something that is no answer."""
+
+    code, status = "lake_broken", 502
+
+
+class LakeUnreachable(RucioLabError):  # noqa: N818
+    """Nobody answers at the address of Rucio."""
+
+    code, status = "lake_unreachable", 503
+
+
+class LakeTooSlow(RucioLabError):  # noqa: N818
+    """Rucio did not answer within the time limit of the instance."""
+
+    code, status = "lake_too_slow", 504

@@ -1,0 +1,162 @@
+"""What can go wrong in a talk with Rucio, as errors of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+
+from rucio_lab.core.config import Instance
+from rucio_lab.core.errors import (
+    BadRequest,
+    ConfigurationError,
+    Conflict,
+    LakeBroken,
+    LakeTooSlow,
+    LakeUnreachable,
+    NotFound,
+    Refused,
+    RucioLabError,
+    SignInNeeded,
+)
+from rucio_lab.core.rucio_api import exception
+
+_KINDS: tuple[tuple[type[RucioLabError], tuple[str, ...]], ...] = (
+    (Refused, ("CannotAuthorize", "AccessDenied")),
+    (
+        NotFound,
+        (
+            "DataIdentifierNotFound",
+            "ScopeNotFound",
+            "RSENotFound",
+            "ReplicaNotFound",
+            "RuleNotFound",
+            "AccountNotFound",
+        ),
+    ),
+    (
+        BadRequest,
+        (
+            "InvalidRSEExpression",
+            "InvalidObject",
+            "InputValidationError",
+            "InvalidMetadata",
+            "InvalidType",
+            "InvalidPath",
+            "KeyNotFound",
+            "UnsupportedOperation",
+            "UnsupportedMetadataPlugin",
+            "DIDFilterSyntaxError",
+        ),
+    ),
+    (
+        Conflict,
+        (
+            "Duplicate",
+            "DataIdentifierAlreadyExists",
+            "DuplicateContent",
+            "DuplicateRule",
+            "InsufficientAccountLimit",
+            "RSEOverQuota",
+        ),
+    ),
+)
+
+
+@contextmanager
+def speaking_to(instance: Instance) -> Iterator[None]:
+    """Turn whatever goes wrong in a talk with Rucio into one of our errors.
+
+    Parameters
+    ----------
+    instance
+        With whom.
+
+    Raises
+    ------
+    RucioLabError
+        In place of the exceptions of rucio.client and requests.
+    """
+    try:
+        yield
+    except RucioLabError:
+        raise
+    except requests.exceptions.SSLError as error:
+        raise LakeUnreachable(
+            f"The certificate of {instance.url} is not trusted: {_reason(error)}.",
+            "Set ca in rucio_lab.toml (ca_cert in rucio.cfg) to the CA that signed it.",
+        ) from error
+    except requests.exceptions.ReadTimeout as error:
+        raise LakeTooSlow(
+            f"Rucio ({instance.name}) did not answer within {instance.timeout:g} s.",
+            "Try again, ask for less, or raise timeout in rucio_lab.toml.",
+        ) from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from error
+    except (requests.exceptions.ConnectionError, exception.ServerConnectionException) as error:
+        if "Read timed out" in str(error):  # while a stream is read, requests calls it a ConnectionError
+            raise LakeTooSlow(f"Rucio ({instance.name}) stopped in the middle of its answer.", "Try again.") from error
+        raise LakeUnreachable(
+            f"Rucio ({instance.name}) cannot be reached at {instance.url}: {_reason(error)}.",
+            "Check the address and the network, or try again later.",
+        ) from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from error
+    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
+        raise LakeBroken(
+            f"Rucio ({instance.name}) sent an answer that cannot be read: {_first_line(error)}.",
+            "Check the address of the instance, or try again later.",
+        ) from error
+    except exception.RucioException as error:
+        raise _translate(error, instance) from error
+
+
+def _translate(error: Exception, instance: Instance) -> RucioLabError:
+    name = type(error).__name__
+    said = _first_line(error)
+    if name == "CannotAuthenticate":
+        who = f" as {instance.username}" if instance.username else ""
+        return SignInNeeded(f"{instance.name} refused the sign-in{who}: {said}.", how_to_sign_in(instance), rucio=name)
+    for kind, names in _KINDS:
+        if name in names:
+            return kind(f"{said}.", rucio=name)
+    return LakeBroken(
+        f"Rucio ({instance.name}) failed with {name}: {said}.", "Try again, or tell its operators.", rucio=name
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Take what a Rucio error says for people: its details, never more than a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    details = [line.removeprefix("Details:").strip() for line in lines if line.startswith("Details:")]
+    text = (details or lines or [type(error).__name__])[0]
+    return text.removeprefix(f"{type(error).__name__}: ")[:300].rstrip(". ")
+
+
+def _reason(error: Exception) -> str:
+    """Find the operating system's own words in an error of requests, which nests them deeply."""
+    text = str(error)
+    for words in ("Connection refused", "Name or service not known", "No route to host", "timed out", "reset by peer"):
+        if words in text:
+            return {"timed out": "no connection within the time limit"}.get(words, words[0].lower() + words[1:])
+    if "certificate verify failed" in text:
+        return text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+    return "the connection failed"
+
+
+def not_signed_in(instance: Instance) -> SignInNeeded:
+    """Make the error of somebody who is not signed in."""
+    return SignInNeeded(f"You are not signed in to {instance.name}.", how_to_sign_in(instance))
+
+
+def how_to_sign_in(instance: Instance) -> str:
+    """Say how to sign in."""
+    return {
+        "userpass": "Sign in with %rucio_login, or rucio_lab.login().",
+        "x509": "Set client_cert and client_key in rucio_lab.toml or rucio.cfg.",
+        "x509_proxy": "Make a proxy with voms-proxy-init, and let X509_USER_PROXY name it.",
+        "ssh": "Set ssh_private_key in rucio_lab.toml or rucio.cfg.",
+        "gss": "Run kinit.",
+        "token": "Set token_file in rucio_lab.toml.",
+    }[instance.auth]

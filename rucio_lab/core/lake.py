@@ -1,0 +1,255 @@
+"""What Rucio is asked: search, contents, files, replicas, scopes and RSEs of one instance."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from rucio_lab.core.auth import RucioClient, client_for
+from rucio_lab.core.config import Instance
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import BadRequest, LakeBroken, NotFound
+from rucio_lab.core.faults import speaking_to
+from rucio_lab.core.model import DidInfo, DIDType
+from rucio_lab.core.rucio_api import chunks, exception, parse_filters
+
+MOST_DIDS = 1000
+"""Rucio refuses more DIDs than this in one request for replicas."""
+
+ALL_SCHEMES = ("root", "roots", "xroot", "https", "davs", "http", "file", "gsiftp", "srm")
+"""What replicas are asked for: also schemes that no reader here knows, so that it can be said why they are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pfn:
+    """One address of a replica, as Rucio gave it."""
+
+    url: str
+    rse: str
+    rse_type: str
+    domain: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileReplicas:
+    """A file with all its replicas, whatever their state.
+
+    Attributes
+    ----------
+    did, bytes, adler32
+        The file, as registered.
+    pfns
+        Addresses, in Rucio's order.
+    states
+        RSE -> state of the replica there, for example ``AVAILABLE``.
+    """
+
+    did: DID
+    bytes: int
+    adler32: str | None
+    pfns: tuple[Pfn, ...]
+    states: dict[str, str]
+
+
+class Lake:
+    """What can be asked of one instance. Cheap to make; every thread may make its own.
+
+    Parameters
+    ----------
+    instance
+        Which Rucio.
+    sign_in
+        Whether a sign-in that needs no questions may be made where there is no valid token.
+    timeout
+        Longest silence of Rucio, in seconds; by default the instance's.
+
+    Notes
+    -----
+    Every method can raise `SignInNeeded`, `Refused`, `LakeBroken`, `LakeUnreachable` and `LakeTooSlow`. Those that give
+    an iterator ask when it is first read, and stop Rucio when it is closed.
+    """
+
+    def __init__(self, instance: Instance, *, sign_in: bool = True, timeout: float | None = None) -> None:
+        self.instance = instance
+        self._sign_in = sign_in
+        self._timeout = timeout
+
+    def search(
+        self, pattern: DID, *, type: DIDType = "collection", filters: Sequence[str] = (), limit: int | None = None
+    ) -> Iterator[DidInfo]:
+        """Find DIDs by name.
+
+        Parameters
+        ----------
+        pattern
+            Scope, and a name which may hold the wildcard ``*``.
+        type
+            What to find; ``collection`` means containers and datasets.
+        filters
+            Conditions on metadata in Rucio's own form, for example ``events>=1000``; all must hold.
+        limit
+            At most so many; None for all.
+
+        Raises
+        ------
+        NotFound
+            If there is no such scope; an existing scope without a match gives nothing.
+        BadRequest
+            If a filter makes no sense.
+        """
+        found = False
+        with speaking_to(self.instance):
+            conditions, _ = parse_filters(",".join(filters), name=pattern.name)
+            parameters = {"type": type, "filters": json.dumps(conditions), "long": True, "recursive": False}
+            if limit is not None:
+                parameters["limit"] = limit
+            for row in self._client().rows(["dids", pattern.scope, "dids", "search"], parameters):
+                found = True
+                yield _did_info(_row(row))
+        if not found:
+            self._check_scope(pattern.scope)
+
+    def info(self, did: DID) -> DidInfo:
+        """Describe one DID, with the bytes and number of files of all that it contains.
+
+        Raises
+        ------
+        NotFound
+            If Rucio has no such DID.
+        """
+        with speaking_to(self.instance), suppress(exception.DataIdentifierNotFound):
+            return _did_info(_row(self._client().get_did(*did, dynamic_depth="FILE")))
+        self._check_scope(did.scope)
+        raise NotFound(
+            f"{self.instance.name} has no DID {did}.",
+            f"Look for it with %rucio_search '{did.scope}:*'.",
+            rucio="DataIdentifierNotFound",
+        )
+
+    def contents(self, did: DID) -> Iterator[DidInfo]:
+        """List what a container or dataset holds, one level down."""
+        with speaking_to(self.instance):
+            for row in self._client().list_content(*did):
+                yield _did_info(_row(row))
+
+    def files(self, did: DID) -> Iterator[DidInfo]:
+        """List all files below a DID."""
+        with speaking_to(self.instance):
+            for row in self._client().list_files(*did):
+                yield _did_info({**_row(row), "type": "FILE"})
+
+    def files_of(self, collections: Iterable[DID]) -> Iterator[tuple[DID, DidInfo]]:
+        """List all files of several containers and datasets in few requests, each with the collection it is in."""
+        with speaking_to(self.instance):
+            for some in chunks(collections, MOST_DIDS):
+                for row in self._client().bulk_list_files([did._asdict() for did in some]):
+                    parent = DID(_row(row)["parent_scope"], row["parent_name"])
+                    yield parent, _did_info({**row, "type": "FILE"})
+
+    def replicas(
+        self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False
+    ) -> Iterator[FileReplicas]:
+        """List the replicas of files, or of all files of collections.
+
+        Parameters
+        ----------
+        dids
+            Files, datasets and containers.
+        rse
+            An RSE expression that limits them.
+        site
+            The site of this machine: Rucio then puts its replicas first, with their LAN addresses.
+        blocked
+            Whether to list replicas on RSEs that are blocked for reading, too.
+
+        Raises
+        ------
+        BadRequest
+            If the RSE expression is not valid, or no RSE fits it.
+        """
+        with speaking_to(self.instance):
+            for some in chunks(dids, MOST_DIDS):
+                try:
+                    rows = self._client().list_replicas(
+                        [did._asdict() for did in some],
+                        schemes=list(ALL_SCHEMES),
+                        ignore_availability=blocked,
+                        all_states=True,
+                        rse_expression=rse or None,
+                        client_location={"site": site} if site else None,
+                    )
+                except exception.InvalidRSEExpression as error:
+                    raise BadRequest(
+                        f"No RSE of {self.instance.name} fits the RSE expression {rse!r}.",
+                        "Check its spelling; it is built of RSE names and attributes, for example tier=1&country=CH.",
+                        rucio="InvalidRSEExpression",
+                    ) from error
+                for row in rows:
+                    yield _file_replicas(_row(row))
+
+    def scopes(self) -> list[str]:
+        """List all scopes, in alphabetical order."""
+        with speaking_to(self.instance):
+            return sorted(str(scope) for scope in self._client().list_scopes())
+
+    def rses(self) -> dict[str, bool]:
+        """List all RSEs: name -> whether it may be read from."""
+        with speaking_to(self.instance):
+            return {row["rse"]: bool(row.get("availability_read", True)) for row in self._client().list_rses()}
+
+    def _client(self) -> RucioClient:
+        return client_for(self.instance, may_sign_in=self._sign_in, timeout=self._timeout)
+
+    def _check_scope(self, scope: str) -> None:
+        """Tell an unknown scope from one without a match: Rucio answers both with an empty list."""
+        scopes = self.scopes()
+        if scope in scopes:
+            return
+        near = difflib.get_close_matches(scope, scopes, n=3)
+        some = (
+            f"It has {', '.join(scopes[:3])}{', ...' if len(scopes) > 3 else ''}." if scopes else "It has none at all."
+        )
+        raise NotFound(
+            f"{self.instance.name} has no scope {scope!r}.",
+            f"Did you mean {' or '.join(near)}?" if near else some,
+            rucio="ScopeNotFound",
+        )
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """Check that a line of an answer is what it should be: a server that is no Rucio can send anything."""
+    if not isinstance(row, dict):
+        raise LakeBroken("Rucio sent a line that is no row of a list.", "Check the address of the instance.")
+    return row
+
+
+def _did_info(row: dict[str, Any]) -> DidInfo:
+    kind = str(row.get("did_type") or row.get("type") or "").lower()
+    size = row.get("bytes")
+    return DidInfo(
+        did=DID(row["scope"], row["name"]),
+        type=kind,
+        bytes=int(size) if size is not None else None,
+        length=row.get("length"),
+        open=row.get("open"),
+        adler32=row.get("adler32"),
+        md5=row.get("md5"),
+    )
+
+
+def _file_replicas(row: dict[str, Any]) -> FileReplicas:
+    pfns = (
+        Pfn(url, about["rse"], about["type"], about["domain"], about["priority"]) for url, about in row["pfns"].items()
+    )
+    return FileReplicas(
+        did=DID(row["scope"], row["name"]),
+        bytes=int(row["bytes"] or 0),
+        adler32=row.get("adler32"),
+        pfns=tuple(sorted(pfns, key=lambda pfn: pfn.priority)),
+        states=row.get("states") or dict.fromkeys(row.get("rses") or {}, "AVAILABLE"),
+    )

@@ -1,0 +1,188 @@
+"""The words of the lake as plain values: frozen, picklable, without secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from rucio_lab.core.did import DID
+
+Access = Literal["auto", "stream", "mount"]
+"""How files are made usable: a URL (stream), a path on a mounted RSE (mount), or whichever is better (auto)."""
+
+DIDType = Literal["all", "collection", "container", "dataset", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class DidInfo:
+    """What Rucio says of one DID.
+
+    Attributes
+    ----------
+    did
+        The identifier.
+    type
+        ``container``, ``dataset`` or ``file``.
+    bytes
+        Size in bytes, with all that it contains; None where Rucio did not say.
+    length
+        Number of files in it; None where Rucio did not say.
+    open
+        Whether a container or dataset can still grow; None for files.
+    adler32, md5
+        Checksums of a file, as hexadecimal text.
+    """
+
+    did: DID
+    type: str
+    bytes: int | None = None
+    length: int | None = None
+    open: bool | None = None
+    adler32: str | None = None
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One way to one copy of a file: a PFN through one protocol of one RSE.
+
+    Attributes
+    ----------
+    rse
+        Name of the RSE.
+    url
+        What a reader opens: the PFN in the form that readers know, or a local path.
+    pfn
+        The PFN as Rucio gave it; empty where the RSE offers no protocol that can be read.
+    domain
+        ``lan`` or ``wan``.
+    priority
+        Rucio's own order of the PFNs of a file; smaller is better.
+    """
+
+    rse: str
+    url: str
+    pfn: str = ""
+    domain: str = "wan"
+    priority: int = 0
+
+    @property
+    def scheme(self) -> str:
+        """How it is read: ``root``, ``https``, ``http``, or ``file`` for a local path."""
+        scheme, separator, _ = self.url.partition("://")
+        return scheme if separator else "file"
+
+    @property
+    def endpoint(self) -> str:
+        """The server behind it, as ``scheme://host:port``."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A replica that was not taken, and why, in words."""
+
+    replica: Replica
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedFile:
+    """A file, the replica that was taken for it, and those that were not.
+
+    Attributes
+    ----------
+    did
+        The file.
+    datasets
+        The datasets through which it was reached, in the order of the request; empty for a file asked for by itself.
+    bytes
+        Size in bytes, as registered in Rucio.
+    adler32
+        Checksum, as registered in Rucio; None where there is none.
+    replicas
+        All replicas that can be read from here, the one that was taken first. Never empty.
+    left_out
+        Replicas that cannot be read from here or were found dead, each with the reason.
+    """
+
+    did: DID
+    datasets: tuple[DID, ...]
+    bytes: int
+    adler32: str | None
+    replicas: tuple[Replica, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def replica(self) -> Replica:
+        """The replica that was taken."""
+        return self.replicas[0]
+
+    @property
+    def url(self) -> str:
+        """What a reader opens."""
+        return self.replicas[0].url
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked of `rucio_lab.core.resolve.resolve`; enough to ask it again.
+
+    Attributes
+    ----------
+    dids
+        DIDs as text; a name may hold the wildcard ``*``.
+    instance
+        Name of the instance.
+    access
+        How the files are to be read.
+    schemes
+        The only schemes to use, best first; empty for those of the instance.
+    rse
+        An RSE expression that limits the replicas; empty for all.
+    limit
+        At most so many files; None for all.
+    allow_missing
+        Whether files that cannot be read are left out (and said so) instead of being an error.
+    """
+
+    dids: tuple[str, ...]
+    instance: str
+    access: Access = "auto"
+    schemes: tuple[str, ...] = ()
+    rse: str = ""
+    limit: int | None = None
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The answer to a `Request`.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    files
+        The files that can be read, ordered by scope and name, each of them once.
+    missing
+        Files that cannot be read, with the reason; not empty only where the request allows it.
+    total
+        Number of files before `Request.limit` cut it.
+    open
+        The datasets and containers that were asked for and can still grow.
+    shared
+        Number of files that were reached through more than one dataset.
+    notes
+        Sentences that the user should read.
+    """
+
+    request: Request
+    files: tuple[ResolvedFile, ...]
+    missing: dict[DID, str] = field(default_factory=dict)
+    total: int = 0
+    open: tuple[DID, ...] = ()
+    shared: int = 0
+    notes: tuple[str, ...] = ()

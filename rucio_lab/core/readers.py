@@ -1,0 +1,68 @@
+"""What can be read on this machine: which schemes have a reader, and how patient the XRootD one is."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+SPELLINGS = {"davs": "https", "xroot": "root"}
+"""Schemes of Rucio that readers know by another name."""
+
+BROKEN_UPROOT = ("5.7.6", "5.7.7")
+"""Releases of uproot whose ``iterate`` fails over direct root:// URLs (``TypeError: integer argument expected``)."""
+
+# Name of XRootD's setting: (its default, ours), in seconds, except ConnectionRetry. With the defaults, a server that is
+# down holds a read for 480 s, and one that never answers for half an hour.
+_PATIENCE = {
+    "ConnectionWindow": (120, 60),
+    "ConnectionRetry": (5, 1),
+    "RequestTimeout": (1800, 60),
+    "StreamErrorWindow": (1800, 60),
+}
+
+
+@cache
+def unreadable(scheme: str) -> str:
+    """Say why nothing on this machine can read a scheme.
+
+    Parameters
+    ----------
+    scheme
+        As in a PFN.
+
+    Returns
+    -------
+    str
+        The reason; empty if it can be read.
+    """
+    scheme = SPELLINGS.get(scheme, scheme)
+    if scheme == "root":
+        missing = [package for package in ("XRootD", "fsspec_xrootd") if find_spec(package) is None]
+        return f"root:// needs the package {' and '.join(missing).lower()}, which is not installed" if missing else ""
+    if scheme in ("https", "http"):
+        return "" if find_spec("aiohttp") else f"{scheme}:// needs the package aiohttp, which is not installed"
+    return f"no reader here knows {scheme}://"
+
+
+def broken_uproot() -> str | None:
+    """Give the version of uproot, if it is one that cannot iterate over direct root:// URLs."""
+    try:
+        installed = version("uproot")
+    except PackageNotFoundError:
+        return None
+    return installed if installed in BROKEN_UPROOT else None
+
+
+@cache
+def limit_xrootd() -> None:
+    """Shorten how long XRootD waits for a server that is down, for this process only, and never over the user's own.
+
+    Sixty seconds stay: a healthy but slow site can take long to open a file.
+    """
+    from XRootD.client import EnvGetInt, EnvPutInt
+
+    for name, (default, ours) in _PATIENCE.items():
+        if f"XRD_{name.upper()}" not in os.environ and EnvGetInt(name) == default:
+            EnvPutInt(name, ours)

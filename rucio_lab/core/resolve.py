@@ -1,0 +1,346 @@
+"""From DIDs to files that can be read from here.
+
+The data flows one way: `resolve` expands the request to files (`_expand`), asks Rucio for their replicas, sorts what
+can be read here from what cannot (`_Sorter`), drops what turns out to be dead (`_drop_dead`), and reports the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from rucio_lab.core import probe, readers
+from rucio_lab.core.config import Instance, load_instances
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import FilesUnavailable, NotFound
+from rucio_lab.core.lake import FileReplicas, Lake, Pfn
+from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
+
+_NOT_ASKED_FOR = "is not among the schemes asked for"
+
+
+def resolve(request: Request) -> Resolution:
+    """Find for each file of some DIDs the replica to read, without downloading anything.
+
+    Parameters
+    ----------
+    request
+        What is wanted, and how.
+
+    Returns
+    -------
+    Resolution
+        The files, each with the replica to read first, the others in order, and why some were left out.
+
+    Raises
+    ------
+    BadRequest
+        If a DID or the RSE expression is malformed.
+    NotFound
+        If there is no such DID, no DID fits a pattern, or there is no file in it.
+    FilesUnavailable
+        If files cannot be read from here, and `Request.allow_missing` is not set (or none can).
+    RucioLabError
+        Whatever else goes wrong between here and Rucio; see `rucio_lab.core.errors`.
+    """
+    instance = load_instances().get(request.instance or None)
+    request = replace(request, instance=instance.name)
+    lake = Lake(instance)
+    wanted = _expand(lake, request)
+    chosen = sorted(wanted.files)[: request.limit]
+    rows = _replicas(lake, request, wanted, chosen)
+    sorter = _Sorter(instance, request)
+    drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
+    _check_mounts(drafts)
+    _drop_dead(drafts)
+    files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
+    missing = _missing(lake, request, [draft for draft in drafts if not draft.candidates])
+    if missing and not (request.allow_missing and files):
+        raise _unavailable(missing, len(chosen), instance)
+    if any(file.replica.scheme == "root" for file in files):
+        readers.limit_xrootd()
+    return Resolution(
+        request=request,
+        files=files,
+        missing=missing,
+        total=len(wanted.files),
+        open=tuple(wanted.open),
+        shared=sum(len(wanted.files[file.did]) > 1 for file in files),
+        notes=(*wanted.notes, *_notes(files)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ which files
+
+
+@dataclass
+class _Wanted:
+    """The files of a request: each with the datasets that it was reached through."""
+
+    files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
+    collections: list[DID] = field(default_factory=list)
+    open: list[DID] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _expand(lake: Lake, request: Request) -> _Wanted:
+    """Find all files of a request."""
+    wanted = _Wanted()
+    asked = [info for text in request.dids for info in _match(lake, DID.parse(text))]
+    asked = list({info.did: info for info in asked}.values())
+    datasets: dict[DID, None] = {}
+    for info in asked:
+        if info.type == "file":
+            wanted.files[info.did] = ()
+            continue
+        if info.open:
+            wanted.open.append(info.did)
+        wanted.collections.append(info.did)
+        datasets.update(dict.fromkeys(_datasets(lake, info)))
+    for dataset, file in lake.files_of(datasets):
+        wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
+    empty = [str(info.did) for info in asked if info.type != "file" and info.length == 0]
+    if not wanted.files or (empty and not request.allow_missing):
+        raise NotFound(
+            f"{', '.join(empty) or ' '.join(request.dids)} is empty: Rucio knows of no file in it.",
+            "Check the DID with %rucio_ls; with other DIDs beside it, --allow-missing takes theirs.",
+        )
+    wanted.notes += [f"{did} is empty." for did in empty]
+    return wanted
+
+
+def _match(lake: Lake, did: DID) -> list[DidInfo]:
+    """Look up a DID, or all that fit a pattern."""
+    if not did.is_pattern:
+        return [lake.info(did)]
+    matches = list(lake.search(did, type="all"))
+    if not matches:
+        raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
+    return matches
+
+
+def _datasets(lake: Lake, info: DidInfo) -> Iterable[DID]:
+    """Walk down from a container to its datasets, each once."""
+    if info.type == "dataset":
+        return [info.did]
+    found: dict[DID, None] = {}
+    seen = {info.did}
+    todo = [info.did]
+    while todo:
+        for child in lake.contents(todo.pop()):
+            if child.type == "dataset":
+                found[child.did] = None
+            elif child.type == "container" and child.did not in seen:
+                seen.add(child.did)
+                todo.append(child.did)
+    return found
+
+
+def _replicas(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID]) -> dict[DID, FileReplicas]:
+    """Ask Rucio for replicas: by collection, or by file where only some are wanted."""
+    cut = len(chosen) < len(wanted.files)
+    single = chosen if cut else [did for did, datasets in wanted.files.items() if not datasets]
+    asked = single if cut else [*wanted.collections, *single]
+    site = lake.instance.site
+    return {row.did: row for row in lake.replicas(asked, rse=_expression(lake.instance, request), site=site)}
+
+
+def _expression(instance: Instance, request: Request) -> str:
+    """Join the RSE expressions of the instance and of the request."""
+    both = [expression for expression in (instance.rse, request.rse) if expression]
+    return "&".join(f"({expression})" for expression in both) if len(both) > 1 else "".join(both)
+
+
+# ------------------------------------------------------------------------------------------------ which replica
+
+
+@dataclass
+class _Draft:
+    """A file on its way to being resolved."""
+
+    did: DID
+    row: FileReplicas | None
+    candidates: list[Replica]
+    left_out: list[LeftOut]
+
+    def drop(self, bad: Callable[[Replica], str]) -> None:
+        """Leave out the candidates for which a reason is given."""
+        kept = []
+        for replica in self.candidates:
+            if reason := bad(replica):
+                self.left_out.append(LeftOut(replica, reason))
+            else:
+                kept.append(replica)
+        self.candidates = kept
+
+    def file(self, datasets: tuple[DID, ...]) -> ResolvedFile:
+        """Make the final value."""
+        assert self.row is not None  # noqa: S101 - there are candidates, so there was a row
+        return ResolvedFile(
+            self.did, datasets, self.row.bytes, self.row.adler32, tuple(self.candidates), tuple(self.left_out)
+        )
+
+
+class _Sorter:
+    """Sorts the replicas of a file by whether and how they can be read here."""
+
+    def __init__(self, instance: Instance, request: Request) -> None:
+        self._schemes = request.schemes or instance.schemes
+        self._mounts = instance.mounts if request.access != "stream" else {}
+        self._stream = request.access != "mount"
+
+    def draft(self, did: DID, row: FileReplicas | None) -> _Draft:
+        """Sort the replicas of one file, best first: mounted, then on the local network, then by scheme."""
+        draft = _Draft(did, row, [], [])
+        if row is None:
+            return draft
+        found: dict[str, Replica] = {}
+        left_out: dict[LeftOut, None] = {}
+        for pfn in row.pfns:
+            replica, reason = self._judge(pfn, row.states.get(pfn.rse, "AVAILABLE"))
+            if reason:
+                left_out[LeftOut(replace(replica, pfn="", priority=0), reason)] = None
+            else:
+                found.setdefault(replica.url, replica)  # https and davs can be the same address
+        for rse in row.states.keys() - {pfn.rse for pfn in row.pfns}:
+            left_out[LeftOut(Replica(rse, ""), "the RSE offers no protocol that is known here")] = None
+        draft.left_out = list(left_out)
+        draft.candidates = sorted(found.values(), key=self._rank)
+        return draft
+
+    def _rank(self, replica: Replica) -> tuple[bool, bool, int, int]:
+        scheme = replica.scheme
+        order = self._schemes.index(scheme) if scheme in self._schemes else 0
+        return scheme != "file", replica.domain != "lan", order, replica.priority
+
+    def _judge(self, pfn: Pfn, state: str) -> tuple[Replica, str]:
+        """Give a replica in the form that readers know, and why it cannot be read, if so."""
+        scheme, _, rest = pfn.url.partition("://")
+        scheme = readers.SPELLINGS.get(scheme, scheme)
+        url = f"{scheme}://{_without_options(rest)}"
+        replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
+        if pfn.rse_type == "TAPE":
+            return replica, "it is on tape (a rule can bring a copy to disk)"
+        if state != "AVAILABLE":
+            return replica, f"Rucio calls this replica {state}"
+        if path := self._mounted(pfn):
+            return replace(replica, url=path), ""
+        if scheme == "file" or not self._stream:
+            return replica, "no folder is configured for it (mounts in rucio_lab.toml)"
+        if scheme not in self._schemes:
+            return replica, f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
+        return replica, readers.unreadable(scheme)
+
+    def _mounted(self, pfn: Pfn) -> str:
+        """Give the local path of a PFN on a mounted RSE; empty if there is none, or it would lead out of the folder."""
+        mount = self._mounts.get(pfn.rse)
+        if mount is None:
+            return ""
+        path = "/" + urlsplit(pfn.url).path.lstrip("/")
+        if not path.startswith(mount.prefix):
+            return ""
+        inside = PurePosixPath(path.removeprefix(mount.prefix).lstrip("/"))
+        return "" if ".." in inside.parts else str(PurePosixPath(mount.folder) / inside)
+
+
+def _without_options(rest: str) -> str:
+    """Strip the options that Rucio adds to https PFNs for its own tools, which servers do not know."""
+    return rest.partition("&#")[0]
+
+
+def _check_mounts(drafts: list[_Draft]) -> None:
+    """Drop local paths that cannot be read, or are not of the size that Rucio has registered."""
+    expected = {
+        replica.url: draft.row.bytes
+        for draft in drafts
+        if draft.row
+        for replica in draft.candidates
+        if replica.scheme == "file"
+    }
+    if not expected:
+        return
+    reasons = {}
+    for path, size in zip(expected, probe.sizes_on_disk(list(expected)), strict=True):
+        if isinstance(size, str):
+            reasons[path] = f"{path}: {size}"
+        elif size != expected[path]:
+            reasons[path] = f"{path} has {size} bytes, but Rucio has registered {expected[path]}"
+    for draft in drafts:
+        draft.drop(lambda replica: reasons.get(replica.url, ""))
+
+
+def _drop_dead(drafts: list[_Draft]) -> None:
+    """Ask the two best servers of each file whether they are there, and go on to others only where they are not."""
+    while True:
+        unknown: dict[probe.Endpoint, Replica] = {}
+        for draft in drafts:
+            draft.drop(_dead)
+            remote = {probe.endpoint(replica): replica for replica in reversed(draft.candidates)}
+            best = [where for where in map(probe.endpoint, draft.candidates) if remote[where].scheme != "file"][:2]
+            if draft.candidates and draft.candidates[0].scheme != "file":
+                unknown.update({where: remote[where] for where in best if probe.verdict(where) is None})
+        if not unknown:
+            return
+        probe.probe(unknown.values())
+
+
+def _dead(replica: Replica) -> str:
+    if replica.scheme == "file":
+        return ""
+    reason = probe.verdict(probe.endpoint(replica))
+    return f"{replica.endpoint} {reason}" if reason else ""
+
+
+# ------------------------------------------------------------------------------------------------ what to say
+
+
+def _missing(lake: Lake, request: Request, drafts: list[_Draft]) -> dict[DID, str]:
+    """Say for each file without a usable replica why."""
+    silent = [draft.did for draft in drafts if not draft.left_out]
+    blocked = {row.did: row for row in lake.replicas(silent, blocked=True)} if silent else {}
+    readable = lake.rses() if blocked else {}
+    reasons = {}
+    for draft in drafts:
+        telling = [left for left in draft.left_out if _NOT_ASKED_FOR not in left.reason] or draft.left_out
+        words = {f"{left.replica.rse}: {left.reason}": None for left in telling}
+        if row := blocked.get(draft.did):
+            for rse in row.states:
+                reason = (
+                    "it does not fit the RSE expression" if readable.get(rse, True) else "it is blocked for reading"
+                )
+                words[f"{rse}: {reason}"] = None
+        reasons[draft.did] = "; ".join(words) or "Rucio has no replica of it"
+    return reasons
+
+
+def _unavailable(missing: dict[DID, str], total: int, instance: Instance) -> FilesUnavailable:
+    """Make one error of all missing files: a few by name, the reasons once each."""
+    shown = list(missing)[:3]
+    more = f" and {len(missing) - len(shown):,} more" if len(missing) > len(shown) else ""
+    why = list(dict.fromkeys(reason for reasons in missing.values() for reason in reasons.split("; ")))
+    also = "; and others" if len(why) > 3 else ""
+    files = "1 file" if total == 1 else f"{len(missing):,} of {total:,} files"
+    remedy = "Ask for a copy on disk with a rule, or try another --rse or --scheme."
+    if len(missing) < total:
+        remedy = "Attach the others with --allow-missing, or ask for a copy on disk with a rule."
+    return FilesUnavailable(
+        f"{files} cannot be read from here: {', '.join(map(str, shown))}{more}. Why: {'; '.join(why[:3])}{also}.",
+        remedy,
+        reasons={str(did): reason for did, reason in missing.items()},
+    )
+
+
+def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
+    """Say what a user should know of how the files will be read."""
+    notes = []
+    schemes = {file.replica.scheme for file in files}
+    if "root" in schemes and (broken := readers.broken_uproot()):
+        notes.append(
+            f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --scheme https."
+        )
+    if "root" not in schemes and (reason := readers.unreadable("root")):
+        offered = any(left.replica.scheme == "root" for file in files for left in file.left_out)
+        notes += [f"{reason[0].upper()}{reason[1:]}; took {', '.join(sorted(schemes))} instead."] if offered else []
+    return notes

@@ -1,0 +1,34 @@
+"""The one place where rucio is imported.
+
+Rucio decides by the rucio.cfg that it finds whether it is a client or a server, and a client that takes itself for a
+server fails in odd ways; so it is told, for as long as it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _client_mode() -> Iterator[None]:
+    before = os.environ.get("RUCIO_CLIENT_MODE")
+    os.environ["RUCIO_CLIENT_MODE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RUCIO_CLIENT_MODE"]
+        else:
+            os.environ["RUCIO_CLIENT_MODE"] = before
+
+
+with _client_mode():
+    from rucio.client import Client
+    from rucio.common import exception
+    from rucio.common.constants import HTTPMethod
+    from rucio.common.utils import build_url, chunks, wlcg_token_discovery
+    from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
+
+__all__ = ["Client", "HTTPMethod", "build_url", "chunks", "exception", "parse_filters", "wlcg_token_discovery"]

@@ -1,0 +1,110 @@
+"""The tokens of sign-ins: what is known of them, and where they are kept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rucio_lab.core.config import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Who one is at an instance.
+
+    Attributes
+    ----------
+    account
+        The Rucio account; None where Rucio did not say.
+    expires
+        When the sign-in ends (UTC); None where that is not known.
+    """
+
+    account: str | None
+    expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A Rucio token with what is known of it. Has no repr, so that it cannot end up in a log."""
+
+    text: str
+    account: str | None = None
+    expires: float | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self.expires is None or self.expires > time.time()
+
+    @property
+    def sign_in(self) -> SignIn:
+        """What may be told of it."""
+        expires = datetime.fromtimestamp(self.expires, UTC) if self.expires is not None else None
+        return SignIn(self.account, expires)
+
+
+class TokenStore:
+    """The token of one instance, in a file (0600) in a folder of the user's own (0700).
+
+    The name of the file depends on server, VO, account and user, so that no server is ever shown another's token.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        from jupyter_core.paths import jupyter_data_dir
+
+        digest = hashlib.sha256("\n".join(instance.key).encode()).hexdigest()[:16]
+        self._folder = Path(jupyter_data_dir()) / "rucio-lab" / "tokens"
+        self._path = self._folder / digest
+
+    def read(self) -> Token | None:
+        """Give the stored token; None if there is none."""
+        try:
+            known = json.loads(self._path.read_text())
+            return Token(known["token"], known["account"], known["expires"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # a token that cannot be read is as good as none: the next sign-in replaces it
+
+    def write(self, token: Token) -> None:
+        """Store a token, whole or not at all."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        handle, temporary = tempfile.mkstemp(dir=self._folder)  # made with mode 0600
+        with os.fdopen(handle, "w") as file:
+            json.dump({"token": token.text, "account": token.account, "expires": token.expires}, file)
+        Path(temporary).replace(self._path)
+
+    def drop(self) -> None:
+        """Forget the stored token."""
+        self._path.unlink(missing_ok=True)
+
+
+def rucio_timestamp(text: str | None) -> float | None:
+    """Read the time in Rucio's headers, for example ``Sat, 21 Nov 2026 04:00:00 UTC``."""
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S UTC").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def jwt_expiry(text: str) -> float | None:
+    """Read the end of a JSON web token (RFC 7519, ``exp``); None for tokens of another kind."""
+    parts = text.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims["exp"])
+    except (ValueError, KeyError, TypeError):
+        return None
