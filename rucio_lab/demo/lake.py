@@ -1,0 +1,288 @@
+"""Bring up a whole lake on free ports, in a folder of its own, and take it all away again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from rucio_lab.demo import samples
+from rucio_lab.demo.content import STUDENT, Catalogue, demo_catalogue
+from rucio_lab.demo.environment import ServerEnvironment, demo_home, remove_folder, waiting_lock
+from rucio_lab.demo.opendata import open_data_catalogue
+from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
+from rucio_lab.demo.progress import Progress
+from rucio_lab.demo.seed import SeedJob, start_seed
+from rucio_lab.demo.server import RucioServer, RucioServerSettings, write_private
+from rucio_lab.demo.storage import Traffic, read_traffic
+
+_STEP_SECONDS = 120
+
+
+@contextmanager
+def run_folder(home: Path, progress: Progress) -> Iterator[Path]:
+    """Make a folder for one lake, removed at the end; those of demos that were killed are removed too.
+
+    A lock beside each folder tells whether its demo lives.
+
+    Parameters
+    ----------
+    home
+        See :func:`~rucio_lab.demo.environment.demo_home`.
+    progress
+        Where to say what is waited for.
+    """
+    runs = home / "runs"
+    with ExitStack() as stack:
+        with waiting_lock(home / "runs.lock", progress, "Waiting for another demo that is just starting..."):
+            runs.mkdir(exist_ok=True)
+            _remove_dead(runs)
+            folder = Path(tempfile.mkdtemp(prefix="lake-", dir=runs))
+            lock = FileLock(_lock_of(folder))
+            lock.acquire(timeout=0)
+            stack.callback(lock.release)
+            stack.callback(_lock_of(folder).unlink, missing_ok=True)
+            stack.callback(remove_folder, folder)
+        yield folder
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _remove_dead(runs: Path) -> None:
+    for folder in [path for path in runs.iterdir() if path.is_dir()]:
+        try:
+            with FileLock(_lock_of(folder), timeout=0):
+                remove_folder(folder)
+                _lock_of(folder).unlink(missing_ok=True)
+        except Timeout:
+            continue  # its demo lives
+
+
+def ensure_ntuples(home: Path, children: Children, progress: Progress) -> Path:
+    """Make the synthetic files, unless they are there, and return their folder.
+
+    Parameters
+    ----------
+    home
+        See :func:`~rucio_lab.demo.environment.demo_home`.
+    children
+        Runs the processes that write them.
+    progress
+        Where to say how it goes on.
+
+    Raises
+    ------
+    RucioLabError
+        If they cannot be written.
+    """
+    makers = (Path(samples.__file__), Path(samples.__file__).with_name("ntuples.py"))
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in makers)).hexdigest()[:8]
+    folder = home / f"ntuples-{version}"
+    with waiting_lock(home / "ntuples.lock", progress, "Waiting for another demo that writes the files..."):
+        if folder.exists():
+            return folder
+        partial = folder.with_name(f"{folder.name}.partial")
+        if partial.exists():
+            remove_folder(partial)
+        partial.mkdir()
+        try:
+            _write_ntuples(partial, children, progress)
+            partial.rename(folder)
+        except BaseException:
+            remove_folder(partial)
+            raise
+    return folder
+
+
+def _write_ntuples(folder: Path, children: Children, progress: Progress) -> None:
+    parts = min(os.cpu_count() or 1, 4)
+    total = sum(sample.files for sample in samples.SAMPLES)
+    command: list[str | Path] = [sys.executable, "-m", "rucio_lab.demo.ntuples", folder, "--of", str(parts), "--part"]
+    writers = [children.start(f"the writer of files {part}", [*command, str(part)]) for part in range(parts)]
+
+    def tick() -> None:
+        progress.update(f"  writing synthetic events, file {len(list(folder.iterdir()))} of {total}")
+
+    try:
+        for writer in writers:
+            writer.wait_end(seconds=_STEP_SECONDS, tick=tick)
+    finally:
+        for writer in writers:
+            writer.stop()
+        progress.done()
+
+
+class Storage:
+    """The HTTP storage of a lake.
+
+    Parameters
+    ----------
+    folder
+        Where its files and its log go; it is made.
+
+    Attributes
+    ----------
+    root
+        The folder that it serves.
+    port
+        On 127.0.0.1.
+    log
+        Its log, see :mod:`rucio_lab.demo.storage`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "files"
+        self.port = free_port()
+        self.log = folder / "requests.log"
+        self.root.mkdir(parents=True)
+
+    def start(self, children: Children) -> Child:
+        """Start to serve."""
+        command = [sys.executable, "-m", "rucio_lab.demo.storage", "--port", str(self.port)]
+        return children.start("the storage", [*command, "--root", self.root, "--log", self.log])
+
+    def wait_ready(self, child: Child) -> None:
+        """Wait until it answers.
+
+        Raises
+        ------
+        RucioLabError
+            If it dies or does not answer in time.
+        """
+        child.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/"), seconds=_STEP_SECONDS)
+
+    def traffic(self) -> Traffic:
+        """Return what readers took from it until now."""
+        return read_traffic(self.log, self.root)
+
+    def size(self) -> int:
+        """Return the bytes of all files in it."""
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+
+def answers(url: str) -> bool:
+    """Return whether an HTTP server on this machine answers at all, with whatever status.
+
+    Parameters
+    ----------
+    url
+        What to ask it for.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+class DemoLake:
+    """A running lake, as a context manager: Rucio server, storage, and the demo's data in them.
+
+    Parameters
+    ----------
+    home
+        See :func:`~rucio_lab.demo.environment.demo_home`, its default.
+    progress
+        Where to say how it goes on.
+    open_data
+        Also register the public ATLAS files at their public addresses.
+
+    Attributes
+    ----------
+    folder
+        Everything of this lake; removed at the end.
+    url
+        Address of its Rucio server.
+    storage
+        Its storage.
+    children
+        Runs its processes; whatever is started here ends before the lake does.
+    env
+        Environment for a client of this lake, such as a Jupyter server.
+    """
+
+    folder: Path
+    url: str
+    storage: Storage
+    children: Children
+    env: dict[str, str]
+
+    def __init__(self, home: Path | None = None, *, progress: Progress | None = None, open_data: bool = False) -> None:
+        self._home = home or demo_home()
+        self._progress = progress or Progress()
+        self._open_data = open_data
+        self._root_password = secrets.token_urlsafe()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> DemoLake:
+        with ExitStack() as stack:
+            self._home.mkdir(parents=True, exist_ok=True)
+            environment = ServerEnvironment(self._home)
+            environment.ensure(self._progress)
+            self.folder = stack.enter_context(run_folder(self._home, self._progress))
+            self.children = stack.enter_context(Children(self.folder / "logs"))
+            self._start(environment)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self, environment: ServerEnvironment) -> None:
+        self._progress.update("  starting the Rucio server and the storage")
+        settings = RucioServerSettings(self._root_password)
+        server = RucioServer(self.folder / "server", environment.python, settings, self.children)
+        self.url = server.url
+        database = server.bootstrap()
+        self.storage = Storage(self.folder / "storage")
+        storage = self.storage.start(self.children)
+        ntuple_folder = ensure_ntuples(self._home, self.children, self._progress)
+        database.wait_end(seconds=_STEP_SECONDS)
+        api = server.serve()
+        catalogue = demo_catalogue(str(ntuple_folder), str(self.storage.root), self.storage.port)
+        server.wait_ready(api)
+        self.storage.wait_ready(storage)
+        self._seed(catalogue + open_data_catalogue() if self._open_data else catalogue)
+        self._write_client()
+
+    def _seed(self, catalogue: Catalogue) -> None:
+        job = SeedJob(self.url, self._root_password, catalogue)
+        seed = start_seed(job, self.folder / "seed", self.children)
+        seed.wait_end(seconds=_STEP_SECONDS, tick=lambda: self._progress.update("  registering the data in Rucio"))
+        self._progress.done()
+
+    def _write_client(self) -> None:
+        folder = self.folder / "client"
+        folder.mkdir(mode=0o700)
+        section = {
+            "rucio_host": self.url,
+            "auth_host": self.url,
+            "account": STUDENT,
+            "auth_type": "userpass",
+            "username": STUDENT,
+            "password": STUDENT,
+            "auth_token_file_path": str(folder / "token"),
+        }
+        write_private(folder / "rucio.cfg", {"client": section})
+        toml = self.folder / "rucio_lab.toml"
+        # a JSON string is a TOML string
+        path = json.dumps(str(folder / "rucio.cfg"), ensure_ascii=False)
+        toml.write_text(f'default = "demo"\n\n[instances.demo]\nrucio_cfg = {path}\n', encoding="utf-8")
+        self.env = closed_environment({"RUCIO_LAB_CONFIG": str(toml)})

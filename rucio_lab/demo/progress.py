@@ -1,0 +1,57 @@
+"""What the demo says while it works: a line that moves in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+_PLAIN_EVERY = 15.0  # seconds between two plain lines of the same step
+
+
+class Progress:
+    """Says how the work goes on.
+
+    Parameters
+    ----------
+    stream
+        Where to; standard error by default, which leaves standard output to results.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._moves = self._stream.isatty()
+        self._last_text = ""
+        self._last_time = 0.0
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        self._clear()
+        self._write(f"{text}\n")
+
+    def update(self, text: str) -> None:
+        """Show what is being done just now; may be called as often as one likes."""
+        now = time.monotonic()
+        if self._moves:
+            if text != self._last_text:
+                width = shutil.get_terminal_size().columns
+                self._write(f"\r\x1b[K{text[: width - 1]}")
+        elif now - self._last_time < _PLAIN_EVERY:
+            return
+        else:
+            self._write(f"{text}\n")
+        self._last_text, self._last_time = text, now
+
+    def done(self) -> None:
+        """Take the moving line away."""
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._moves and self._last_text:
+            self._write("\r\x1b[K")
+        self._last_text = ""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()

@@ -1,0 +1,34 @@
+"""Fixtures of the demo's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from rucio.client import Client
+
+from rucio_lab.demo.content import STUDENT
+from rucio_lab.demo.lake import DemoLake
+
+
+@pytest.fixture(scope="session")
+def demo_lake() -> Iterator[DemoLake]:
+    """The demo lake with the public files registered too."""
+    with DemoLake(open_data=True) as lake:
+        yield lake
+
+
+@pytest.fixture
+def student(demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Rucio's own client, signed in as the demo's user."""
+    monkeypatch.setenv("RUCIO_CONFIG", str(demo_lake.folder / "client" / "rucio.cfg"))
+    # a private folder for the token, as two lakes of a machine would share the default one
+    monkeypatch.setattr(Client, "TOKEN_PATH_PREFIX", f"{demo_lake.folder}/test-token-")
+    return Client(
+        rucio_host=demo_lake.url,
+        auth_host=demo_lake.url,
+        account=STUDENT,
+        auth_type="userpass",
+        creds={"username": STUDENT, "password": STUDENT},
+        vo="def",
+    )
