@@ -1,0 +1,54 @@
+"""The face of `rucio_lab.core` in a Python kernel: magics, completion, and the variable that they make.
+
+To load it costs next to nothing, since every kernel of an environment does: what is behind is imported at first use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAGICS = ("rucio_attach", "rucio_search", "rucio_ls", "rucio_login", "rucio_logout")
+
+
+class LineMagic:
+    """A line magic that is imported when it is first run, or asked for its help."""
+
+    def __init__(self, shell: Any, name: str) -> None:
+        self._shell = shell
+        self.__name__ = name
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        from rucio_lab.kernel import magics
+
+        return magics.help_of(self.__name__)
+
+    def __call__(self, line: str) -> Any:
+        """Run it."""
+        from rucio_lab.kernel import magics
+
+        return magics.run(self._shell, self.__name__, line)
+
+
+def rucio_lab_matcher(context: Any) -> dict[str, Any]:
+    """Complete the lines of our magics, in the form of IPython's matchers (version 2)."""
+    line = context.text_until_cursor
+    if "rucio_" not in line:
+        return {"completions": []}
+    from rucio_lab.kernel import completer
+
+    return completer.matches(line)
+
+
+def load_ipython_extension(ip: Any) -> None:
+    """Register the magics and their completion with an interactive shell."""
+    from IPython.core.completer import context_matcher
+    from IPython.core.magic import no_var_expand
+
+    for name in MAGICS:
+        magic = no_var_expand(LineMagic(ip, name))  # or IPython would fill in the {} and $ of a DID
+        ip.register_magic_function(magic, "line", name)
+    # First of all matchers, so that it keeps the others from offering Python names and files for a DID.
+    matcher = context_matcher(priority=1000)(rucio_lab_matcher)
+    if matcher not in ip.Completer.custom_matchers:
+        ip.Completer.custom_matchers.append(matcher)

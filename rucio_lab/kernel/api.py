@@ -1,0 +1,290 @@
+"""What a notebook asks of the lake, without magics: attach, search, ls, login, logout."""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import itertools
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import get_args
+
+from rucio_lab.core.auth import can_renew, sign_in, sign_out
+from rucio_lab.core.config import Instance, load_instances
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import BadRequest, RucioLabError, SignInNeeded
+from rucio_lab.core.lake import Lake
+from rucio_lab.core.model import Access, DidInfo, DIDType, Request
+from rucio_lab.core.readers import SPELLINGS
+from rucio_lab.core.resolve import resolve
+from rucio_lab.core.tokens import SignIn
+from rucio_lab.kernel.files import FileList
+from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
+
+SEARCH_LIMIT = 1000
+"""A search stops after so many DIDs, unless it is told otherwise."""
+
+
+def attach(
+    *dids: str | DID,
+    access: Access = "auto",
+    scheme: str | Sequence[str] | None = None,
+    rse: str | None = None,
+    instance: str | None = None,
+    limit: int | None = None,
+    allow_missing: bool = False,
+) -> FileList:
+    """Make the files of some DIDs usable, without downloading them. Never asks for a password.
+
+    Parameters
+    ----------
+    dids
+        Files, datasets and containers as ``scope:name``; a name may hold the wildcard ``*``.
+    access
+        ``stream`` gives URLs, ``mount`` paths on mounted RSEs, ``auto`` whichever is better.
+    scheme
+        The only schemes to use, best first, for example ``"https"`` or ``"root,https"``; by default the instance's.
+    rse
+        RSE expression that limits the replicas.
+    instance
+        Name or host of a Rucio instance; by default the default one.
+    limit
+        At most so many files, the first by scope and name.
+    allow_missing
+        Leave out files that cannot be read from here, with a warning, instead of raising `FilesUnavailable`.
+
+    Raises
+    ------
+    RucioLabError
+        Of the kind that says what went wrong; see `rucio_lab.core.errors`.
+    """
+    files = find_files(
+        dids, access=access, scheme=scheme, rse=rse, instance=instance, limit=limit, allow_missing=allow_missing
+    )
+    for note in files.notes:
+        warnings.warn(note, stacklevel=2)
+    return files
+
+
+def find_files(
+    dids: Iterable[str | DID],
+    *,
+    access: Access,
+    scheme: str | Sequence[str] | None,
+    rse: str | None,
+    instance: str | None,
+    limit: int | None,
+    allow_missing: bool,
+) -> FileList:
+    """Do what `attach` does, and leave its notes to the caller."""
+    for did in dids:
+        if not isinstance(did, str | DID):
+            raise BadRequest(f"{did!r} is no DID.", "Give each DID as text of its own: attach('scope:a', 'scope:b').")
+        DID.parse(str(did))  # what is malformed is refused before anybody is asked
+    if not dids:
+        raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
+    if access not in get_args(Access):
+        raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
+    if limit is not None and limit < 1:
+        raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
+    words = scheme.split(",") if isinstance(scheme, str) else scheme or ()
+    schemes = [
+        SPELLINGS.get(word, word) for word in (word.strip().lower().removesuffix("://") for word in words) if word
+    ]
+    request = Request(
+        dids=tuple(map(str, dids)),
+        instance=instance or "",
+        access=access,
+        schemes=tuple(dict.fromkeys(schemes)),
+        rse=rse or "",
+        limit=limit,
+        allow_missing=allow_missing,
+    )
+    return FileList(resolve(request))
+
+
+def search(
+    pattern: str | DID,
+    *,
+    type: DIDType = "collection",
+    filters: Sequence[str] = (),
+    limit: int = SEARCH_LIMIT,
+    instance: str | None = None,
+) -> DidList:
+    """Find DIDs by name, in one scope.
+
+    Parameters
+    ----------
+    pattern
+        ``scope:name``, where the name may hold the wildcard ``*``.
+    type
+        ``collection`` (containers and datasets), ``container``, ``dataset``, ``file`` or ``all``.
+    filters
+        Conditions on metadata, for example ``"events>=1000"``; all must hold.
+    limit
+        At most so many DIDs. The result says whether there are more.
+    instance
+        Name or host of a Rucio instance; by default the default one.
+
+    Raises
+    ------
+    BadRequest
+        If the pattern names no scope (the error then names some), or a filter makes no sense.
+    NotFound
+        If there is no such scope.
+    """
+    if type not in get_args(DIDType):
+        raise BadRequest(f"There is no type {type!r}.", f"It is one of {', '.join(get_args(DIDType))}.")
+    if limit < 1:
+        raise BadRequest(f"A limit of {limit} leaves no DID.", "Give 1 or more.")
+    lake = Lake(load_instances().get(instance))
+    did = _one_scope(lake, str(pattern))
+    found = list(itertools.islice(lake.search(did, type=type, filters=filters, limit=limit + 1), limit + 1))
+    if len(found) > limit:
+        return DidList(
+            found[:limit], f"The first {count(limit, 'DID')} of {lake.instance.name} that fit {did}", more=True
+        )
+    if not found and type == "collection":
+        return DidList(
+            [], f"No container or dataset of {lake.instance.name} fits {did}; with type file there may be some"
+        )
+    return DidList(found, f"{count(len(found), 'DID')} of {lake.instance.name} that fit {did}")
+
+
+def ls(did: str | DID, *, instance: str | None = None) -> DidList:
+    """List what a container or dataset holds, one level down; a file is listed itself.
+
+    Parameters
+    ----------
+    did
+        The DID as ``scope:name``.
+    instance
+        Name or host of a Rucio instance; by default the default one.
+
+    Raises
+    ------
+    NotFound
+        If Rucio has no such DID.
+    """
+    target = DID.parse(str(did))
+    if target.is_pattern:
+        raise BadRequest(f"{target} is a pattern, and one DID can be listed at a time.", "Use search for patterns.")
+    lake = Lake(load_instances().get(instance))
+    info = lake.info(target)
+    if info.type == "file":
+        return DidList([info], f"{target} is a file")
+    about = [info.type]
+    if info.length is not None:
+        about.append(f"{count(info.length, 'file')} in all")
+    if info.bytes is not None:
+        about.append(size(info.bytes))
+    if info.open:
+        about.append("still open")
+    return DidList(lake.contents(target), f"{target} ({', '.join(about)})")
+
+
+def login(instance: str | None = None, *, username: str | None = None, password: str | None = None) -> SignIn:
+    """Sign in to a Rucio instance anew, whatever sign-in there is; asks for what is missing.
+
+    Parameters
+    ----------
+    instance
+        Name or host; by default the default one.
+    username, password
+        For an instance with user names and passwords. The password is kept nowhere.
+
+    Raises
+    ------
+    SignInNeeded
+        If the credentials are refused, or nobody is there to be asked.
+    """
+    where = load_instances().get(instance)
+    if where.auth == "userpass" and password is None and (username or not can_renew(where)):
+        username, password = _ask(where, username or where.username)
+    return sign_in(where, username=username, password=password)
+
+
+def logout(instance: str | None = None) -> None:
+    """Forget the sign-in to a Rucio instance.
+
+    Parameters
+    ----------
+    instance
+        Name or host; by default the default one.
+    """
+    sign_out(load_instances().get(instance))
+
+
+class DidList(list[DidInfo]):
+    """DIDs that were found, as a list of `DidInfo` which is shown as a table.
+
+    Attributes
+    ----------
+    title
+        What they are.
+    more
+        Whether there are more than these.
+    """
+
+    _HEADER = ("DID", "type", "files", "size")
+    _MOST_ROWS = 50
+
+    def __init__(self, dids: Iterable[DidInfo], title: str, *, more: bool = False) -> None:
+        super().__init__(sorted(dids, key=lambda info: info.did))
+        self.title = printable(title)
+        self.more = more
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                str(info.did),
+                info.type,
+                "" if info.length is None or info.type == "file" else f"{info.length:,}",
+                "" if info.bytes is None else size(info.bytes),
+            )
+            for info in self[: self._MOST_ROWS]
+        ]
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if len(self) > self._MOST_ROWS:
+            notes.append(f"Shown are {self._MOST_ROWS} of {len(self):,}; the list holds them all.")
+        if self.more:
+            notes.append("There are more: narrow the pattern, or give a larger limit.")
+        return notes
+
+    def __repr__(self) -> str:
+        table = [text_table(self._HEADER, self._rows())] if self else []
+        return "\n".join([f"{self.title}{':' if self else '.'}", *table, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._HEADER, self._rows(), self.title, self._notes())
+
+
+def _one_scope(lake: Lake, pattern: str) -> DID:
+    """Read a search pattern; where its scope is missing or a pattern itself, say which scopes there are."""
+    scope, colon, name = pattern.strip().partition(":")
+    if colon and "*" not in scope:
+        return DID.parse(pattern)
+    wanted = scope if colon else "*"
+    scopes: list[str] = []
+    with suppress(RucioLabError):  # what is wrong is the pattern, whether or not Rucio can be asked just now
+        scopes = fnmatch.filter(lake.scopes(), wanted)
+    where = f"{lake.instance.name} has {several(scopes, 3)}" if scopes else "a scope is what stands before the colon"
+    example = f"{scopes[0] if scopes else 'scope'}:{name if colon else pattern.strip()}"
+    raise BadRequest(f"{pattern!r} names no single scope to search in: {where}.", f"Write it like {example}.")
+
+
+def _ask(instance: Instance, username: str) -> tuple[str, str]:
+    """Ask the user for a name, where it is not known, and a password."""
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        username = username or input(f"User name for {instance.name}: ").strip()
+        return username, getpass.getpass(f"Password of {username} for {instance.name}: ")
+    except (StdinNotImplementedError, EOFError) as error:
+        raise SignInNeeded(
+            f"{instance.name} wants a password, and nobody is there to be asked for it.",
+            "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",
+        ) from error

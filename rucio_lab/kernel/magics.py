@@ -1,0 +1,241 @@
+"""The line magics: each a parser, whose help is the magic's own, and one call."""
+
+# ruff: noqa: T201 - what a magic has to say it prints
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from rucio_lab.core.errors import BadRequest, RucioLabError
+from rucio_lab.kernel.names import variable_name
+
+
+class MagicParser(argparse.ArgumentParser):
+    """The parser of one magic's line; its errors are exceptions, since a notebook must not exit."""
+
+    def __init__(self, name: str, takes: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=f"%{name}",
+            usage=f"%(prog)s {takes} [options]",
+            description=description,
+            epilog=epilog,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.name = name
+        self.color = False  # from Python 3.14 on, help is coloured; this one becomes a docstring
+        self.add_argument("-h", "--help", action="store_true", help="show this help")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a line."""
+        raise BadRequest(f"{self.prog}: {message}.", f"{self.prog}? shows how it is used.")
+
+    def parse_line(self, line: str) -> argparse.Namespace:
+        """Read a line as a shell would, quotes and all, but without expanding anything."""
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            self.error("a quote is not closed; a name with a quote in it goes into quotes of the other kind")
+        return self.parse_intermixed_args(words)
+
+    def options(self) -> dict[str, argparse.Action]:
+        """Give the options that can be written, each with what it takes."""
+        return {flag: action for action in self._actions for flag in action.option_strings if flag.startswith("--")}
+
+
+def _parser(name: str, takes: str, description: str, epilog: str = "") -> MagicParser:
+    parser = MagicParser(name, takes, description, epilog)
+    parser.add_argument(
+        "--instance", metavar="NAME", help="name or host of a Rucio instance (default: the default one)"
+    )
+    return parser
+
+
+def add_attach_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how files are to be read; those of ``%rucio_attach`` and ``rucio-lab resolve``."""
+    parser.add_argument(
+        "--access", choices=("auto", "stream", "mount"), default="auto", help="URLs, or paths on mounted RSEs"
+    )
+    parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
+    parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")
+    parser.add_argument("--limit", type=int, metavar="N", help="attach the first N files only")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="leave out files that cannot be read, with a warning"
+    )
+
+
+def _attach_parser() -> MagicParser:
+    parser = _parser(
+        "rucio_attach",
+        "DID [DID ...] [as NAME]",
+        "Attach the files of DIDs to a variable, without downloading them.",
+        "examples:\n"
+        "  %rucio_attach opendata13TeV:GamGam as files\n"
+        "  %rucio_attach opendata13TeV:data_* 'user.me:a name with blanks' as files --scheme https --limit 10\n"
+        "\nWith no name given, one is derived from the DID (scope:GamGam.Data -> GamGam_Data).",
+    )
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="DID",
+        help="scope:name of files, datasets, containers; * is a wildcard; last: as NAME",
+    )
+    add_attach_options(parser)
+    return parser
+
+
+def _search_parser() -> MagicParser:
+    parser = _parser(
+        "rucio_search",
+        "PATTERN",
+        "Find DIDs by name.",
+        "example:\n  %rucio_search opendata13TeV:*GamGam* --type dataset",
+    )
+    parser.add_argument("pattern", metavar="PATTERN", help="scope:name, where * in the name is a wildcard")
+    kinds = ("all", "collection", "container", "dataset", "file")
+    parser.add_argument(
+        "--type", choices=kinds, default="collection", help="what to find (collection: container or dataset)"
+    )
+    parser.add_argument(
+        "--filter", action="append", default=[], metavar="CONDITION", help="condition on metadata: 'events>=1000'"
+    )
+    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="find at most N (default: 1000)")
+    return parser
+
+
+def _ls_parser() -> MagicParser:
+    parser = _parser("rucio_ls", "DID", "List what a container or dataset holds, one level down.")
+    parser.add_argument("did", metavar="DID", help="scope:name")
+    return parser
+
+
+def _login_parser() -> MagicParser:
+    parser = _parser(
+        "rucio_login",
+        "[INSTANCE]",
+        "Sign in to a Rucio instance anew; asks for user name and password where it needs them.",
+    )
+    parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
+    parser.add_argument("--username", metavar="NAME", help="user name")
+    return parser
+
+
+def _logout_parser() -> MagicParser:
+    parser = _parser("rucio_logout", "[INSTANCE]", "Forget the sign-in to a Rucio instance.")
+    parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
+    return parser
+
+
+def _attach(shell: Any, args: argparse.Namespace) -> None:
+    dids, asked = args.words, None
+    if dids[-2:-1] == ["as"]:
+        *dids, _, asked = dids
+    name = variable_name(asked, dids, shell.user_ns)
+    from rucio_lab.kernel.api import find_files
+
+    files = find_files(
+        dids,
+        access=args.access,
+        scheme=args.scheme,
+        rse=args.rse,
+        instance=args.instance,
+        limit=args.limit,
+        allow_missing=args.allow_missing,
+    )
+    shell.push({name: files})
+    print(f"{name}: {files!r}")
+    for note in files.notes:
+        print(f"Warning: {note}", file=sys.stderr)
+
+
+def _search(_shell: Any, args: argparse.Namespace) -> Any:
+    from rucio_lab.kernel.api import search
+
+    return search(args.pattern, type=args.type, filters=args.filter, limit=args.limit, instance=args.instance)
+
+
+def _ls(_shell: Any, args: argparse.Namespace) -> Any:
+    from rucio_lab.kernel.api import ls
+
+    return ls(args.did, instance=args.instance)
+
+
+def _login(_shell: Any, args: argparse.Namespace) -> None:
+    from rucio_lab.core.config import load_instances
+    from rucio_lab.kernel.api import login
+
+    instance = load_instances().get(args.name or args.instance).name
+    sign_in = login(instance, username=args.username)
+    who = f" as {sign_in.account}" if sign_in.account else ""
+    until = f" until {sign_in.expires:%Y-%m-%d %H:%M} UTC" if sign_in.expires else ""
+    print(f"Signed in to {instance}{who}{until}.")
+
+
+def _logout(_shell: Any, args: argparse.Namespace) -> None:
+    from rucio_lab.core.config import load_instances
+    from rucio_lab.kernel.api import logout
+
+    instance = load_instances().get(args.name or args.instance).name
+    logout(instance)
+    print(f"Signed out of {instance}.")
+
+
+COMMANDS: dict[str, tuple[MagicParser, Callable[[Any, argparse.Namespace], Any]]] = {
+    parser.name: (parser, command)
+    for parser, command in (
+        (_attach_parser(), _attach),
+        (_search_parser(), _search),
+        (_ls_parser(), _ls),
+        (_login_parser(), _login),
+        (_logout_parser(), _logout),
+    )
+}
+
+
+def help_of(name: str) -> str:
+    """Give the help of a magic."""
+    return COMMANDS[name][0].format_help()
+
+
+def run(shell: Any, name: str, line: str) -> Any:
+    """Run a magic.
+
+    Parameters
+    ----------
+    shell
+        The interactive shell, in which attach makes its variable.
+    name
+        Name of the magic.
+    line
+        What stands behind it.
+    """
+    parser, command = COMMANDS[name]
+    with _one_line_errors(parser.prog):
+        if {"-h", "--help"} & set(line.split()):  # before what is required is missed
+            print(parser.format_help())
+            return None
+        return command(shell, parser.parse_line(line))
+
+
+@contextmanager
+def _one_line_errors(prog: str) -> Iterator[None]:
+    """Have IPython show one sentence in place of a traceback. The cell fails all the same."""
+    try:
+        yield
+    except RucioLabError as error:
+        _show_as(error, f"{type(error).__name__}: {error}")
+        raise
+    except KeyboardInterrupt as error:
+        _show_as(error, f"KeyboardInterrupt: {prog} was interrupted; no variable was changed.")
+        raise
+
+
+def _show_as(error: BaseException, text: str) -> None:
+    # IPython asks an exception for this method before it formats a traceback of its own.
+    error._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]

@@ -1,0 +1,3 @@
+"""The tests. They are a package so that all of them can import ``tests.lake``."""
+
+from __future__ import annotations
