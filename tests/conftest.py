@@ -1,0 +1,63 @@
+"""Fixtures for all tests: the test lake, and an environment that knows no other Rucio."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rucio_lab.demo.processes import closed_environment
+from tests.lake.lake import FullLake
+from tests.lake.pki import Authority
+
+_FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN")
+_AUTHORITY = pytest.StashKey[Authority]()
+_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the lake's authority, and trust it: aiohttp looks at SSL_CERT_FILE only once, when it is imported."""
+    folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="rucio-lab-pki-"))
+    authority = config.stash[_AUTHORITY] = Authority(folder)
+    os.environ["SSL_CERT_FILE"] = str(authority.bundle)
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = closed_environment({})["NO_PROXY"]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def full_lake(pytestconfig: pytest.Config) -> Iterator[FullLake]:
+    """The test lake itself, brought up once; changes nothing of this process."""
+    with FullLake(pytestconfig.stash[_AUTHORITY]) as lake:
+        yield lake
+
+
+@pytest.fixture
+def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FullLake]:
+    """The test lake as the one that is configured: the instance ``test`` and the account alice, with no token yet.
+
+    What a test breaks (storages that it stops, proxies that it makes fail) is mended when it ends.
+    """
+    from rucio_lab.core import probe
+
+    for name in [name for name in os.environ if name.startswith(_FOREIGN) and name != "RUCIO_LAB_DEMO_HOME"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(full_lake.config()))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter-data"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(full_lake.authority.bundle))
+    probe.forget()
+    yield full_lake
+    full_lake.mend()
+    probe.forget()
+
+
+@pytest.fixture(scope="session")
+def bulk(full_lake: FullLake) -> str:
+    """Name of a dataset with 10,000 files that are only registered."""
+    return full_lake.add_bulk()

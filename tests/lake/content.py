@@ -1,0 +1,309 @@
+"""What the test lake holds: the demo's GamGam, a DID for each thing that can be wrong with data, and hostile names."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rucio_lab.demo.content import (
+    SCOPE,
+    XROOTD,
+    Account,
+    Catalogue,
+    Container,
+    Dataset,
+    File,
+    Identity,
+    Protocol,
+    Rse,
+    Rule,
+)
+from rucio_lab.demo.samples import Sample, file_names
+from tests.lake import files
+from tests.lake.pki import User
+
+ROOT_PASSWORD = "secret"
+PASSWORDS = {"alice": "alice-pass", "bob": "bob-pass"}
+
+HOSTILE = "hostile"
+"""Scope of the hostile names: of each there is a dataset, with one file of the same name and ``.root``."""
+
+HOSTILE_NAMES = (
+    'it\'s"quoted"',
+    "colon:inside",
+    "Ünïcödé-粒子",
+    "<img/src=x/onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "{braces}{0.__class__}",
+    "$HOME`id`$(id)",
+    "%matplotlib",
+    "!id",
+    "hash#fragment",
+    "per%20cent",
+    "question?mark=1&x=2",
+    "back\\slash",
+    "');import(os)#",
+    "-rf",
+)
+"""Names whose files lie on CERN-EOS (root, https, http)."""
+
+UNASKABLE_NAMES = ("two words", "<img src=x onerror=alert(1)>", "line\nbreak")
+"""More of them, that can be listed but not looked up: Rucio's client writes a space in a URL's path as ``+``."""
+
+ESCAPING_NAMES = ("../../../../../../../../tmp/escape", "..", "/etc/passwd")
+"""More of them, that lead elsewhere when they become paths: their files do not exist."""
+
+_ALL_HOSTILE = (*HOSTILE_NAMES, *UNASKABLE_NAMES, *ESCAPING_NAMES)
+
+UNAVAILABLE = {"unavailable._0001.root": "C", "unavailable._0002.root": "D", "unavailable._0003.root": "U"}
+"""The files of ``unavailable``: name -> state of its only replica, as the letter for COPYING, BAD, UNAVAILABLE."""
+
+LOST = "no.replica._0001.root"
+"""A file which Rucio knows to be lost: it has no replica."""
+
+CMS_FILE = "/store/data/Run2012B/DoublePhoton/AOD/22Jan2013-v1/10000/0A1B2C.root"
+CMS_DATASET = "/DoublePhoton/Run2012B-22Jan2013-v1/AOD"
+
+BULK = "bulk.10000"
+"""A dataset of 10,000 files which are only registered, made on request."""
+
+QUOTA = {"alice": 10**12, "bob": 0}
+"""Limit of an account on each RSE, in bytes."""
+
+# nginx answers a MOVE with 204, which Rucio's client takes for a failure
+_WEBDAV = "rucio.rse.protocols.webdav.NoRename"
+_POSIX = "rucio.rse.protocols.posix.Default"
+_GFAL = "rucio.rse.protocols.gfal.Default"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are.
+
+    Attributes
+    ----------
+    store
+        The folder that all storages serve.
+    sources
+        The folder of :mod:`tests.lake.files`.
+    ports
+        What an RSE speaks, such as ``https-cert`` or ``dead-root`` -> its port on 127.0.0.1.
+    """
+
+    store: str
+    sources: str
+    ports: Mapping[str, int]
+
+
+def catalogue(places: Places, users: Mapping[str, User]) -> Catalogue:
+    """Return everything that is registered.
+
+    Parameters
+    ----------
+    places
+        Where things are.
+    users
+        Who signs in with a certificate: root, alice and bob.
+    """
+    content = _Content(places)
+    return Catalogue(
+        accounts=_accounts(users),
+        rses=content.rses(),
+        datasets=(*content.gamgam(), *content.faults()),
+        containers=(
+            Container(SCOPE, "GamGam.Data", tuple(_dataset_name(s) for s in files.SAMPLES if s.is_data)),
+            Container(SCOPE, "GamGam.MC", tuple(_dataset_name(s) for s in files.SAMPLES if not s.is_data)),
+            Container(SCOPE, "GamGam", ("GamGam.Data", "GamGam.MC")),
+        ),
+        rules=(
+            Rule(SCOPE, "GamGam", "CERN-EOS"),
+            Rule(SCOPE, "on.tape", "CERN-TAPE"),
+            Rule(SCOPE, "data_A.GamGam", "TRIUMF-DISK", "alice", lifetime=30 * 86400),
+            Rule(SCOPE, "data_B.GamGam", "TRIUMF-DISK", "alice"),  # no data there: stays REPLICATING
+        ),
+    )
+
+
+def bulk_catalogue(count: int, name: str = BULK) -> Catalogue:
+    """Return a dataset of files which are only registered.
+
+    Parameters
+    ----------
+    count
+        How many.
+    name
+        Of the dataset.
+    """
+    many = tuple(
+        File(f"{name}._{number:06d}.root", ("BULK-MOCK",), bytes=1_000_000 + number, adler32=f"{number + 1:08x}")
+        for number in range(count)
+    )
+    return Catalogue(datasets=(Dataset(SCOPE, name, many),))
+
+
+def hostile_files(content: bytes) -> list[dict[str, Any]]:
+    """Return the files in the scope ``hostile``, as Rucio's REST interface wants replicas.
+
+    Parameters
+    ----------
+    content
+        What they hold.
+    """
+    known = {"scope": HOSTILE, "bytes": len(content), "adler32": f"{zlib.adler32(content):08x}"}
+    return [{"name": f"{name}.root", **known} for name in _ALL_HOSTILE]
+
+
+def hostile_datasets() -> list[dict[str, Any]]:
+    """Return the datasets in the scope ``hostile``, as Rucio's REST interface wants DIDs; no URL holds them."""
+    each = {name: [f"{name}.root"] for name in _ALL_HOSTILE}
+    return [
+        {"scope": HOSTILE, "name": name, "type": "DATASET", "dids": [{"scope": HOSTILE, "name": file} for file in its]}
+        for name, its in {"all": [f"{name}.root" for name in _ALL_HOSTILE], **each}.items()
+    ]
+
+
+def path_of(scope: str, name: str) -> str:
+    """Return the path of a file on the RSEs of this lake, below their prefix: Rucio's algorithm ``hash``.
+
+    Parameters
+    ----------
+    scope, name
+        The DID.
+    """
+    digest = hashlib.md5(f"{scope}:{name}".encode()).hexdigest()
+    folder = scope.replace(".", "/") if scope.startswith(("user", "group")) else scope
+    return f"{folder}/{digest[:2]}/{digest[2:4]}/{name}"
+
+
+def _accounts(users: Mapping[str, User]) -> tuple[Account, ...]:
+    people = [
+        Account(name, (Identity("USERPASS", name, password), Identity("X509", users[name].dn)), (f"user.{name}",))
+        for name, password in PASSWORDS.items()
+    ]
+    return (Account("root", (Identity("X509", users["root"].dn),), (SCOPE, HOSTILE)), *people)
+
+
+def _dataset_name(sample: Sample) -> str:
+    return f"{sample.name}.GamGam"
+
+
+class _Content:
+    """Makes the parts of the catalogue."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._small = f"{places.sources}/{file_names(files.SMALL)[0]}"
+
+    # ------------------------------------------------------------------------------------ RSEs
+
+    def rses(self) -> tuple[Rse, ...]:
+        store = self._places.store
+        posix, user = (
+            Protocol("file", "localhost", 0, f"{store}/{folder}/", _POSIX, write=1, delete=1)
+            for folder in ("posix", "posix-user")
+        )
+        # a server that is there, for files that are not: enough to resolve them
+        registered = Protocol("root", "127.0.0.1", self._places.ports["root"], "//bulk/", XROOTD)
+        return (
+            self._rse("CERN-EOS", "eos", "root", "https", "davs", "http", site="CERN", country="CH"),
+            self._rse("TRIUMF-DISK", "triumf", "root", "http", site="TRIUMF", country="CA"),
+            self._rse("WEB-DISK", "web", "http", site="WEB"),
+            self._rse("NORANGE-DISK", "norange", "http-norange", site="NORANGE"),
+            self._rse("OPEN-DISK", "open", "https", site="OPEN"),
+            self._rse("CERT-DISK", "cert", "https-cert", site="CERT"),
+            self._rse("CERN-TAPE", "tape", "root", settings={"rse_type": "TAPE"}, site="CERN", country="CH"),
+            self._rse("BLOCKED-DISK", "blocked", "root", settings={"availability_read": False}, site="BLOCKED"),
+            self._rse("DEAD-DISK", "dead", "dead-root", "dead-http", site="DEAD"),
+            self._rse("SILENT-DISK", "silent", "silent-root", "silent-http", site="SILENT"),
+            self._rse("FAULTY-ROOT", "faulty", "faulty-root", site="FAULTY"),
+            self._rse("FAULTY-HTTP", "faulty", "faulty-http", site="FAULTY"),
+            self._rse("FAULTY-HTTPS", "faulty", "faulty-https", site="FAULTY"),
+            Rse("NOTEBOOK-POSIX", (posix,), {"site": "NOTEBOOK", "country": "CH"}, folder="/"),
+            # Rucio's generic policy lets users who are no administrators write where the name ends so
+            self._rse("CERN-USERDISK", "userdisk", "root", "https", "http", site="CERN", country="CH"),
+            Rse("NOTEBOOK-USERDISK", (user,), {"site": "NOTEBOOK", "country": "CH"}, folder="/"),
+            Rse("BULK-MOCK", (registered,), {"site": "BULK"}),
+        )
+
+    def _rse(
+        self, name: str, folder: str, *speaks: str, settings: Mapping[str, bool | str] | None = None, **attributes: str
+    ) -> Rse:
+        protocols = tuple(self._protocol(what, folder, number) for number, what in enumerate(speaks, start=1))
+        return Rse(name, protocols, attributes, settings or {}, folder=self._places.store)
+
+    def _protocol(self, what: str, folder: str, priority: int) -> Protocol:
+        scheme = next(scheme for scheme in ("root", "davs", "https", "http") if scheme in what.split("-"))
+        prefix = f"//{folder}/" if scheme == "root" else f"/{folder}/"
+        impl = {"root": XROOTD, "davs": _GFAL}.get(scheme, _WEBDAV)
+        writes = priority if scheme in ("root", "https") else 0
+        port = self._places.ports[what]
+        return Protocol(scheme, "127.0.0.1", port, prefix, impl, read=priority, write=writes, delete=writes)
+
+    # ------------------------------------------------------------------------------------ datasets
+
+    def gamgam(self) -> tuple[Dataset, ...]:
+        second = {
+            "data_A": "TRIUMF-DISK",
+            "mc_343981.ggH125_gamgam": "TRIUMF-DISK",
+            "mc_341081.ttH125_gamgam": "NOTEBOOK-POSIX",
+        }
+        return tuple(self._sample(sample, second.get(sample.name, "")) for sample in files.SAMPLES)
+
+    def _sample(self, sample: Sample, second: str) -> Dataset:
+        rses = ("CERN-EOS", second) if second else ("CERN-EOS",)
+        metadata: dict[str, str | int] = {"datatype": "NTUP_GAMGAM", "run_number": sample.number}
+        metadata["project"] = "data16_13TeV" if sample.is_data else "mc16_13TeV"
+        its = tuple(File(name, rses, f"{self._places.sources}/{name}") for name in file_names(sample))
+        return Dataset(SCOPE, _dataset_name(sample), its, metadata, is_open=sample.name == "data_D")
+
+    def faults(self) -> tuple[Dataset, ...]:
+        first_of_a = file_names(files.SAMPLES[0])[0]
+        shared = File(first_of_a, ("CERN-EOS",), f"{self._places.sources}/{first_of_a}")
+        large = file_names(files.LARGE)[0]
+        return (
+            *(self._one(name, *rses) for name, rses in _ONE_FILE.items()),
+            Dataset(SCOPE, "large", (File(large, ("CERN-EOS",), f"{self._places.sources}/{large}"),)),
+            Dataset(SCOPE, "empty", (), is_open=True),
+            Dataset(SCOPE, "open", (self._file("open._0001.root", "CERN-EOS"),), is_open=True),
+            Dataset(SCOPE, "unavailable", tuple(self._file(name, "CERN-EOS") for name in UNAVAILABLE)),
+            Dataset(SCOPE, "no.replica", (self._file(LOST, "DEAD-DISK"),)),
+            Dataset(SCOPE, "shared", (shared, self._file("shared._0001.root", "CERN-EOS"))),
+            Dataset(
+                SCOPE,
+                "partly",
+                (self._file("partly._0001.root", "CERN-EOS"), self._file("partly._0002.root", "CERN-TAPE")),
+            ),
+            Dataset(SCOPE, CMS_DATASET, (self._file(CMS_FILE, "CERN-EOS"),)),
+        )
+
+    def _one(self, name: str, *rses: str) -> Dataset:
+        return Dataset(SCOPE, name, (self._file(f"{name}._0001.root", *rses),))
+
+    def _file(self, name: str, *rses: str) -> File:
+        return File(name, rses, self._small)
+
+
+_ONE_FILE = {
+    "web": ("WEB-DISK",),
+    "no.range": ("NORANGE-DISK",),
+    "https": ("OPEN-DISK",),
+    "certificate": ("CERT-DISK",),
+    "certificate.and.open": ("CERT-DISK", "WEB-DISK"),
+    "posix": ("NOTEBOOK-POSIX",),
+    "on.tape": ("CERN-TAPE",),
+    "tape.and.disk": ("CERN-TAPE", "CERN-EOS"),
+    "blocked": ("BLOCKED-DISK",),
+    "dead": ("DEAD-DISK",),
+    "dead.and.alive": ("DEAD-DISK", "WEB-DISK"),
+    "silent": ("SILENT-DISK",),
+    "silent.and.alive": ("SILENT-DISK", "WEB-DISK"),
+    "faulty.root": ("FAULTY-ROOT",),
+    "faulty.http": ("FAULTY-HTTP",),
+    "faulty.https": ("FAULTY-HTTPS",),
+    "faulty.and.alive": ("FAULTY-ROOT", "WEB-DISK"),
+    "closed": ("CERN-EOS",),
+}
+"""Datasets of one file: name -> where it lies."""

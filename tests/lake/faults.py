@@ -1,0 +1,254 @@
+"""A TCP proxy that can fail in every way in which a server or the network before it can."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_CHUNK = 65536
+_TICK = 0.02  # seconds between two looks at whether the silence has ended
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """What a proxy does: ``forward``, ``refuse``, ``silent``, ``reset`` or ``answer``."""
+
+    kind: str = "forward"
+    delay: float = 0  # seconds that each message of a client waits
+    limit: int | None = None  # bytes of the server that a connection lets through
+    answer: bytes = b""
+
+
+@dataclass(eq=False)
+class _Connection:
+    task: asyncio.Task[None] | None
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    sent: int = 0
+
+    def end(self, *, reset: bool) -> None:
+        for writer in self.writers:
+            if reset:
+                _linger_not(writer)
+            writer.transport.abort()
+
+
+class TcpProxy:
+    """A proxy on a free port of 127.0.0.1, which begins by forwarding. TLS passes through untouched.
+
+    Parameters
+    ----------
+    port
+        Where the server listens on 127.0.0.1; 0 for none, of a proxy that never forwards.
+    certificate, key
+        PEM files; with them :meth:`answer` speaks TLS, as the server would.
+
+    Attributes
+    ----------
+    port
+        Where the proxy listens.
+    connections
+        How many were made, also those which came to nothing.
+    received, sent
+        Bytes that came from clients, and that went to them.
+    """
+
+    def __init__(self, port: int, *, certificate: Path | None = None, key: Path | None = None) -> None:
+        self._target = port
+        self._context: ssl.SSLContext | None = None
+        if certificate:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certificate, key)
+        self._mode = _Mode()
+        self._connections: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._reserved = _bound(0)
+        self.port: int = self._reserved.getsockname()[1]
+        self.connections = self.received = self.sent = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=f"proxy-{self.port}")
+        self._thread.start()
+        self.forward()
+
+    # ------------------------------------------------------------------------------------ what it can do
+
+    def forward(self) -> None:
+        """Pass everything on; connections that were silent go on too."""
+        self._change(_Mode())
+
+    def delay(self, seconds: float) -> None:
+        """Pass everything on, but each message of a client (and each connection) that much later."""
+        self._change(_Mode(delay=seconds))
+
+    def silent(self) -> None:
+        """Accept connections, and let nothing through, also on those that are open."""
+        self._change(_Mode("silent"))
+
+    def refuse(self) -> None:
+        """Refuse connections, and end those that are open."""
+        self._change(_Mode("refuse"), abort=True)
+
+    def reset(self) -> None:
+        """Accept connections and reset them at once, as those that are open."""
+        self._change(_Mode("reset"), abort=True)
+
+    def cut(self, size: int) -> None:
+        """Pass everything on, but end each connection when that many bytes came from the server; ends open ones."""
+        self._change(_Mode(limit=size), abort=True)
+
+    def answer(self, content: bytes) -> None:
+        """Answer whatever is asked with these bytes, and end the connection."""
+        self._change(_Mode("answer", answer=content), abort=True)
+
+    def answer_http(self, status: int, body: str = "", content_type: str = "text/html", **headers: str) -> None:
+        """Answer whatever is asked with an HTTP response, and end the connection.
+
+        Parameters
+        ----------
+        status
+            Of the response.
+        body, content_type
+            What it carries.
+        headers
+            More of its headers; ``_`` stands for ``-``.
+        """
+        content = body.encode()
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
+        lines += [f"Content-Length: {len(content)}", "Connection: close"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.answer("\r\n".join([*lines, "", ""]).encode() + content)
+
+    def drop(self) -> None:
+        """End the connections that are open; new ones are served as before."""
+        self._change(self._mode, abort=True)
+
+    def forget(self) -> None:
+        """Count from zero again."""
+        self.connections = self.received = self.sent = 0
+
+    def close(self) -> None:
+        """End it, with all of its connections."""
+        self._change(_Mode("refuse"), abort=True)
+        asyncio.run_coroutine_threadsafe(self._wait_for_connections(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._reserved.close()
+
+    def __enter__(self) -> TcpProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------ how it does it
+
+    def _change(self, mode: _Mode, *, abort: bool = False) -> None:
+        asyncio.run_coroutine_threadsafe(self._set(mode, abort=abort), self._loop).result()
+
+    async def _set(self, mode: _Mode, *, abort: bool) -> None:
+        self._mode = mode
+        if abort:
+            for connection in list(self._connections):
+                connection.end(reset=mode.kind == "reset")
+        if mode.kind == "refuse" and self._server:
+            self._server.close()
+            self._server = None
+            await asyncio.sleep(0)  # the socket is closed by the next turn of the loop
+            self._reserved = _bound(self.port)  # nobody else shall listen there
+        elif mode.kind != "refuse" and not self._server:
+            self._server = await asyncio.start_server(self._serve, sock=self._reserved)
+
+    async def _wait_for_connections(self) -> None:
+        tasks = [connection.task for connection in self._connections if connection.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        connection = _Connection(asyncio.current_task(), [writer])
+        self._connections.add(connection)
+        try:
+            with suppress(OSError):
+                await self._play(connection, reader, writer)
+        finally:
+            self._connections.discard(connection)
+            for each in connection.writers:
+                each.close()
+
+    async def _play(self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mode = self._mode
+        if mode.kind == "reset":
+            connection.end(reset=True)
+            return
+        if mode.kind == "answer":
+            await self._answer(reader, writer, mode.answer)
+            return
+        await self._wait(writer, mode.delay)
+        if writer.is_closing():
+            return
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        connection.writers.append(server_writer)
+        await asyncio.gather(
+            self._pump_out(reader, server_writer), self._pump_in(connection, server_reader, writer, mode.limit)
+        )
+
+    async def _wait(self, writer: asyncio.StreamWriter, delay: float = 0) -> None:
+        """Wait as long as the mode wants before something is written."""
+        await asyncio.sleep(delay)
+        while self._mode.kind == "silent" and not writer.is_closing():  # noqa: ASYNC110 - two things can end it
+            await asyncio.sleep(_TICK)
+
+    async def _pump_out(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            self.received += len(data)
+            await self._wait(server, self._mode.delay)
+            server.write(data)
+            await server.drain()
+        with suppress(OSError):
+            server.write_eof()
+
+    async def _pump_in(
+        self, connection: _Connection, server: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None
+    ) -> None:
+        while data := await server.read(_CHUNK):
+            await self._wait(writer)
+            data = data if limit is None else data[: limit - connection.sent]
+            connection.sent += len(data)
+            self.sent += len(data)
+            writer.write(data)
+            await writer.drain()
+            if limit is not None and connection.sent >= limit:
+                break
+        for each in connection.writers:
+            each.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes) -> None:
+        if self._context:
+            await writer.start_tls(self._context)
+        self.received += len(await reader.read(_CHUNK))
+        self.sent += len(content)
+        writer.write(content)
+        await writer.drain()
+
+
+def _bound(port: int) -> socket.socket:
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    return reserved
+
+
+def _linger_not(writer: asyncio.StreamWriter) -> None:
+    """Make the end of a connection a reset."""
+    connected: Any = writer.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

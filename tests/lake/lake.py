@@ -1,0 +1,410 @@
+"""The test lake: Rucio over TLS, real storages of every kind, and data with everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from rucio_lab.demo.content import SCOPE, Catalogue
+from rucio_lab.demo.environment import ServerEnvironment, demo_home
+from rucio_lab.demo.lake import run_folder
+from rucio_lab.demo.processes import Child, Children, closed_environment
+from rucio_lab.demo.progress import Progress
+from rucio_lab.demo.samples import file_names
+from rucio_lab.demo.seed import SeedJob, start_seed
+from rucio_lab.demo.server import ROOT_USER, RucioServer, RucioServerSettings, ServerTLS, write_private
+from tests.lake import content, files
+from tests.lake.faults import TcpProxy
+from tests.lake.packages import require_packages
+from tests.lake.pki import Authority, User
+from tests.lake.storages import Nginx, Storage, XRootD
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent.parent
+_STEP_SECONDS = 180
+_TIMEOUT = 60
+_SIZE = 300_000_000  # bytes, what a lake with its bulk data and what the tests add to it may take
+
+
+class FullLake:
+    """A running lake, as a context manager; everything of it is on 127.0.0.1 and in one folder.
+
+    Parameters
+    ----------
+    authority
+        Its certificate authority, if there is one already.
+
+    Attributes
+    ----------
+    folder
+        Everything of this lake; removed at the end.
+    url
+        Address of its Rucio server (https).
+    authority
+        Signs all its certificates; ``authority.ca`` is the CA, ``authority.bundle`` has the system's CAs too, and
+        ``authority.proxy(user)`` makes a proxy certificate.
+    users
+        Certificates by name: root, alice, bob, and mallory, whom Rucio does not know.
+    storages
+        By name: ``root``, ``http``, ``http-norange``, ``https`` (open to anyone), ``https-cert`` (403 without a client
+        certificate). Each has ``url``, ``port`` and ``sent()``, the bytes of files that were read from it.
+    faulty
+        Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
+        FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio.
+    store
+        The folder that the storages serve, with a folder for each RSE.
+    children
+        Runs its processes.
+    """
+
+    folder: Path
+    url: str
+    authority: Authority
+    users: dict[str, User]
+    storages: dict[str, Storage]
+    faulty: dict[str, TcpProxy]
+    store: Path
+    children: Children
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        self._authority = authority
+        self._stack = ExitStack()
+        self._running: dict[str, Child] = {}
+        self._numbers = itertools.count(1)
+        self._tokens: dict[str, str] = {}
+
+    def __enter__(self) -> FullLake:
+        require_packages()
+        environment = ServerEnvironment(demo_home())
+        environment.ensure(Progress())
+        with ExitStack() as stack:
+            stack.callback(os.umask, os.umask(0o022))  # where the tests run as root, XRootD runs as another user
+            home = _home()
+            self.folder = stack.enter_context(run_folder(home, Progress()))
+            for folder in (home, self.folder.parent, self.folder):
+                folder.chmod(0o755)  # whoever made it
+            self.children = stack.enter_context(Children(self.folder / "logs"))
+            self._start(environment, stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # ------------------------------------------------------------------------------------ for clients
+
+    def rucio_cfg(self, account: str = "alice", auth: str = "userpass", **more: str) -> Path:
+        """Write a client's rucio.cfg, in the folder ``etc`` of a RUCIO_HOME of its own.
+
+        Parameters
+        ----------
+        account
+            root, alice or bob, with the credentials of the same name.
+        auth
+            ``userpass``, ``x509``, ``x509_proxy``, or another, for which nothing more is written.
+        more
+            Options of the section client; the empty string leaves an option out.
+        """
+        section = {"rucio_host": self.url, "auth_host": self.url, "ca_cert": str(self.authority.ca)}
+        section |= {"account": account, "auth_type": auth, **self._credentials(account, auth), **more}
+        path = self._client_folder() / "etc" / "rucio.cfg"
+        path.parent.mkdir()
+        write_private(path, {"client": {key: value for key, value in section.items() if value}})
+        return path
+
+    def config(self, default: str | None = "test", /, **instances: Mapping[str, Any]) -> Path:
+        """Write a ``rucio_lab.toml``.
+
+        Parameters
+        ----------
+        default
+            Name of the default instance.
+        instances
+            Name -> settings. What is not set comes from a rucio.cfg of alice with her password. With none given there
+            is one instance, ``test``.
+        """
+        lines = [f"default = {_toml(default)}"] if default else []
+        for name, settings in (instances or {"test": {}}).items():
+            known = {"rucio_cfg": str(self.rucio_cfg()), **settings}
+            lines += ["", f"[instances.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in known.items())]
+        path = self._client_folder() / "rucio_lab.toml"
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return path
+
+    def mount(self, rse: str) -> dict[str, str]:
+        """Return the settings (``mounts.RSE``) for an RSE which is mounted as a folder; its folder is the real one.
+
+        Parameters
+        ----------
+        rse
+            ``NOTEBOOK-POSIX``, ``CERN-EOS`` or another with a folder.
+        """
+        folder = self.store / _FOLDERS[rse]
+        return {"prefix": f"{folder}/" if rse.startswith("NOTEBOOK") else f"/{folder.name}/", "folder": str(folder)}
+
+    def path(self, rse: str, scope: str, name: str) -> Path:
+        """Return where a replica lies on disk.
+
+        Parameters
+        ----------
+        rse
+            One with a storage.
+        scope, name
+            The file.
+        """
+        return self.store / _FOLDERS[rse] / content.path_of(scope, name)
+
+    # ------------------------------------------------------------------------------------ Rucio without its client
+
+    def token(self, account: str = "alice") -> str:
+        """Sign in with the password, and return a new Rucio token.
+
+        Parameters
+        ----------
+        account
+            root, alice or bob.
+        """
+        known = self._credentials(account, "userpass")
+        headers = {"X-Rucio-Account": account, "X-Rucio-Username": known["username"]}
+        headers["X-Rucio-Password"] = known["password"]
+        response = self.request("GET", "/auth/userpass", headers=headers)
+        response.raise_for_status()
+        return response.headers["X-Rucio-Auth-Token"]
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request to Rucio as it is given.
+
+        Parameters
+        ----------
+        method, path
+            Of the request.
+        options
+            As requests has them: ``headers``, ``json``, ``cert``, ...
+        """
+        settings = {"verify": str(self.authority.ca), "timeout": _TIMEOUT, **options}
+        return requests.request(method, f"{self.url}{path}", **settings)
+
+    def rest(self, method: str, path: str, *, account: str = "root", **options: Any) -> requests.Response:
+        """Send a request to Rucio, signed in.
+
+        Parameters
+        ----------
+        method, path
+            Of the request; :func:`quoted` makes a path of names.
+        account
+            As whom.
+        options
+            As requests has them.
+
+        Raises
+        ------
+        requests.HTTPError
+            If Rucio refuses it.
+        """
+        if account not in self._tokens:
+            self._tokens[account] = self.token(account)
+        response = self.request(method, path, headers={"X-Rucio-Auth-Token": self._tokens[account]}, **options)
+        response.raise_for_status()
+        return response
+
+    # ------------------------------------------------------------------------------------ storages
+
+    def stop_storage(self, name: str) -> None:
+        """Stop a storage: from now on nobody listens on its port."""
+        self._running.pop(name).stop()
+
+    def start_storage(self, name: str) -> None:
+        """Start a storage which was stopped, on the same port."""
+        storage = self.storages[name]
+        child = self._running[name] = storage.start(self.children)
+        storage.wait_ready(child)
+
+    def mend(self) -> None:
+        """Bring everything back in order that a test broke: storages run, proxies forward."""
+        for name in self.storages.keys() - self._running.keys():
+            self.start_storage(name)
+        for proxy in self.faulty.values():
+            proxy.forward()
+
+    def add_bulk(self) -> str:
+        """Register ``bulk.10000``, and return its name."""
+        self._seed(content.bulk_catalogue(10_000), "bulk")
+        return content.BULK
+
+    # ------------------------------------------------------------------------------------ how it is brought up
+
+    def _start(self, environment: ServerEnvironment, stack: ExitStack) -> None:
+        self.authority = self._authority or Authority(self.folder / "pki")
+        tls = ServerTLS(self.authority.server_cert, self.authority.server_key, self.authority.ca)
+        sections = {"policy": {"package": "lake_policy"}}
+        settings = RucioServerSettings(
+            content.ROOT_PASSWORD, tls=tls, sections=sections, python_path=(_HERE / "policy",)
+        )
+        server = RucioServer(self.folder / "server", environment.python, settings, self.children)
+        self.url = server.url
+        self._database = self.folder / "server" / "rucio.db"
+        database = server.bootstrap()
+        sources = self.folder / "sources"
+        command: list[str | Path] = [sys.executable, "-m", files.__name__, sources]
+        writer = self.children.start("the writer of files", command, env=closed_environment({}), cwd=_ROOT)
+        self._make_users()
+        self._start_storages()
+        ports = self._make_proxies(stack, server)
+        database.wait_end(seconds=_STEP_SECONDS)
+        api = server.serve()
+        writer.wait_end(seconds=_STEP_SECONDS)
+        server.wait_ready(api)
+        self._seed(content.catalogue(content.Places(str(self.store), str(sources), ports), self.users), "seed")
+        self._finish(sources)
+
+    def _make_users(self) -> None:
+        people = (("root", "Lake Root", "Admins"), ("alice", "Alice Analyst", "Users"), ("bob", "Bob Builder", "Users"))
+        unknown = ("mallory", "Mallory Stranger", "Users")
+        self.users = {name: self.authority.user(name, cn, unit) for name, cn, unit in (*people, unknown)}
+
+    def _start_storages(self) -> None:
+        self.store = self.folder / "store"
+        for folder in (self.store, *(self.store / name for name in set(_FOLDERS.values()))):
+            folder.mkdir()
+            folder.chmod(0o777)  # XRootD's user writes here as well as we do
+        run = self.folder / "run"
+        run.mkdir()
+        self.storages = {
+            "root": XRootD(self.store, run / "root"),
+            "http": Nginx("http", self.store, run / "http"),
+            "http-norange": Nginx("http-norange", self.store, run / "http-norange", ranges=False),
+            "https": Nginx("https", self.store, run / "https", self.authority),
+            "https-cert": Nginx("https-cert", self.store, run / "https-cert", self.authority, wants_certificate=True),
+        }
+        self._running = {name: storage.start(self.children) for name, storage in self.storages.items()}
+        for name, storage in self.storages.items():
+            storage.wait_ready(self._running[name])
+
+    def _make_proxies(self, stack: ExitStack, server: RucioServer) -> dict[str, int]:
+        """Make the proxies, and return the port of everything that an RSE can speak."""
+        ports = {name: storage.port for name, storage in self.storages.items()}
+        own = {"certificate": self.authority.server_cert, "key": self.authority.server_key}
+        self.faulty = {name: TcpProxy(ports[name]) for name in ("root", "http")}
+        self.faulty["https"] = TcpProxy(ports["https"], **own)
+        self.faulty["rucio"] = TcpProxy(int(server.url.rpartition(":")[2]), **own)
+        dead, silent = TcpProxy(0), TcpProxy(0)
+        dead.refuse()
+        silent.silent()
+        for proxy in (*self.faulty.values(), dead, silent):
+            stack.callback(proxy.close)
+        return {
+            **ports,
+            "davs": ports["https"],
+            **{f"faulty-{name}": proxy.port for name, proxy in self.faulty.items()},
+            **{
+                f"{bad}-{scheme}": proxy.port
+                for bad, proxy in (("dead", dead), ("silent", silent))
+                for scheme in ("root", "http")
+            },
+        }
+
+    def _seed(self, catalogue: Catalogue, name: str) -> None:
+        job = SeedJob(self.url, content.ROOT_PASSWORD, catalogue, str(self.authority.ca))
+        child = start_seed(job, self.folder / name, self.children)
+        child.wait_end(seconds=_STEP_SECONDS)
+
+    def _finish(self, sources: Path) -> None:
+        """Do what a catalogue cannot say: states of replicas, quotas, a lost file, files with hostile names."""
+        for account, limit in content.QUOTA.items():
+            for rse in _FOLDERS:
+                self.rest("POST", f"/accountlimits/local/{account}/{rse}", json={"bytes": limit})
+        states = [{"scope": SCOPE, "name": name, "state": state} for name, state in content.UNAVAILABLE.items()]
+        self.rest("PUT", "/replicas", json={"rse": "CERN-EOS", "files": states})
+        # in a large Rucio a daemon does this, when the last replica is found to be bad
+        with closing(sqlite3.connect(self._database)) as database, database:
+            database.execute("UPDATE dids SET availability = 'L' WHERE name = ?", (content.LOST,))
+            database.execute("DELETE FROM replicas WHERE name = ?", (content.LOST,))
+        self._add_hostile(sources / file_names(files.SMALL)[0])
+        for folder in (path for path in self.store.rglob("*") if path.is_dir()):
+            folder.chmod(0o777)
+
+    def _add_hostile(self, source: Path) -> None:
+        its = content.hostile_files(source.read_bytes())
+        self.rest("POST", "/replicas", json={"rse": "CERN-EOS", "files": its})
+        self.rest("POST", "/dids", json=content.hostile_datasets())
+        for name in (*content.HOSTILE_NAMES, *content.UNASKABLE_NAMES):
+            target = self.path("CERN-EOS", content.HOSTILE, f"{name}.root")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def _credentials(self, account: str, auth: str) -> dict[str, str]:
+        user = self.users[account]
+        if auth == "userpass":
+            known = {"root": (ROOT_USER, content.ROOT_PASSWORD)}
+            name, password = known.get(account) or (account, content.PASSWORDS[account])
+            return {"username": name, "password": password}
+        if auth == "x509":
+            return {"client_cert": str(user.cert), "client_key": str(user.key)}
+        return {"client_x509_proxy": str(self.authority.proxy(user))} if auth == "x509_proxy" else {}
+
+    def _client_folder(self) -> Path:
+        folder = self.folder / "clients" / str(next(self._numbers))
+        folder.mkdir(parents=True)
+        return folder
+
+
+_FOLDERS = {
+    "CERN-EOS": "eos",
+    "TRIUMF-DISK": "triumf",
+    "WEB-DISK": "web",
+    "NORANGE-DISK": "norange",
+    "OPEN-DISK": "open",
+    "CERT-DISK": "cert",
+    "CERN-TAPE": "tape",
+    "BLOCKED-DISK": "blocked",
+    "FAULTY-ROOT": "faulty",
+    "FAULTY-HTTP": "faulty",
+    "FAULTY-HTTPS": "faulty",
+    "NOTEBOOK-POSIX": "posix",
+    "CERN-USERDISK": "userdisk",
+    "NOTEBOOK-USERDISK": "posix-user",
+}
+
+
+def _home() -> Path:
+    """Return the folder of all test lakes; in memory, if there is some: SQLite waits for the disk at each commit."""
+    memory = Path("/dev/shm")
+    fits = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _SIZE
+    home = (memory if fits else Path(tempfile.gettempdir())) / f"rucio-lab-test-{os.geteuid()}"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+def quoted(*parts: str) -> str:
+    """Join parts to a path of Rucio's REST interface.
+
+    Parameters
+    ----------
+    parts
+        Not quoted; names may hold anything.
+    """
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML has it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are the same in both

@@ -1,0 +1,203 @@
+"""An authority of the lake's own, and what it signs: servers, users, and the users' proxies (RFC 3820)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+_Key = ec.EllipticCurvePrivateKey
+_LIFE = datetime.timedelta(days=30)
+# ProxyCertInfo with the policy language id-ppl-inheritAll (1.3.6.1.5.5.7.21.1) and no limit of the path, in DER
+_PROXY_INFO = x509.UnrecognizedExtension(
+    ObjectIdentifier("1.3.6.1.5.5.7.1.14"), bytes.fromhex("300c300a06082b06010505071501")
+)
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with a certificate.
+
+    Attributes
+    ----------
+    name
+        Of the files.
+    dn
+        Subject, as Rucio knows it (RFC 2253).
+    cert, key
+        PEM files, each on its own.
+    pem
+        Both in one PEM file, as programs of the grid take it in place of a proxy.
+    """
+
+    name: str
+    dn: str
+    cert: Path
+    key: Path
+    pem: Path
+
+
+class Authority:
+    """A certificate authority in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the files go; it is made, for the user alone.
+
+    Attributes
+    ----------
+    ca
+        PEM file with the authority's certificate.
+    bundle
+        The same, with the authorities which this machine trusts anyway.
+    server_cert, server_key
+        For servers on 127.0.0.1, localhost and ::1.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._name = _name(CN="Lake Test CA", O="Lake")
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        own = _builder(self._name, self._name, self._key, self._key, ca=True).sign(self._key, hashes.SHA256())
+        self.ca = self._write("ca.pem", _pem(own))
+        self.bundle = self._write("bundle.pem", _pem(own) + _system_authorities())
+        self.server_cert, self.server_key = self._server()
+
+    def user(self, name: str, common_name: str, unit: str) -> User:
+        """Make a user's certificate.
+
+        Parameters
+        ----------
+        name
+            Of its files.
+        common_name, unit
+            CN and OU of its subject.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(_name(CN=common_name, OU=unit, O="Lake"), self._name, key, self._key)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        cert = builder.add_extension(usage, critical=False).sign(self._key, hashes.SHA256())
+        return User(
+            name,
+            f"CN={common_name},OU={unit},O=Lake",
+            self._write(f"{name}.crt", _pem(cert)),
+            self._write(f"{name}.key", _private_pem(key)),
+            self._write(f"{name}.pem", _pem(cert) + _private_pem(key)),
+        )
+
+    def proxy(self, user: User, *, seconds: float = 12 * 3600) -> Path:
+        """Make a proxy certificate: what ``voms-proxy-init -rfc`` writes.
+
+        Parameters
+        ----------
+        user
+            Who is represented.
+        seconds
+            How long it is valid from now on; negative for one that has ended.
+
+        Returns
+        -------
+        Path
+            PEM file with the proxy's certificate, its key and the user's certificate.
+        """
+        issuer = x509.load_pem_x509_certificate(user.cert.read_bytes())
+        issuer_key = _load_key(user.key)
+        key = ec.generate_private_key(ec.SECP256R1())
+        serial = x509.random_serial_number() >> 128  # CN=<a number>, as the RFC wants
+        subject = x509.Name([*issuer.subject, x509.NameAttribute(NameOID.COMMON_NAME, str(serial))])
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+        builder = _builder(subject, issuer.subject, key, issuer_key, end=end, proxy=True)
+        cert = builder.add_extension(_PROXY_INFO, critical=True).sign(issuer_key, hashes.SHA256())
+        return self._write(f"{user.name}-{serial}.proxy", _pem(cert) + _private_pem(key) + _pem(issuer))
+
+    def _server(self) -> tuple[Path, Path]:
+        import ipaddress
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+        builder = _builder(_name(CN="localhost", O="Lake"), self._name, key, self._key)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False
+        ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        cert = builder.sign(self._key, hashes.SHA256())
+        return self._write("server.crt", _pem(cert)), self._write("server.key", _private_pem(key))
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self._folder / name
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(content)
+        return path
+
+
+def _name(**parts: str) -> x509.Name:
+    """Make a name of its parts, given as Rucio writes them: the most special one first."""
+    oids = {"CN": NameOID.COMMON_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME, "O": NameOID.ORGANIZATION_NAME}
+    return x509.Name([x509.NameAttribute(oids[key], value) for key, value in reversed(parts.items())])
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: _Key,
+    issuer_key: _Key,
+    *,
+    ca: bool = False,
+    proxy: bool = False,
+    end: datetime.datetime | None = None,
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    usage = x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(end or now + _LIFE)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return builder if proxy else builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+
+
+def _load_key(path: Path) -> _Key:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
+
+
+def _pem(cert: x509.Certificate) -> bytes:
+    return cert.public_bytes(Encoding.PEM)
+
+
+def _private_pem(key: _Key) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _system_authorities() -> bytes:
+    known = ssl.get_default_verify_paths().cafile  # heeds SSL_CERT_FILE
+    return Path(known).read_bytes() if known else b""
