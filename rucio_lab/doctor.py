@@ -1,0 +1,215 @@
+"""``rucio-lab doctor``: checks the whole set-up, from the installed packages to the sign-in, and says what to mend."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from rucio_lab._version import __version__
+from rucio_lab.core import readers
+from rucio_lab.core.config import Instance, Instances, config_files, load_instances, rucio_cfg_path
+from rucio_lab.core.errors import RucioLabError, SignInNeeded
+
+STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
+"""Where the install puts the file that loads the magics, below ``sys.prefix``."""
+
+_PACKAGES = ("rucio-clients", "uproot", "awkward", "fsspec", "fsspec-xrootd", "xrootd", "ipykernel", "jupyterlab")
+_MARKS = {"good": "ok  ", "note": "note", "bad": "FAIL"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    level: Literal["good", "note", "bad"]
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"  {_MARKS[self.level]}  {self.text}" + (f"\n        -> {self.remedy}" if self.remedy else "")
+
+
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb: it has none."""
+
+
+def run(_options: argparse.Namespace) -> int:
+    """Run all checks.
+
+    Returns
+    -------
+    int
+        1 if anything must be mended, else 0.
+    """
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "Packages": check_packages,
+        "Readers": check_readers,
+        "Magics": check_magics,
+        "Kernels": check_kernels,
+        "Configuration": check_configuration,
+        "Instances": check_instances,
+    }
+    failed = False
+    for title, check in checks.items():
+        print(title, flush=True)
+        for finding in check():
+            print(finding, flush=True)
+            failed = failed or finding.level == "bad"
+    print("Something must be mended: see FAIL above." if failed else "All is well.")
+    return int(failed)
+
+
+def check_packages() -> Iterator[Finding]:
+    """Look at the versions of what everything stands on."""
+    yield Finding("good", f"rucio-lab {__version__}, Python {sys.version.split()[0]} in {sys.prefix}")
+    yield Finding("good", ", ".join(f"{package} {_version(package) or 'missing'}" for package in _PACKAGES))
+    if _version("rucio"):
+        yield Finding(
+            "bad",
+            "The package rucio (the server) is installed beside rucio-clients; both bring the same modules.",
+            "pip uninstall rucio rucio-clients, then pip install rucio-clients.",
+        )
+
+
+def check_readers() -> Iterator[Finding]:
+    """Look at what can be read here."""
+    for scheme in ("root", "https"):
+        reason = readers.unreadable(scheme)
+        if reason:
+            remedy = "https is taken instead." if scheme == "root" else "pip install aiohttp."
+            yield Finding("note" if scheme == "root" else "bad", f"{reason}.", remedy)
+        else:
+            yield Finding("good", f"{scheme}:// can be read")
+    if broken := readers.broken_uproot():
+        yield Finding(
+            "bad",
+            f"uproot {broken} cannot iterate over root:// URLs.",
+            "pip install 'uproot!=5.7.6,!=5.7.7'.",
+        )
+    ca = os.environ.get("SSL_CERT_FILE")
+    if ca and not Path(ca).is_file():
+        yield Finding("bad", f"SSL_CERT_FILE names {ca}, which does not exist: no https:// can be read.", "Mend it.")
+
+
+def check_magics() -> Iterator[Finding]:
+    """See whether the magics are there in a fresh IPython, and if not, why."""
+    if _magics_load(sys.executable):
+        yield Finding("good", "%rucio_attach is there in every IPython and kernel of this environment")
+        return
+    remedy = "Write %load_ext rucio_lab in the notebook: that always works."
+    path = Path(sys.prefix) / STARTUP_FILE
+    if not path.is_file():
+        yield Finding("note", f"The magics do not load by themselves: {path} is missing (pip install --user?).", remedy)
+        return
+    yield Finding("note", f"The magics do not load by themselves, though {path} is there.", remedy)
+    earlier = [other for folder in _startup_folders() for other in sorted(folder.glob("*.py")) if other != path]
+    if earlier:
+        names = ", ".join(map(str, earlier))
+        yield Finding("note", "IPython skips all start-up files after one that fails.", f"Look at {names}.")
+
+
+def _magics_load(python: str) -> bool:
+    """Start an IPython as a user would, and look for the magic."""
+    code = "print('magic', get_ipython().find_line_magic('rucio_attach') is not None)"
+    command = [python, "-m", "IPython", "--colors=NoColor", "--no-banner", "-c", code]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    return b"magic True" in done.stdout
+
+
+def _startup_folders() -> list[Path]:
+    from IPython.paths import get_ipython_dir
+
+    return [Path(get_ipython_dir()) / "profile_default" / "startup", Path(sys.prefix) / STARTUP_FILE.parent]
+
+
+def check_kernels() -> Iterator[Finding]:
+    """See whether the Python kernels that Jupyter offers have rucio_lab."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    for name, found in KernelSpecManager().get_all_specs().items():
+        spec = found["spec"]
+        if spec["language"] != "python" or not spec["argv"]:
+            continue
+        named = spec["argv"][0]
+        python = sys.executable if named.startswith("python") else named  # as jupyter_client reads a bare "python"
+        done = subprocess.run([python, "-P", "-c", "import rucio_lab"], capture_output=True, timeout=60, check=False)
+        if done.returncode == 0:
+            yield Finding("good", f"{name} ({python})")
+        else:
+            yield Finding("note", f"{name} ({python}) lacks rucio_lab.", f"{python} -m pip install rucio-lab.")
+
+
+def check_configuration() -> Iterator[Finding]:
+    """Look at the configuration files."""
+    for path in config_files():
+        if path.is_file():
+            yield Finding("good", f"{path}")
+    cfg = rucio_cfg_path()
+    if cfg:
+        yield Finding("good", f"{cfg} (Rucio's own)")
+    instances = _instances()
+    if isinstance(instances, RucioLabError):
+        yield Finding("bad", instances.message, instances.remedy)
+        return
+    for problem in instances.problems:
+        yield Finding("bad", problem)
+    if not instances.names:
+        places = ", ".join(str(path) for path in config_files())
+        yield Finding("bad", "No Rucio instance is configured.", f"Looked for {places}, and for rucio.cfg.")
+        yield Finding("note", "To try without any Rucio: rucio-lab demo.")
+    elif instances.default_name:
+        yield Finding("good", f"Default instance: {instances.default_name}")
+    else:
+        yield Finding("note", "No instance is the default: notebooks must name one.", "Set default in rucio_lab.toml.")
+
+
+def check_instances() -> Iterator[Finding]:
+    """Ask each instance who we are, all at once: one that hangs does not hide the others."""
+    instances = _instances()
+    if isinstance(instances, RucioLabError):
+        return
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for findings in pool.map(_check_instance, instances):
+            yield from findings
+
+
+def _check_instance(instance: Instance) -> list[Finding]:
+    from rucio_lab.core.auth import signed_in
+    from rucio_lab.core.lake import Lake
+
+    where = f"{instance.name} ({instance.url}, {instance.auth})"
+    try:
+        Lake(instance, timeout=min(10.0, instance.timeout)).rses()
+    except SignInNeeded as error:
+        return [Finding("note", f"{where}: {error.message}", error.remedy)]
+    except RucioLabError as error:
+        return [Finding("bad", f"{where}: {error.message}", error.remedy)]
+    known = signed_in(instance)
+    account = f" as {known.account}" if known and known.account else ""
+    left = ""
+    if known and known.expires:
+        left = f", for {(known.expires - datetime.now(UTC)).total_seconds() / 60:.0f} more minutes"
+    return [Finding("good", f"{where}: signed in{account}{left}")]
+
+
+def _instances() -> Instances | RucioLabError:
+    try:
+        return load_instances()
+    except RucioLabError as error:
+        return error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

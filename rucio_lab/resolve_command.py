@@ -1,0 +1,41 @@
+"""``rucio-lab resolve``: what ``%rucio_attach`` would give, without a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rucio_lab.kernel.magics import add_attach_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb: those of ``%rucio_attach``."""
+    parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
+    parser.add_argument("--instance", metavar="NAME", help="name or host of a Rucio instance")
+    add_attach_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one address a line; what else is to say goes to standard error.
+
+    Returns
+    -------
+    int
+        0; what goes wrong is an exception.
+    """
+    from rucio_lab.kernel.api import find_files
+
+    files = find_files(
+        options.dids,
+        access=options.access,
+        scheme=options.scheme,
+        rse=options.rse,
+        instance=options.instance,
+        limit=options.limit,
+        allow_missing=options.allow_missing,
+    )
+    for address in files.urls:
+        print(address)
+    for words in (repr(files), repr(files.explain()), *files.notes):
+        print(words, file=sys.stderr)
+    return 0
