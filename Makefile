@@ -1,0 +1,42 @@
+# The two commands of the README, and what they are made of. Everything goes into $(VENV).
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+RUN_TESTS ?= $(BIN)/coverage run -m pytest
+
+.PHONY: demo test check install packages clean
+
+demo: $(VENV)/.installed  ## a lake of its own, the notebook on it, then JupyterLab
+	@$(BIN)/rucio-lab demo
+
+test: packages check  ## all that must hold before a commit
+	@rm -f .coverage .coverage.*
+	$(RUN_TESTS)
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+check: $(VENV)/.installed-test  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+packages:  ## what the tests need of the system
+	@tests/lake/install-packages
+
+install: $(VENV)/.installed-test
+
+$(VENV)/.installed: pyproject.toml | $(VENV)
+	@echo "Installing rucio_lab into $(VENV) (about 450 MB, once) ..."
+	@$(BIN)/pip install -qq -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)
+	@echo "Installing rucio_lab and its test tools into $(VENV) (about 600 MB, once) ..."
+	@$(BIN)/pip install -qq -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit("rucio_lab needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment can be made: on Debian and Ubuntu, apt install python3-venv."; exit 1; }
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

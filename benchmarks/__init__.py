@@ -1,0 +1,3 @@
+"""Measurements against raw calls in the same run: ``python -m benchmarks`` prints a table."""
+
+from __future__ import annotations
