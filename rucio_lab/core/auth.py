@@ -7,20 +7,24 @@ Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which 
 
 from __future__ import annotations
 
+import configparser
 import logging
 import os
+import sys
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 
 from rucio_lab._version import __version__
 from rucio_lab.core.config import Instance, read_rucio_cfg
-from rucio_lab.core.errors import LakeBroken, RucioLabError, SignInNeeded
+from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception, wlcg_token_discovery
 from rucio_lab.core.tokens import SignIn, Token, TokenStore, jwt_expiry, rucio_timestamp
@@ -30,6 +34,7 @@ CONNECT_TIMEOUT = 5.0
 
 _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
+_log.setLevel(logging.WARNING)  # below, rucio.client writes out all headers, and so the password
 _log.propagate = False  # rucio.client reports each retry as an error; what matters becomes an exception
 
 
@@ -104,7 +109,7 @@ def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float |
     """
     clients: dict[tuple[Any, ...], RucioClient] = _local.__dict__.setdefault("clients", {})
     key = (*instance.key, may_sign_in, timeout)
-    if key not in clients:
+    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have been changed
         clients[key] = RucioClient(instance, may_sign_in=may_sign_in, timeout=timeout)
     else:
         clients[key].catch_up()
@@ -115,6 +120,21 @@ _local = threading.local()
 
 
 # ------------------------------------------------------------------------------------------------ the client
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect to another host: requests would hand on our token and password."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Refuse to be sent elsewhere."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        old, new = str(response.request.url), str(prepared_request.url)
+        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
+            here, there = urlsplit(old).netloc, urlsplit(new).netloc
+            raise LakeBroken(
+                f"{here} sends Rucio's clients on to {there}, and credentials are never sent to another host.",
+                "Check the address of the instance; a login page of the network may be in between.",
+            )
 
 
 class RucioClient(Client):  # type: ignore[misc]
@@ -138,6 +158,7 @@ class RucioClient(Client):  # type: ignore[misc]
     """
 
     AUTH_RETRIES = 1  # two attempts, so that a host which drops packets costs twice the time limit, not three times
+    REQUEST_RETRIES = 0  # the second attempt says what is wrong; else rucio.client forgets it
 
     def __init__(
         self,
@@ -154,7 +175,9 @@ class RucioClient(Client):  # type: ignore[misc]
         self._answer: Mapping[str, str] = {}
         limit = timeout or instance.timeout
         auth_type = "oidc" if instance.auth == "token" else instance.auth
-        with speaking_to(instance):
+        program = sys.argv[:1]
+        # What rucio.client does last is to look for request_retries, and it fails where a rucio.cfg has no [client].
+        with speaking_to(instance), suppress(configparser.NoSectionError):
             super().__init__(
                 rucio_host=instance.url,
                 auth_host=instance.auth_url,
@@ -166,6 +189,17 @@ class RucioClient(Client):  # type: ignore[misc]
                 vo=instance.vo,
                 logger=_log,
             )
+        self.request_retries = self.REQUEST_RETRIES
+        sys.argv[:1] = program  # rucio.client strips its folder
+
+    @property
+    def session(self) -> requests.Session:
+        """The HTTP session; rucio.client makes a new one whenever a token was refused."""
+        return self._session
+
+    @session.setter
+    def session(self, _new: requests.Session) -> None:
+        self._session = _Session()
 
     def catch_up(self) -> None:
         """Take the token that is stored now: another thread or process may have signed in again, or out."""
@@ -176,8 +210,14 @@ class RucioClient(Client):  # type: ignore[misc]
         elif stored.text != self.token.text:
             self._use(stored)
 
-    def rows(self, path: list[str], parameters: Mapping[str, Any]) -> Iterator[Any]:
-        """Ask REST for a list with parameters that rucio.client's own methods do not have."""
+    def rows(self, path: list[str], parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Ask REST for a list.
+
+        For parameters that rucio.client's own methods do not have, and for names with blanks in them, which it writes
+        as ``+`` where Rucio wants ``%20``.
+        """
+        if any(part in {".", ".."} for part in path):
+            raise BadRequest("Rucio cannot be asked for a DID named '.' or '..'.", "Name the container that holds it.")
         url = build_url(self.host, path="/".join(quote(part, safe="") for part in path), params=parameters)
         response = self._send_request(url, method=HTTPMethod.GET)
         if response.status_code != requests.codes.ok:
@@ -203,10 +243,16 @@ class RucioClient(Client):  # type: ignore[misc]
 
     def _send_request(self, url: str, *args: Any, get_token: bool = False, **kwargs: Any) -> requests.Response:
         response: requests.Response = super()._send_request(url, *args, get_token=get_token, **kwargs)
-        if response.status_code >= requests.codes.server_error and "ExceptionClass" not in response.headers:
+        broke = response.status_code >= requests.codes.server_error
+        if broke and (get_token or "ExceptionClass" not in response.headers):
             raise LakeBroken(
                 f"Rucio ({self.instance.name}) answered with HTTP {response.status_code} {response.reason}.",
                 "Try again later, or tell the operators of this instance.",
+            )
+        if not response.ok and "ExceptionClass" not in response.headers:
+            raise LakeBroken(
+                f"What answers at {url.partition('?')[0]} is not Rucio: HTTP {response.status_code} {response.reason}.",
+                "Check the address of the instance.",
             )
         if get_token:
             self._answer = response.headers
@@ -230,8 +276,16 @@ class RucioClient(Client):  # type: ignore[misc]
         self.headers["X-Rucio-Auth-Token"] = token.text
 
     def _obtain(self, rejected: str | None) -> None:
-        """Get a token that Rucio has not rejected: the stored one, or a new one. One thread at a time."""
+        """Get a token that Rucio has not rejected: the stored one, or a new one.
+
+        One thread at a time asks for a new one. Those that waited for it share what came of it, also a failure: else
+        each of them would in turn wait for a server that hangs.
+        """
+        asked = time.monotonic()
         with _lock(self.instance):
+            failed, error = _failures.get(self.instance.key, (0.0, None))
+            if error is not None and failed > asked and self._given is None:
+                raise type(error)(error.message, error.remedy, rucio=error.rucio)
             stored = _stored_token(self.instance) if self._given is None else None
             if stored is not None and stored.valid and stored.text != rejected:
                 self._use(stored)
@@ -241,16 +295,26 @@ class RucioClient(Client):  # type: ignore[misc]
             try:
                 if not self.may_sign_in:
                     raise not_signed_in(self.instance)
-                self._use(self._sign_in())
+                with speaking_to(self.instance):
+                    self._use(self._sign_in())
             except SignInNeeded as error:
                 if stored is not None and error.rucio is None:
                     raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
+                raise
+            except RucioLabError as error:
+                _failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
                 raise
             TokenStore(self.instance).write(self.token)
 
     def _sign_in(self) -> Token:
         """Let rucio.client ask the authentication server for a token."""
         self.creds = dict(self._given or _credentials(self.instance))
+        if not all(map(_sendable, self.creds.values())):
+            raise SignInNeeded(
+                f"The user name or password for {self.instance.name} holds characters that cannot be sent, "
+                "such as the end of a line.",
+                how_to_sign_in(self.instance),
+            )
         ask = {
             "userpass": self._BaseClient__get_token_userpass,
             "x509": self._BaseClient__get_token_x509,
@@ -258,10 +322,12 @@ class RucioClient(Client):  # type: ignore[misc]
             "gss": self._BaseClient__get_token_gss,
             "ssh": self._BaseClient__get_token_ssh,
         }[self.instance.auth]
-        if not ask():
-            raise exception.CannotAuthenticate("no token came back")
+        try:
+            if not ask():
+                raise exception.CannotAuthenticate("no token came back")
+        finally:
+            self.creds = {}
         expires = self._answer.get("X-Rucio-Auth-Token-Expires")
-        self.creds = {}
         return Token(self.auth_token, self._answer.get("X-Rucio-Auth-Account"), rucio_timestamp(expires))
 
 
@@ -309,11 +375,16 @@ def _stored_token(instance: Instance) -> Token | None:
     if instance.token_file:
         try:
             text = Path(instance.token_file).read_text().strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             text = None
     if not text and instance.wlcg_token:
         text = wlcg_token_discovery()
-    return Token(text, None, jwt_expiry(text)) if text else None
+    return Token(text, None, jwt_expiry(text)) if text and _sendable(text) else None
+
+
+def _sendable(text: str) -> bool:
+    """Whether a text can be the value of an HTTP header; where not, requests quotes it, secret or not, in its error."""
+    return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)
 
 
 def _no_token(instance: Instance, stored: Token | None) -> SignInNeeded:
@@ -332,6 +403,7 @@ def _no_token(instance: Instance, stored: Token | None) -> SignInNeeded:
 
 
 _locks: dict[tuple[str, ...], threading.RLock] = {}
+_failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
 
 
 def _lock(instance: Instance) -> threading.RLock:

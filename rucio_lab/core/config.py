@@ -1,8 +1,8 @@
 """Which Rucio instances there are, from ``rucio_lab.toml``, ``rucio.cfg`` and the environment.
 
 Nothing needs to be written where Rucio's own ``rucio.cfg`` is found: it makes one instance, named by its host. What
-goes beyond it stands in ``rucio_lab.toml`` on Jupyter's configuration path (system, then environment, then user: the
-last wins, key by key), or in the one file that ``RUCIO_LAB_CONFIG`` names::
+goes beyond it stands in ``rucio_lab.toml`` on Jupyter's configuration path (``jupyter --paths``: system, user and
+environment, merged key by key in Jupyter's own order of precedence), or in the file that ``RUCIO_LAB_CONFIG`` names::
 
     default = "escape"
 
@@ -24,7 +24,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -114,7 +114,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     wlcg_token: bool = False
     rucio_cfg: str = ""
     ca: str = ""
-    timeout: float = 60.0
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     schemes: tuple[str, ...] = ("root", "https", "http")
     rse: str = ""
     site: str = ""
@@ -127,8 +127,9 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells one sign-in from another: instance, servers, VO, way, account and user."""
-        return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, self.username)
+        """What tells one sign-in from another: instance, servers, VO, way, account, and who is signing in."""
+        identity = (self.username, self.client_cert, self.client_proxy, self.ssh_private_key, self.token_file)
+        return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, *identity)
 
 
 _PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca")
@@ -259,38 +260,62 @@ def read_rucio_cfg(path: str | Path) -> Mapping[str, str]:
     ConfigurationError
         If the file cannot be read or has no such section.
     """
+    parser = _parse_rucio_cfg(Path(path))
+    try:
+        return dict(parser.items("client"))
+    except configparser.NoSectionError as error:
+        raise ConfigurationError(f"{path} has no section [client].", "It looks like a server's rucio.cfg.") from error
+    except configparser.InterpolationError:
+        raise ConfigurationError(  # without the cause, which quotes the value: it can be the password
+            f"{path} is no valid rucio.cfg: there is a single % in the section [client].", "Write %% for each %."
+        ) from None
+
+
+def check_rucio_cfg() -> None:
+    """Check the rucio.cfg that rucio itself reads when it is imported, whether we use it or not.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read.
+    """
+    if path := rucio_cfg_path():
+        _parse_rucio_cfg(path)
+
+
+def _parse_rucio_cfg(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     try:
-        parser.read_string(Path(path).read_text())
-        return dict(parser.items("client"))
+        parser.read_string(path.read_text())
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.", "Mend the file or its address."
         ) from error
-    except configparser.NoSectionError as error:
-        raise ConfigurationError(f"{path} has no section [client].", "It looks like a server's rucio.cfg.") from error
-    except configparser.Error as error:
-        first = str(error).splitlines()[0]
-        raise ConfigurationError(f"{path} is no valid rucio.cfg: {first}", "Mend it.") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"{path} is no valid rucio.cfg: {first}.", "Mend it.") from error
+    return parser
 
 
 class _Layer(msgspec.Struct, forbid_unknown_fields=True):
     """One ``rucio_lab.toml``, its instances not yet merged with those of other files."""
 
     default: str | None = None
-    instances: dict[str, dict[str, Any]] = {}
+    instances: dict[str, Any] = {}
 
 
 def _read_toml(path: Path) -> _Layer:
+    where = ""
     try:
         layer = msgspec.convert(tomllib.loads(path.read_text()), _Layer)
-        for settings in layer.instances.values():
+        for name, settings in layer.instances.items():
+            where = f"instances.{name}: "
             msgspec.convert(settings, Instance)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Mend its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(
-            f"{path} is not valid: {error}.", "Mend it; docs/configuration.md has examples."
+            f"{path} is not valid: {where}{error}.", "Mend it; docs/configuration.md has examples."
         ) from error
     return layer
 
@@ -311,12 +336,21 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"Instance {name!r} is not valid: {error}.", f"Mend it; {_EXAMPLES}") from error
     for key in ("url", "auth_url"):
-        if urlsplit(known.get(key) or "").scheme not in ("http", "https"):
+        if not _is_address(known.get(key) or ""):
             raise ConfigurationError(
                 f"Instance {name!r} has no usable {key}: {known.get(key, '')!r}.",
                 f'Set {key} = "https://..." in {FILE}, or rucio_host and auth_host in rucio.cfg.',
             )
     return instance
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")  # a ValueError, too, for what can be no host name
+        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _cfg_settings(client: Mapping[str, str]) -> dict[str, Any]:

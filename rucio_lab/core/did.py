@@ -37,12 +37,16 @@ class DID(NamedTuple):
         stripped = text.strip()
         if _UNPRINTABLE.search(stripped):
             raise BadRequest(f"{stripped!r} is no DID: it holds control characters.", _REMEDY)
+        if "://" in stripped:
+            raise BadRequest(f"{stripped.partition('?')[0]!r} is a URL, not a DID.", f"Open it as it is, or: {_REMEDY}")
         scope, colon, name = stripped.partition(":")
         if not colon:
             raise BadRequest(f"{stripped!r} is no DID: it has no colon between scope and name.", _REMEDY)
         if not scope or not name:
             missing = "name" if scope else "scope"
             raise BadRequest(f"{stripped!r} is no DID: its {missing} is empty.", _REMEDY)
+        if name in (".", ".."):
+            raise BadRequest(f"{stripped!r} is no DID: no address can hold the name {name!r}.", _REMEDY)
         if "/" in scope or any(c.isspace() for c in scope):
             raise BadRequest(f"{stripped!r} is no DID: the scope {scope!r} holds a slash or a blank.", _REMEDY)
         return cls(scope, name)

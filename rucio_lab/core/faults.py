@@ -22,10 +22,16 @@ from rucio_lab.core.errors import (
 )
 from rucio_lab.core.rucio_api import exception
 
-_KINDS: tuple[tuple[type[RucioLabError], tuple[str, ...]], ...] = (
-    (Refused, ("CannotAuthorize", "AccessDenied")),
+_KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
+    (Refused, "Ask the owner of the scope, or the operators of the instance.", ("CannotAuthorize", "AccessDenied")),
+    (
+        ConfigurationError,
+        "Mend it, or use another auth; `rucio-lab doctor` shows the configuration.",
+        ("MissingModuleException", "MissingClientParameter", "ConfigNotFound", "ConfigLoadingError"),
+    ),
     (
         NotFound,
+        "Look for it with %rucio_search.",
         (
             "DataIdentifierNotFound",
             "ScopeNotFound",
@@ -37,6 +43,7 @@ _KINDS: tuple[tuple[type[RucioLabError], tuple[str, ...]], ...] = (
     ),
     (
         BadRequest,
+        "Mend what was asked for.",
         (
             "InvalidRSEExpression",
             "InvalidObject",
@@ -48,10 +55,12 @@ _KINDS: tuple[tuple[type[RucioLabError], tuple[str, ...]], ...] = (
             "UnsupportedOperation",
             "UnsupportedMetadataPlugin",
             "DIDFilterSyntaxError",
+            "DuplicateCriteriaInDIDFilter",
         ),
     ),
     (
         Conflict,
+        "See what is there already, or how much of your quota is left.",
         (
             "Duplicate",
             "DataIdentifierAlreadyExists",
@@ -82,11 +91,8 @@ def speaking_to(instance: Instance) -> Iterator[None]:
         yield
     except RucioLabError:
         raise
-    except requests.exceptions.SSLError as error:
-        raise LakeUnreachable(
-            f"The certificate of {instance.url} is not trusted: {_reason(error)}.",
-            "Set ca in rucio_lab.toml (ca_cert in rucio.cfg) to the CA that signed it.",
-        ) from error
+    except (requests.exceptions.ConnectionError, exception.ServerConnectionException) as error:
+        raise _unconnected(error, instance) from error
     except requests.exceptions.ReadTimeout as error:
         raise LakeTooSlow(
             f"Rucio ({instance.name}) did not answer within {instance.timeout:g} s.",
@@ -94,13 +100,6 @@ def speaking_to(instance: Instance) -> Iterator[None]:
         ) from error
     except requests.exceptions.ChunkedEncodingError as error:
         raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from error
-    except (requests.exceptions.ConnectionError, exception.ServerConnectionException) as error:
-        if "Read timed out" in str(error):  # while a stream is read, requests calls it a ConnectionError
-            raise LakeTooSlow(f"Rucio ({instance.name}) stopped in the middle of its answer.", "Try again.") from error
-        raise LakeUnreachable(
-            f"Rucio ({instance.name}) cannot be reached at {instance.url}: {_reason(error)}.",
-            "Check the address and the network, or try again later.",
-        ) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from error
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
@@ -108,8 +107,39 @@ def speaking_to(instance: Instance) -> Iterator[None]:
             f"Rucio ({instance.name}) sent an answer that cannot be read: {_first_line(error)}.",
             "Check the address of the instance, or try again later.",
         ) from error
+    except OSError as error:  # requests raises it for the files of ca and client_cert
+        raise ConfigurationError(
+            f"A file that signing in to {instance.name} needs is of no use: {_first_line(error)}.",
+            "Mend its address in rucio_lab.toml or rucio.cfg.",
+        ) from error
     except exception.RucioException as error:
         raise _translate(error, instance) from error
+
+
+def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
+    """Say why there is no connection; requests has one class for very different things."""
+    text, reason = str(error), _reason(error)
+    if "certificate verify failed" in text:
+        return LakeUnreachable(
+            f"The certificate of {instance.url} is not trusted: {reason}.",
+            "Set ca in rucio_lab.toml (ca_cert in rucio.cfg) to the CA that signed it.",
+        )
+    if isinstance(error, requests.exceptions.SSLError):
+        return LakeUnreachable(
+            f"There is no TLS connection to {instance.url}: {reason}.",
+            "Check the address, and the files of ca, client_cert and client_key.",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return LakeUnreachable(
+            f"Rucio ({instance.name}) cannot be reached through the proxy of the environment: {reason}.",
+            "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+        )
+    if "Read timed out" in text:  # while a stream is read, requests calls it a ConnectionError
+        return LakeTooSlow(f"Rucio ({instance.name}) stopped in the middle of its answer.", "Try again.")
+    return LakeUnreachable(
+        f"Rucio ({instance.name}) cannot be reached at {instance.url}: {reason}.",
+        "Check the address and the network, or try again later.",
+    )
 
 
 def _translate(error: Exception, instance: Instance) -> RucioLabError:
@@ -118,9 +148,9 @@ def _translate(error: Exception, instance: Instance) -> RucioLabError:
     if name == "CannotAuthenticate":
         who = f" as {instance.username}" if instance.username else ""
         return SignInNeeded(f"{instance.name} refused the sign-in{who}: {said}.", how_to_sign_in(instance), rucio=name)
-    for kind, names in _KINDS:
+    for kind, remedy, names in _KINDS:
         if name in names:
-            return kind(f"{said}.", rucio=name)
+            return kind(f"{said}.", remedy, rucio=name)
     return LakeBroken(
         f"Rucio ({instance.name}) failed with {name}: {said}.", "Try again, or tell its operators.", rucio=name
     )
@@ -153,7 +183,7 @@ def not_signed_in(instance: Instance) -> SignInNeeded:
 def how_to_sign_in(instance: Instance) -> str:
     """Say how to sign in."""
     return {
-        "userpass": "Sign in with %rucio_login, or rucio_lab.login().",
+        "userpass": f"Sign in with %rucio_login {instance.name}, or rucio_lab.login({instance.name!r}).",
         "x509": "Set client_cert and client_key in rucio_lab.toml or rucio.cfg.",
         "x509_proxy": "Make a proxy with voms-proxy-init, and let X509_USER_PROXY name it.",
         "ssh": "Set ssh_private_key in rucio_lab.toml or rucio.cfg.",

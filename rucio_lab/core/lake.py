@@ -56,6 +56,28 @@ class FileReplicas:
     states: dict[str, str]
 
 
+@dataclass(slots=True)
+class Holding:
+    """What one RSE has of a DID.
+
+    Attributes
+    ----------
+    rse
+        Its name.
+    files
+        Number of files of the DID that have a replica there, in any state.
+    available
+        Number of those that are AVAILABLE.
+    bytes
+        Size of the available ones, in bytes.
+    """
+
+    rse: str
+    files: int = 0
+    available: int = 0
+    bytes: int = 0
+
+
 class Lake:
     """What can be asked of one instance. Cheap to make; every thread may make its own.
 
@@ -102,12 +124,13 @@ class Lake:
         BadRequest
             If a filter makes no sense.
         """
+        if limit is not None and limit < 1:
+            raise BadRequest(f"A limit of {limit} makes no sense.", "Ask for 1 at least.")
         found = False
+        parameters = {"type": type, "filters": _conditions(pattern.name, filters), "long": True, "recursive": False}
+        if limit is not None:
+            parameters["limit"] = limit
         with speaking_to(self.instance):
-            conditions, _ = parse_filters(",".join(filters), name=pattern.name)
-            parameters = {"type": type, "filters": json.dumps(conditions), "long": True, "recursive": False}
-            if limit is not None:
-                parameters["limit"] = limit
             for row in self._client().rows(["dids", pattern.scope, "dids", "search"], parameters):
                 found = True
                 yield _did_info(_row(row))
@@ -123,7 +146,7 @@ class Lake:
             If Rucio has no such DID.
         """
         with speaking_to(self.instance), suppress(exception.DataIdentifierNotFound):
-            return _did_info(_row(self._client().get_did(*did, dynamic_depth="FILE")))
+            return _did_info(self._one(["dids", *did], {"dynamic_depth": "FILE"}))
         self._check_scope(did.scope)
         raise NotFound(
             f"{self.instance.name} has no DID {did}.",
@@ -134,13 +157,13 @@ class Lake:
     def contents(self, did: DID) -> Iterator[DidInfo]:
         """List what a container or dataset holds, one level down."""
         with speaking_to(self.instance):
-            for row in self._client().list_content(*did):
+            for row in self._client().rows(["dids", *did, "dids"]):
                 yield _did_info(_row(row))
 
     def files(self, did: DID) -> Iterator[DidInfo]:
         """List all files below a DID."""
         with speaking_to(self.instance):
-            for row in self._client().list_files(*did):
+            for row in self._client().rows(["dids", *did, "files"]):
                 yield _did_info({**_row(row), "type": "FILE"})
 
     def files_of(self, collections: Iterable[DID]) -> Iterator[tuple[DID, DidInfo]]:
@@ -192,6 +215,47 @@ class Lake:
                 for row in rows:
                     yield _file_replicas(_row(row))
 
+    def metadata(self, did: DID) -> dict[str, Any]:
+        """Give the metadata of a DID, without those that are not set."""
+        path = ["dids", *did, "meta"]
+        with speaking_to(self.instance):
+            try:
+                known = self._one(path, {"plugin": "ALL"})
+            except LakeBroken:  # a Rucio whose database cannot hold JSON fails on all plugins but its own
+                known = self._one(path)
+            return {key: value for key, value in sorted(known.items()) if value is not None}
+
+    def datasets(self, info: DidInfo) -> list[DID]:
+        """Find the datasets of a container, at any depth, each once; a dataset is its own."""
+        if info.type != "container":
+            return [info.did]
+        found: dict[DID, None] = {}
+        seen, todo = {info.did}, [info.did]
+        while todo:
+            for child in self.contents(todo.pop()):
+                if child.type == "dataset":
+                    found[child.did] = None
+                elif child.type == "container" and child.did not in seen:
+                    seen.add(child.did)
+                    todo.append(child.did)
+        return list(found)
+
+    def holdings(self, did: DID) -> Iterator[Holding]:
+        """Say which RSEs have how much of a DID, those with the most first."""
+        info = self.info(did)
+        found: dict[str, Holding] = {}
+        if info.type == "file":
+            for file in self.replicas([did], blocked=True):
+                for rse, state in file.states.items():
+                    available = state == "AVAILABLE"
+                    found[rse] = Holding(rse, 1, int(available), file.bytes if available else 0)
+        else:
+            with speaking_to(self.instance):
+                for dataset in self.datasets(info):
+                    for row in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
+                        _add(found.setdefault(_row(row)["rse"], Holding(row["rse"])), row)
+        yield from sorted(found.values(), key=lambda holding: (-holding.available, holding.rse))
+
     def scopes(self) -> list[str]:
         """List all scopes, in alphabetical order."""
         with speaking_to(self.instance):
@@ -205,6 +269,12 @@ class Lake:
     def _client(self) -> RucioClient:
         return client_for(self.instance, may_sign_in=self._sign_in, timeout=self._timeout)
 
+    def _one(self, path: list[str], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask REST for a single thing."""
+        for row in self._client().rows(path, parameters):
+            return _row(row)
+        raise LakeBroken(f"Rucio ({self.instance.name}) sent an empty answer.", "Check the address of the instance.")
+
     def _check_scope(self, scope: str) -> None:
         """Tell an unknown scope from one without a match: Rucio answers both with an empty list."""
         scopes = self.scopes()
@@ -212,7 +282,7 @@ class Lake:
             return
         near = difflib.get_close_matches(scope, scopes, n=3)
         some = (
-            f"It has {', '.join(scopes[:3])}{', ...' if len(scopes) > 3 else ''}." if scopes else "It has none at all."
+            f"It has {', '.join(scopes[:3])}{' and others' if len(scopes) > 3 else ''}." if scopes else "It has none."
         )
         raise NotFound(
             f"{self.instance.name} has no scope {scope!r}.",
@@ -221,11 +291,29 @@ class Lake:
         )
 
 
+def _conditions(name: str, filters: Sequence[str]) -> str:
+    """Write conditions on metadata as REST wants them."""
+    try:
+        return json.dumps(parse_filters(",".join(filters), name=name)[0])
+    except (exception.DIDFilterSyntaxError, exception.DuplicateCriteriaInDIDFilter, UnboundLocalError) as error:
+        raise BadRequest(
+            f"The filter {','.join(filters)!r} makes no sense.",
+            "Write it as key, operator (=, !=, <, <=, > or >=) and value, for example events>=1000; each at most once.",
+        ) from error
+
+
 def _row(row: Any) -> dict[str, Any]:
     """Check that a line of an answer is what it should be: a server that is no Rucio can send anything."""
     if not isinstance(row, dict):
         raise LakeBroken("Rucio sent a line that is no row of a list.", "Check the address of the instance.")
     return row
+
+
+def _add(holding: Holding, row: dict[str, Any]) -> None:
+    """Add what an RSE has of one more dataset."""
+    holding.files += int(row["length"] or 0)
+    holding.available += int(row["available_length"] or 0)
+    holding.bytes += int(row["available_bytes"] or 0)
 
 
 def _did_info(row: dict[str, Any]) -> DidInfo:
@@ -244,12 +332,13 @@ def _did_info(row: dict[str, Any]) -> DidInfo:
 
 def _file_replicas(row: dict[str, Any]) -> FileReplicas:
     pfns = (
-        Pfn(url, about["rse"], about["type"], about["domain"], about["priority"]) for url, about in row["pfns"].items()
+        Pfn(url, about["rse"], about["type"], about["domain"], about["priority"])
+        for url, about in _row(row["pfns"]).items()
     )
     return FileReplicas(
         did=DID(row["scope"], row["name"]),
-        bytes=int(row["bytes"] or 0),
+        bytes=int(row["bytes"] if row["bytes"] is not None else 0),
         adler32=row.get("adler32"),
         pfns=tuple(sorted(pfns, key=lambda pfn: pfn.priority)),
-        states=row.get("states") or dict.fromkeys(row.get("rses") or {}, "AVAILABLE"),
+        states=_row(row.get("states") or dict.fromkeys(row.get("rses") or {}, "AVAILABLE")),
     )

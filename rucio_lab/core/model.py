@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from rucio_lab.core.did import DID
 
@@ -43,7 +42,7 @@ class DidInfo:
     md5: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Replica:
     """One way to one copy of a file: a PFN through one protocol of one RSE.
 
@@ -67,6 +66,10 @@ class Replica:
     domain: str = "wan"
     priority: int = 0
 
+    def __repr__(self) -> str:
+        # The query of a URL can be a signature.
+        return f"Replica(rse={self.rse!r}, url={self.url.partition('?')[0]!r}, domain={self.domain!r})"
+
     @property
     def scheme(self) -> str:
         """How it is read: ``root``, ``https``, ``http``, or ``file`` for a local path."""
@@ -76,8 +79,8 @@ class Replica:
     @property
     def endpoint(self) -> str:
         """The server behind it, as ``scheme://host:port``."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        scheme, _, rest = self.url.partition("://")  # not urlsplit, which raises on odd addresses
+        return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ can be read here from what cannot (`_Sorter`), drops what turns out to be dead (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from rucio_lab.core import probe, readers
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import FilesUnavailable, NotFound
+from rucio_lab.core.errors import BadRequest, FilesUnavailable, NotFound
 from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
 
@@ -37,7 +37,7 @@ def resolve(request: Request) -> Resolution:
     Raises
     ------
     BadRequest
-        If a DID or the RSE expression is malformed.
+        If a DID, the RSE expression or the limit is malformed.
     NotFound
         If there is no such DID, no DID fits a pattern, or there is no file in it.
     FilesUnavailable
@@ -45,6 +45,10 @@ def resolve(request: Request) -> Resolution:
     RucioLabError
         Whatever else goes wrong between here and Rucio; see `rucio_lab.core.errors`.
     """
+    if not request.dids:
+        raise BadRequest("No DID was named.", "Name one as scope:name, for example opendata13TeV:GamGam.")
+    if request.limit is not None and request.limit < 1:
+        raise BadRequest(f"A limit of {request.limit} files makes no sense.", "Ask for 1 at least.")
     instance = load_instances().get(request.instance or None)
     request = replace(request, instance=instance.name)
     lake = Lake(instance)
@@ -88,8 +92,7 @@ class _Wanted:
 def _expand(lake: Lake, request: Request) -> _Wanted:
     """Find all files of a request."""
     wanted = _Wanted()
-    asked = [info for text in request.dids for info in _match(lake, DID.parse(text))]
-    asked = list({info.did: info for info in asked}.values())
+    asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
     datasets: dict[DID, None] = {}
     for info in asked:
         if info.type == "file":
@@ -98,13 +101,14 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
         if info.open:
             wanted.open.append(info.did)
         wanted.collections.append(info.did)
-        datasets.update(dict.fromkeys(_datasets(lake, info)))
+        datasets.update(dict.fromkeys(lake.datasets(info)))
     for dataset, file in lake.files_of(datasets):
         wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
-    empty = [str(info.did) for info in asked if info.type != "file" and info.length == 0]
-    if not wanted.files or (empty and not request.allow_missing):
+    empty = [info.did for info in asked if info.type != "file" and info.length == 0]
+    named = {DID.parse(text) for text in request.dids}  # what only fits a pattern may be empty
+    if not wanted.files or (named.intersection(empty) and not request.allow_missing):
         raise NotFound(
-            f"{', '.join(empty) or ' '.join(request.dids)} is empty: Rucio knows of no file in it.",
+            f"{', '.join(map(str, empty)) or ' '.join(request.dids)} is empty: Rucio knows of no file in it.",
             "Check the DID with %rucio_ls; with other DIDs beside it, --allow-missing takes theirs.",
         )
     wanted.notes += [f"{did} is empty." for did in empty]
@@ -118,24 +122,8 @@ def _match(lake: Lake, did: DID) -> list[DidInfo]:
     matches = list(lake.search(did, type="all"))
     if not matches:
         raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
-    return matches
-
-
-def _datasets(lake: Lake, info: DidInfo) -> Iterable[DID]:
-    """Walk down from a container to its datasets, each once."""
-    if info.type == "dataset":
-        return [info.did]
-    found: dict[DID, None] = {}
-    seen = {info.did}
-    todo = [info.did]
-    while todo:
-        for child in lake.contents(todo.pop()):
-            if child.type == "dataset":
-                found[child.did] = None
-            elif child.type == "container" and child.did not in seen:
-                seen.add(child.did)
-                todo.append(child.did)
-    return found
+    # A search does not say which collections are open or empty.
+    return [match if match.type == "file" else lake.info(match.did) for match in matches]
 
 
 def _replicas(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID]) -> dict[DID, FileReplicas]:
@@ -187,7 +175,8 @@ class _Sorter:
     """Sorts the replicas of a file by whether and how they can be read here."""
 
     def __init__(self, instance: Instance, request: Request) -> None:
-        self._schemes = request.schemes or instance.schemes
+        schemes = request.schemes or instance.schemes
+        self._schemes = tuple(readers.SPELLINGS.get(scheme, scheme) for scheme in schemes)
         self._mounts = instance.mounts if request.access != "stream" else {}
         self._stream = request.access != "mount"
 
@@ -199,11 +188,11 @@ class _Sorter:
         found: dict[str, Replica] = {}
         left_out: dict[LeftOut, None] = {}
         for pfn in row.pfns:
-            replica, reason = self._judge(pfn, row.states.get(pfn.rse, "AVAILABLE"))
-            if reason:
-                left_out[LeftOut(replace(replica, pfn="", priority=0), reason)] = None
-            else:
-                found.setdefault(replica.url, replica)  # https and davs can be the same address
+            for replica, reason in self._judge(pfn, row.states.get(pfn.rse, "AVAILABLE")):
+                if reason:
+                    left_out[LeftOut(replace(replica, pfn="", priority=0), reason)] = None
+                else:
+                    found.setdefault(replica.url, replica)  # https and davs can be the same address
         for rse in row.states.keys() - {pfn.rse for pfn in row.pfns}:
             left_out[LeftOut(Replica(rse, ""), "the RSE offers no protocol that is known here")] = None
         draft.left_out = list(left_out)
@@ -215,23 +204,28 @@ class _Sorter:
         order = self._schemes.index(scheme) if scheme in self._schemes else 0
         return scheme != "file", replica.domain != "lan", order, replica.priority
 
-    def _judge(self, pfn: Pfn, state: str) -> tuple[Replica, str]:
-        """Give a replica in the form that readers know, and why it cannot be read, if so."""
+    def _judge(self, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
+        """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
         scheme, _, rest = pfn.url.partition("://")
         scheme = readers.SPELLINGS.get(scheme, scheme)
         url = f"{scheme}://{_without_options(rest)}"
         replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
-        if pfn.rse_type == "TAPE":
-            return replica, "it is on tape (a rule can bring a copy to disk)"
-        if state != "AVAILABLE":
-            return replica, f"Rucio calls this replica {state}"
-        if path := self._mounted(pfn):
-            return replace(replica, url=path), ""
-        if scheme == "file" or not self._stream:
-            return replica, "no folder is configured for it (mounts in rucio_lab.toml)"
-        if scheme not in self._schemes:
-            return replica, f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
-        return replica, readers.unreadable(scheme)
+        if not _is_address(url):
+            yield replica, "its address cannot be understood"
+        elif pfn.rse_type == "TAPE":
+            yield replica, "it is on tape (a rule can bring a copy to disk)"
+        elif state != "AVAILABLE":
+            yield replica, f"Rucio calls this replica {state}"
+        else:
+            path = self._mounted(pfn)
+            if path:
+                yield replace(replica, url=path), ""
+            if scheme != "file" and self._stream:
+                asked_for = scheme in self._schemes
+                not_asked_for = f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
+                yield replica, readers.unreadable(scheme) if asked_for else not_asked_for
+            elif not path:
+                yield replica, "no folder is configured for it (mounts in rucio_lab.toml)"
 
     def _mounted(self, pfn: Pfn) -> str:
         """Give the local path of a PFN on a mounted RSE; empty if there is none, or it would lead out of the folder."""
@@ -239,10 +233,18 @@ class _Sorter:
         if mount is None:
             return ""
         path = "/" + urlsplit(pfn.url).path.lstrip("/")
-        if not path.startswith(mount.prefix):
+        prefix = "/" + mount.prefix.strip("/")
+        if not PurePosixPath(path).is_relative_to(prefix):
             return ""
-        inside = PurePosixPath(path.removeprefix(mount.prefix).lstrip("/"))
+        inside = PurePosixPath(path).relative_to(prefix)
         return "" if ".." in inside.parts else str(PurePosixPath(mount.folder) / inside)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _without_options(rest: str) -> str:
@@ -252,21 +254,18 @@ def _without_options(rest: str) -> str:
 
 def _check_mounts(drafts: list[_Draft]) -> None:
     """Drop local paths that cannot be read, or are not of the size that Rucio has registered."""
-    expected = {
-        replica.url: draft.row.bytes
-        for draft in drafts
-        if draft.row
-        for replica in draft.candidates
-        if replica.scheme == "file"
-    }
-    if not expected:
-        return
+    mounts: dict[str, dict[str, int]] = {}
+    for draft in drafts:
+        for replica in draft.candidates:
+            if replica.scheme == "file" and draft.row:
+                mounts.setdefault(replica.rse, {})[replica.url] = draft.row.bytes
     reasons = {}
-    for path, size in zip(expected, probe.sizes_on_disk(list(expected)), strict=True):
-        if isinstance(size, str):
-            reasons[path] = f"{path}: {size}"
-        elif size != expected[path]:
-            reasons[path] = f"{path} has {size} bytes, but Rucio has registered {expected[path]}"
+    for expected in mounts.values():  # one by one, so that a mount that is dead does not hold up the others
+        for path, size in zip(expected, probe.sizes_on_disk(list(expected)), strict=True):
+            if isinstance(size, str):
+                reasons[path] = f"{path}: {size}"
+            elif size != expected[path]:
+                reasons[path] = f"{path} has {size} bytes, but Rucio has registered {expected[path]}"
     for draft in drafts:
         draft.drop(lambda replica: reasons.get(replica.url, ""))
 

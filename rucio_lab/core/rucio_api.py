@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rucio_lab.core.config import check_rucio_cfg
+
 
 @contextmanager
 def _client_mode() -> Iterator[None]:
@@ -24,6 +26,7 @@ def _client_mode() -> Iterator[None]:
             os.environ["RUCIO_CLIENT_MODE"] = before
 
 
+check_rucio_cfg()
 with _client_mode():
     from rucio.client import Client
     from rucio.common import exception

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rucio_lab.core.config import Instance
+from rucio_lab.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,28 @@ class TokenStore:
 
     def write(self, token: Token) -> None:
         """Store a token, whole or not at all."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
-        handle, temporary = tempfile.mkstemp(dir=self._folder)  # made with mode 0600
-        with os.fdopen(handle, "w") as file:
-            json.dump({"token": token.text, "account": token.account, "expires": token.expires}, file)
-        Path(temporary).replace(self._path)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+            handle, temporary = tempfile.mkstemp(dir=self._folder)  # made with mode 0600
+            with os.fdopen(handle, "w") as file:
+                json.dump({"token": token.text, "account": token.account, "expires": token.expires}, file)
+            Path(temporary).replace(self._path)
+        except OSError as error:
+            raise self._of_no_use(error) from error
 
     def drop(self) -> None:
         """Forget the stored token."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._of_no_use(error) from error
+
+    def _of_no_use(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"No token can be kept in {self._folder}: {error.strerror}.",
+            "Let JUPYTER_DATA_DIR name a folder that can be written to.",
+        )
 
 
 def rucio_timestamp(text: str | None) -> float | None:

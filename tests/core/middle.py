@@ -1,0 +1,110 @@
+"""A web server between a client and Rucio: it sees what is asked, and can put anything in place of the answer."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.lake.lake import FullLake
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that passed."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back to the client."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Middle:
+    """The server, while it runs.
+
+    Attributes
+    ----------
+    url
+        Its address, plain http.
+    asked
+        All requests so far.
+    tokens
+        The Rucio tokens that went through it to a client.
+    change
+        Makes another answer of each; gets the path, too.
+    """
+
+    url: str
+    asked: list[Asked] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    change: Callable[[str, Answer], Answer] = lambda path, answer: answer
+
+    def count(self, path: str) -> int:
+        return sum(seen.path.startswith(path) for seen in self.asked)
+
+
+@contextmanager
+def middle_of(lake: FullLake) -> Iterator[Middle]:
+    """Run one before the lake's Rucio."""
+    trust = ssl.create_default_context(cafile=str(lake.authority.ca))
+    rucio = urlsplit(lake.url).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            middle.asked.append(Asked(self.command, self.path, self.headers))
+            answer = middle.change(self.path, self._forward(body))
+            middle.tokens.update(filter(None, [answer.headers.get("X-Rucio-Auth-Token")]))
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
+
+        def _forward(self, body: bytes) -> Answer:
+            connection = http.client.HTTPSConnection(rucio, context=trust, timeout=30)
+            try:
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
+                connection.request(self.command, self.path, body, headers)
+                response = connection.getresponse()
+                return Answer(response.status, response.headers, response.read())
+            finally:
+                connection.close()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        middle = Middle(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield middle
+        finally:
+            server.shutdown()
+            thread.join()
