@@ -1,0 +1,17 @@
+"""The face of `rucio_lab.core` in a Jupyter server: REST under ``/rucio-lab/``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+
+def _load_jupyter_server_extension(app: ServerApp) -> None:
+    """Add the handlers to a Jupyter server; nothing of Rucio is read or asked before the first request."""
+    from rucio_lab.server.handlers import routes
+    from rucio_lab.server.workers import Workers
+
+    app.web_app.settings["rucio_lab_workers"] = Workers()
+    app.web_app.add_handlers(".*$", routes(app.web_app.settings["base_url"]))

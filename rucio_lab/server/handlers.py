@@ -1,0 +1,373 @@
+"""The REST interface: each verb reads its arguments, asks the core in a thread, and writes the answer.
+
+Single things are JSON. Lists are NDJSON: lines ``{"row": ...}``, and as the last line one of ``{"end": true, ...}`` and
+``{"end": false, "error": ...}``, so that a reader can tell a whole answer from a cut one. An error before the first row
+is an HTTP error with the same JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from rucio_lab._version import __version__
+from rucio_lab.core.config import Instance, load_instances
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import BadRequest, RucioLabError
+from rucio_lab.core.model import Access, DIDType, Request, ResolvedFile
+from rucio_lab.server import rows
+from rucio_lab.server.workers import Workers
+
+if TYPE_CHECKING:
+    from rucio_lab.core.lake import Lake
+
+T = TypeVar("T")
+Verb = Callable[..., Awaitable[None]]
+
+MOST_ROWS = 10_000
+"""Most rows of a search, unless its caller says otherwise."""
+
+
+def verb(method: Verb) -> Verb:
+    """Make a method a verb: for signed-in users of the Jupyter server only, with our errors as JSON."""
+
+    @wraps(method)
+    async def answer(self: LakeHandler) -> None:
+        self.task = asyncio.current_task()
+        try:
+            await method(self)
+        except RucioLabError as error:
+            self.set_status(error.status)
+            self.finish(json.dumps(rows.error(error)))
+        except (StreamClosedError, asyncio.CancelledError):
+            if not self.left:
+                raise
+            self.log.debug("%s was abandoned by its reader", self.request.path)
+
+    return cast("Verb", web.authenticated(answer))
+
+
+# rucio.client is imported with the first question, in its thread: it takes a while, and fails where its own
+# configuration is broken, which must not keep the Jupyter server from starting.
+
+
+def lake_of(instance: Instance) -> Lake:
+    """Give what can be asked of an instance; for its threads only."""
+    from rucio_lab.core.lake import Lake
+
+    return Lake(instance)
+
+
+def resolved(request: Request) -> tuple[ResolvedFile, ...]:
+    """Resolve a request; for the threads of its instance only."""
+    from rucio_lab.core.resolve import resolve
+
+    return resolve(request).files
+
+
+def sign_in(instance: Instance, given: dict[str, str]) -> None:
+    """Sign in; for the threads of the instance only."""
+    from rucio_lab.core import auth
+
+    auth.sign_in(instance, **given)
+
+
+def sign_out(instance: Instance) -> None:
+    """Sign out; for the threads of the instance only."""
+    from rucio_lab.core import auth
+
+    auth.sign_out(instance)
+
+
+class LakeHandler(APIHandler):  # type: ignore[misc]
+    """What all handlers share: arguments, and ways to ask and to answer."""
+
+    task: asyncio.Task[Any] | None = None
+    left = False  # whether the reader has gone away
+
+    @property
+    def workers(self) -> Workers:
+        """The threads in which Rucio is asked."""
+        workers: Workers = self.settings["rucio_lab_workers"]
+        return workers
+
+    def on_connection_close(self) -> None:
+        """Stop what nobody waits for any more."""
+        self.left = True
+        if self.task is not None:
+            self.task.cancel()
+        super().on_connection_close()
+
+    # ---------------------------------------------------------------------------------------- arguments
+
+    async def instance(self) -> Instance:
+        """Give the instance that is asked for, by default the default one."""
+        name = self.get_query_argument("instance", None) or None
+        return await self.workers.run("", lambda: load_instances().get(name))
+
+    def did(self, argument: str = "did") -> DID:
+        """Give the DID that is asked for."""
+        return DID.parse(self.text(argument))
+
+    def text(self, argument: str) -> str:
+        """Give an argument that must be there."""
+        value: str = self.get_query_argument(argument, "")
+        if not value:
+            raise BadRequest(f"The argument {argument} is missing.", f"Add ?{argument}=... to the address.")
+        return value
+
+    def choice(self, argument: str, choices: Any, default: str) -> Any:
+        """Give an argument that is one of the words of a Literal type."""
+        value = self.get_query_argument(argument, default)
+        if value not in get_args(choices):
+            raise BadRequest(f"{argument} cannot be {value!r}.", f"It is one of {', '.join(get_args(choices))}.")
+        return value
+
+    def number(self, argument: str, default: int | None) -> int | None:
+        """Give an argument that is a number of things, 1 at least."""
+        value = self.get_query_argument(argument, "")
+        if not value:
+            return default
+        if not value.isdecimal() or int(value) < 1 or len(value) > 9:
+            raise BadRequest(f"{argument} cannot be {value!r}.", "It is a whole number from 1 on.")
+        return int(value)
+
+    # ---------------------------------------------------------------------------------------- asking, answering
+
+    async def ask(self, instance: Instance, call: Callable[[], T]) -> T:
+        """Ask Rucio, in a thread of the instance."""
+        return await self.workers.run(instance.name, call)
+
+    async def send_rows(
+        self,
+        instance: Instance,
+        source: Callable[[], Iterable[T]],
+        describe: Callable[[T], rows.Row],
+        *,
+        limit: int | None = None,
+    ) -> None:
+        """Send a list as NDJSON while it comes in.
+
+        Parameters
+        ----------
+        instance
+            Whose threads do the work.
+        source
+            Gives the items; where there is a limit, one more than it shows that there are more.
+        describe
+            Makes a row of an item.
+        limit
+            At most so many rows.
+        """
+
+        def lines() -> Iterator[bytes]:
+            for item in source():
+                yield rows.line(describe(item))
+
+        count, more = 0, False
+        async with self.workers.stream(instance.name, lines) as batches:
+            try:
+                async for batch in batches:
+                    room = len(batch) if limit is None else limit - count
+                    more = more or len(batch) > room
+                    count += min(room, len(batch))
+                    await self._send(b"".join(batch[:room]))
+            except RucioLabError as error:
+                if not count:
+                    raise
+                await self._send(rows.encode({"end": False, "error": rows.error(error)}))
+                return
+        await self._send(rows.encode({"end": True, "count": count, "more": more}))
+
+    async def _send(self, lines: bytes) -> None:
+        self.set_header("Content-Type", "application/x-ndjson")
+        self.set_header("X-Accel-Buffering", "no")
+        self.write(lines)
+        await self.flush()
+
+    def finish(self, *args: Any, **kwargs: Any) -> Any:
+        """End the answer; what was streamed keeps its type."""
+        if self.get_status() == 200 and self._headers.get("Content-Type") == "application/x-ndjson":
+            return web.RequestHandler.finish(self, *args, **kwargs)
+        return super().finish(*args, **kwargs)
+
+
+class InstancesHandler(LakeHandler):
+    """``instances``: which there are, and who one is there."""
+
+    @verb
+    async def get(self) -> None:
+        """List the instances, the default one by name."""
+        known = await self.workers.run("", load_instances)
+        described = await self.workers.run("", lambda: [rows.instance(instance) for instance in known])
+        self.finish(
+            json.dumps(
+                {
+                    "version": __version__,
+                    "default": known.default_name,
+                    "instances": described,
+                    "problems": list(known.problems),
+                }
+            )
+        )
+
+
+class SessionHandler(LakeHandler):
+    """``session``: the sign-in to an instance."""
+
+    @verb
+    async def get(self) -> None:
+        """Say who one is."""
+        instance = await self.instance()
+        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+
+    @verb
+    async def post(self) -> None:
+        """Sign in, with user name and password where the instance wants them."""
+        instance = await self.instance()
+        given = self.credentials()
+        await self.ask(instance, partial(sign_in, instance, given))
+        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+
+    def credentials(self) -> dict[str, str]:
+        """Read user name and password from the body; what is null or missing is left out."""
+        try:
+            given: Any = json.loads(self.request.body or b"{}")
+        except ValueError:
+            given = None
+        words = {key: given.get(key) for key in ("username", "password")} if isinstance(given, dict) else {"": 0}
+        if not all(value is None or isinstance(value, str) for value in words.values()):
+            raise BadRequest("The body is no user name and password.", "Send a JSON object with both as text.")
+        return {key: value for key, value in words.items() if isinstance(value, str)}
+
+    @verb
+    async def delete(self) -> None:
+        """Sign out."""
+        instance = await self.instance()
+        await self.ask(instance, partial(sign_out, instance))
+        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+
+
+class ScopesHandler(LakeHandler):
+    """``scopes``: all scopes of an instance."""
+
+    @verb
+    async def get(self) -> None:
+        """List them."""
+        instance = await self.instance()
+        await self.send_rows(instance, lambda: lake_of(instance).scopes(), lambda scope: {"scope": scope})
+
+
+class RsesHandler(LakeHandler):
+    """``rses``: all RSEs of an instance."""
+
+    @verb
+    async def get(self) -> None:
+        """List them."""
+        instance = await self.instance()
+        await self.send_rows(
+            instance, lambda: lake_of(instance).rses().items(), lambda rse: {"rse": rse[0], "readable": rse[1]}
+        )
+
+
+class DidsHandler(LakeHandler):
+    """``dids``: search."""
+
+    @verb
+    async def get(self) -> None:
+        """List the DIDs that fit ``pattern``, ``type`` and each ``filter``."""
+        pattern, kind = self.did("pattern"), self.choice("type", DIDType, "collection")
+        limit, filters = self.number("limit", MOST_ROWS) or MOST_ROWS, self.get_query_arguments("filter")
+        instance = await self.instance()
+        wanted = {"type": kind, "filters": filters, "limit": limit + 1}
+        await self.send_rows(instance, lambda: lake_of(instance).search(pattern, **wanted), rows.did, limit=limit)
+
+
+class DidHandler(LakeHandler):
+    """``did``: one DID, with its metadata."""
+
+    @verb
+    async def get(self) -> None:
+        """Describe it."""
+        did, instance = self.did(), await self.instance()
+
+        def describe() -> rows.Row:
+            lake = lake_of(instance)
+            return {**rows.did(lake.info(did)), "metadata": lake.metadata(did)}
+
+        self.finish(rows.encode(await self.ask(instance, describe)))
+
+
+class ContentsHandler(LakeHandler):
+    """``contents``: what is in a container or dataset, one level down."""
+
+    @verb
+    async def get(self) -> None:
+        """List it."""
+        did, instance = self.did(), await self.instance()
+        await self.send_rows(instance, lambda: lake_of(instance).contents(did), rows.did)
+
+
+class FilesHandler(LakeHandler):
+    """``files``: all files below a DID."""
+
+    @verb
+    async def get(self) -> None:
+        """List them."""
+        did, instance = self.did(), await self.instance()
+        await self.send_rows(instance, lambda: lake_of(instance).files(did), rows.did)
+
+
+class ReplicasHandler(LakeHandler):
+    """``replicas``: on which RSEs a DID is."""
+
+    @verb
+    async def get(self) -> None:
+        """List the RSEs, with how many of the files are available there."""
+        did, instance = self.did(), await self.instance()
+        await self.send_rows(instance, lambda: lake_of(instance).holdings(did), rows.holding)
+
+
+class ResolveHandler(LakeHandler):
+    """``resolve``: what attach would give."""
+
+    @verb
+    async def get(self) -> None:
+        """List the files, each with its address; the last line has the notes."""
+        instance = await self.instance()
+        schemes = [word for word in self.get_query_argument("scheme", "").split(",") if word]
+        request = Request(
+            dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),
+            instance=instance.name,
+            access=self.choice("access", Access, "auto"),
+            schemes=tuple(schemes),
+            rse=self.get_query_argument("rse", ""),
+            limit=self.number("limit", None),
+            allow_missing=self.get_query_argument("allow_missing", "") == "true",
+        )
+        await self.send_rows(instance, partial(resolved, request), rows.file)
+
+
+def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:
+    """Give all routes below a server's base URL."""
+    handlers: dict[str, type[LakeHandler]] = {
+        "instances": InstancesHandler,
+        "session": SessionHandler,
+        "scopes": ScopesHandler,
+        "rses": RsesHandler,
+        "dids": DidsHandler,
+        "did": DidHandler,
+        "contents": ContentsHandler,
+        "files": FilesHandler,
+        "replicas": ReplicasHandler,
+        "resolve": ResolveHandler,
+    }
+    return [(url_path_join(base_url, "rucio-lab", name), handler) for name, handler in handlers.items()]

@@ -1,0 +1,94 @@
+"""The values of the core as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rucio_lab.core.config import Instance
+from rucio_lab.core.errors import RucioLabError
+from rucio_lab.core.model import DidInfo, ResolvedFile
+
+if TYPE_CHECKING:
+    from rucio_lab.core.lake import Holding
+
+Row = dict[str, Any]
+
+
+def encode(value: Row) -> bytes:
+    """Encode one line."""
+    return json.dumps(value, default=str).encode() + b"\n"
+
+
+def line(row: Row) -> bytes:
+    """Encode one row of a list."""
+    return encode({"row": row})
+
+
+def error(error: RucioLabError) -> Row:
+    """Describe an error."""
+    return {"error": error.code, "message": error.message, "remedy": error.remedy, "rucio": error.rucio}
+
+
+def instance(instance: Instance) -> Row:
+    """Describe an instance, and who one is there."""
+    return {"name": instance.name, "url": instance.url, "session": session(instance)}
+
+
+def session(instance: Instance) -> Row:
+    """Describe a sign-in, by what is known without asking anybody.
+
+    ``state`` is ``signed_in``, ``renewable`` (the next question signs in by itself) or ``signed_out``; ``fields`` are
+    what a sign-in has to be given.
+    """
+    from rucio_lab.core.auth import can_renew, signed_in  # imports rucio.client: for threads only
+
+    known = signed_in(instance)
+    state = "signed_in" if known else "renewable" if can_renew(instance) else "signed_out"
+    return {
+        "instance": instance.name,
+        "state": state,
+        "auth": instance.auth,
+        "account": known.account if known else None,
+        "expires": known.expires.isoformat() if known and known.expires else None,
+        "username": instance.username,
+        "fields": ["username", "password"] if instance.auth == "userpass" else [],
+    }
+
+
+def did(info: DidInfo) -> Row:
+    """Describe a DID."""
+    return {
+        "did": str(info.did),
+        "scope": info.did.scope,
+        "name": info.did.name,
+        "type": info.type,
+        "bytes": info.bytes,
+        "length": info.length,
+        "open": info.open,
+        "adler32": info.adler32,
+        "md5": info.md5,
+    }
+
+
+def holding(holding: Holding) -> Row:
+    """Describe what an RSE has of a DID."""
+    return {
+        "rse": holding.rse,
+        "files": holding.files,
+        "available": holding.available,
+        "bytes": holding.bytes,
+    }
+
+
+def file(file: ResolvedFile) -> Row:
+    """Describe a file that can be read."""
+    return {
+        "did": str(file.did),
+        "datasets": [str(dataset) for dataset in file.datasets],
+        "url": file.url,
+        "rse": file.replica.rse,
+        "scheme": file.replica.scheme,
+        "bytes": file.bytes,
+        "left_out": [{"rse": left.replica.rse, "reason": left.reason} for left in file.left_out],
+    }

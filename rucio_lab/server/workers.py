@@ -1,0 +1,171 @@
+"""Threads in which Rucio is asked, a bounded number for each instance: one that hangs holds up nobody else.
+
+They are daemon threads, unlike those of `concurrent.futures`: a Rucio that hangs does not hold up the end of the
+Jupyter server either. They are kept, since each has its own connection to Rucio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from queue import SimpleQueue
+from typing import TypeVar
+
+from rucio_lab.core.errors import LakeTooSlow
+
+T = TypeVar("T")
+
+THREADS = 8
+"""Most questions to one instance at a time."""
+
+QUEUE_SECONDS = 30.0
+"""How long a question waits for a free thread before it is refused."""
+
+BATCH = 50
+"""Most rows that are sent at once."""
+
+BATCH_SECONDS = 0.1
+"""Rows that come slowly are sent after so long, however few they are."""
+
+
+class Workers:
+    """The threads of all instances; lives in the event loop of the Jupyter server."""
+
+    def __init__(self) -> None:
+        self._crews: dict[str, _Crew] = {}
+
+    async def run(self, instance: str, call: Callable[[], T]) -> T:
+        """Run a call in a thread of an instance's own.
+
+        Parameters
+        ----------
+        instance
+            Name of the instance; empty for what asks no Rucio.
+        call
+            What to do. If who awaits it gives up, it goes on, and its thread counts as taken until it is really free.
+
+        Raises
+        ------
+        LakeTooSlow
+            If all threads of the instance stay taken.
+        """
+        crew = self._crews.setdefault(instance, _Crew(instance))
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        await crew.start(lambda: _call(call, answer))
+        return await answer
+
+    @asynccontextmanager
+    async def stream(self, instance: str, rows: Callable[[], Iterator[T]]) -> AsyncIterator[AsyncIterator[list[T]]]:
+        """Read rows in a thread of an instance's own, no faster than they are taken.
+
+        Parameters
+        ----------
+        instance
+            Name of the instance.
+        rows
+            Gives the rows. It is closed at the next batch after the context is left.
+
+        Yields
+        ------
+        asynchronous iterator of list
+            The rows in batches of `BATCH` at most, the first row by itself.
+        """
+        batches: asyncio.Queue[list[T] | None] = asyncio.Queue(maxsize=2)
+        left = threading.Event()
+        loop = asyncio.get_running_loop()
+        reading = asyncio.ensure_future(self.run(instance, lambda: _read(rows, batches, left, loop)))
+
+        async def take() -> AsyncIterator[list[T]]:
+            while (batch := await batches.get()) is not None:
+                yield batch
+            await reading
+
+        reading.add_done_callback(lambda _: loop.create_task(batches.put(None)))
+        try:
+            yield take()
+        finally:
+            left.set()
+            while not batches.empty():  # or the thread would wait for room in it
+                batches.get_nowait()
+            reading.cancel()
+
+
+class _Crew:
+    """The threads of one instance."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._free = asyncio.Semaphore(THREADS)
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
+        self._busy = 0
+
+    async def start(self, task: Callable[[], None]) -> None:
+        try:
+            await asyncio.wait_for(self._free.acquire(), QUEUE_SECONDS)
+        except TimeoutError:
+            raise LakeTooSlow(
+                f"{THREADS} questions to {self._name} still wait for an answer.", "Try again later."
+            ) from None
+        loop = asyncio.get_running_loop()
+        self._busy += 1
+        if self._busy > self._threads:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
+
+        def work() -> None:
+            task()
+            loop.call_soon_threadsafe(self._done)
+
+        self._tasks.put(work)
+
+    def _done(self) -> None:
+        self._busy -= 1
+        self._free.release()
+
+    def _work(self) -> None:
+        while True:
+            self._tasks.get()()
+
+
+def _call(call: Callable[[], T], answer: asyncio.Future[T]) -> None:
+    """Run a call, and give its result or its exception to the loop that awaits it."""
+    failure: BaseException | None = None
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - handed on to who awaits it
+        failure = error
+
+    def give() -> None:
+        if answer.done():
+            return  # nobody waits any more
+        if failure is not None:
+            answer.set_exception(failure)
+        else:
+            answer.set_result(result)
+
+    answer.get_loop().call_soon_threadsafe(give)
+
+
+def _read(
+    rows: Callable[[], Iterator[T]],
+    batches: asyncio.Queue[list[T] | None],
+    left: threading.Event,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Put rows into a queue, batch by batch, until its reader has left."""
+    batch: list[T] = []
+    last = 0.0  # the first row is sent at once: somebody is watching
+    with closing(rows()) as source:  # type: ignore[type-var]
+        for row in source:
+            batch.append(row)
+            if len(batch) >= BATCH or time.monotonic() - last > BATCH_SECONDS:
+                if left.is_set():
+                    return
+                asyncio.run_coroutine_threadsafe(batches.put(batch), loop).result()
+                batch, last = [], time.monotonic()
+    if batch and not left.is_set():
+        asyncio.run_coroutine_threadsafe(batches.put(batch), loop).result()
