@@ -12,8 +12,6 @@ from tornado.httpclient import HTTPResponse
 
 from tests.lake.lake import FullLake
 
-pytest_plugins = ["pytest_jupyter.jupyter_server"]
-
 SCOPE = "opendata13TeV"
 
 
