@@ -155,7 +155,7 @@ def test_an_interrupt_ends_a_slow_attach(start_kernel: Any, silent: Any) -> None
     start = time.monotonic()
     kernel.manager.interrupt_kernel()
     content = kernel.client.get_shell_msg(timeout=30)["content"]
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     assert content["ename"] == "KeyboardInterrupt"
     assert content["traceback"] == ["KeyboardInterrupt: %rucio_attach was interrupted; no variable was changed."]
     assert kernel.run("print('files' in globals())")[1] == "False\n"
@@ -170,7 +170,7 @@ def test_tab_gives_up_on_a_silent_rucio_in_time(start_kernel: Any, silent: Any) 
     for code in ("%rucio_attach ", "%rucio_attach scope:", "%rucio_attach scope:", "x = 1\n%rucio_ls s"):
         start = time.monotonic()
         assert kernel.complete(code) == []
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 3  # Rucio itself would be waited for a minute
 
 
 @pytest.mark.parametrize(
