@@ -23,13 +23,16 @@ def assert_clear(error: RucioLabError) -> None:
     assert not text.endswith(".."), text
 
 
+_BUSY = 2  # seconds; without a limit each of these would take minutes
+
+
 @contextmanager
 def within(seconds: float, *, least: float = 0) -> Iterator[None]:
-    """Check how long something takes."""
+    """Check that a time limit works: how long something takes, with room for a busy machine."""
     start = time.monotonic()
     yield
     took = time.monotonic() - start
-    assert least <= took <= seconds, f"took {took:.2f} s"
+    assert least <= took <= seconds + _BUSY, f"took {took:.2f} s"
 
 
 def instance_of(lake: FullLake, **settings: Any) -> Instance:
