@@ -15,6 +15,7 @@ from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
 
 _FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN")
+_OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
 _AUTHORITY = pytest.StashKey[Authority]()
 _FOLDER = pytest.StashKey[Path]()
 
@@ -46,7 +47,7 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """
     from rucio_lab.core import probe
 
-    for name in [name for name in os.environ if name.startswith(_FOREIGN) and name != "RUCIO_LAB_DEMO_HOME"]:
+    for name in [name for name in os.environ if name.startswith(_FOREIGN) and name not in _OURS]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(full_lake.config()))
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter-data"))

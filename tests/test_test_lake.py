@@ -23,6 +23,7 @@ from rucio_lab.core.errors import SignInNeeded
 from rucio_lab.core.rucio_api import exception
 from rucio_lab.demo.content import SCOPE
 from rucio_lab.demo.processes import closed_environment
+from tests.demo.support import alive, descendants
 from tests.lake import content, files, packages
 from tests.lake.lake import FullLake, quoted
 
@@ -142,6 +143,8 @@ def local_addresses(port: int) -> set[str]:
 
 def test_everything_listens_on_loopback_alone(lake: FullLake) -> None:
     ports = [storage.port for storage in lake.storages.values()] + [proxy.port for proxy in lake.faulty.values()]
+    if lake.postgresql:
+        ports.append(lake.postgresql.port)
     for port in [*ports, urlsplit(lake.url).port or 0]:
         assert local_addresses(port) == {"0100007F"}
 
@@ -243,6 +246,59 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "PACKAGES", (*packages.PACKAGES, gone))
     with pytest.raises(packages.PackagesMissingError, match="no-such-package"):
         packages.require_packages()
+
+
+def test_postgresql_is_needed_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "POSTGRESQL", packages.Package("no-such-package", "no-such-program", "the database"))
+    monkeypatch.delenv("RUCIO_LAB_TEST_DATABASE", raising=False)
+    assert not packages.missing_packages()
+    monkeypatch.setenv("RUCIO_LAB_TEST_DATABASE", "postgresql")
+    assert [package.name for package in packages.missing_packages()] == ["no-such-package"]
+    monkeypatch.setenv("RUCIO_LAB_TEST_DATABASE", "postgres")
+    with pytest.raises(ValueError, match=r"'postgres'.*postgresql"):
+        packages.missing_packages()
+
+
+# ---------------------------------------------------------------------------------------------------------- PostgreSQL
+
+on_postgresql = pytest.mark.skipif(not packages.on_postgresql(), reason="RUCIO_LAB_TEST_DATABASE is not postgresql")
+
+
+@on_postgresql
+def test_postgresql_wants_its_password(lake: FullLake) -> None:
+    assert lake.postgresql
+    for host in ("127.0.0.1", str(lake.folder / "postgresql")):
+        command = ["psql", "-w", "-h", host, "-p", str(lake.postgresql.port), "-U", "rucio", "-c", "SELECT 1"]
+        done = subprocess.run(command, env=closed_environment({}), capture_output=True, text=True, check=False)
+        assert "no password supplied" in done.stderr
+
+
+_POSTGRESQL = """
+import sys, time
+from pathlib import Path
+from rucio_lab.demo.processes import Children
+from tests.lake.postgresql import PostgreSQL
+
+with Children(Path(sys.argv[1]) / "logs") as children:
+    PostgreSQL(Path(sys.argv[1]) / "postgresql").start(children)
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+
+
+@on_postgresql
+def test_postgresql_ends_with_a_lake_that_is_killed(lake: FullLake) -> None:
+    folder = lake.folder / "killed"
+    folder.mkdir()
+    command = [sys.executable, "-c", _POSTGRESQL, str(folder)]
+    lives = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+    with lives:
+        assert lives.stdout
+        assert lives.stdout.readline() == "ready\n"
+        family = descendants(lives.pid)
+        assert "postgres" in {process.name() for process in family}
+        lives.kill()
+    assert not alive(family, 10)
 
 
 # ---------------------------------------------------------------------------------------------------------------- data

@@ -131,7 +131,8 @@ class Lake:
         if limit is not None:
             parameters["limit"] = limit
         with speaking_to(self.instance):
-            for row in self._client().rows(["dids", pattern.scope, "dids", "search"], parameters):
+            rows = self._client().rows(["dids", pattern.scope, "dids", "search"], parameters)
+            for row in _by_filters(rows, filters) if filters else rows:
                 found = True
                 yield _did_info(_row(row))
         if not found:
@@ -299,6 +300,20 @@ def _conditions(name: str, filters: Sequence[str]) -> str:
         raise BadRequest(
             f"The filter {','.join(filters)!r} makes no sense.",
             "Write it as key, operator (=, !=, <, <=, > or >=) and value, for example events>=1000; each at most once.",
+        ) from error
+
+
+def _by_filters(rows: Iterator[Any], filters: Sequence[str]) -> Iterator[Any]:
+    """Read what filters found; a value of the wrong kind is an error of most databases, and Rucio hands that on."""
+    try:
+        yield from rows
+    except exception.RucioException as error:
+        if "Database" not in str(error):  # DatabaseException, or InvalidMetadata with the database's own words
+            raise
+        raise BadRequest(
+            f"The database of Rucio cannot apply the filter {','.join(filters)!r}.",
+            "Give each key a value of its kind: a number, true or false, a time like 2026-01-31T00:00:00, or a text.",
+            rucio=type(error).__name__,
         ) from error
 
 

@@ -17,6 +17,7 @@ from tests.core.middle import Answer, middle_of
 from tests.core.support import assert_clear, instance_of
 from tests.lake.content import CMS_DATASET, CMS_FILE, HOSTILE, HOSTILE_NAMES
 from tests.lake.lake import FullLake
+from tests.lake.packages import on_postgresql
 
 SCOPE = "opendata13TeV"
 
@@ -102,13 +103,32 @@ def test_search_limit_of_nothing(asked: Lake, limit: int) -> None:
 
 @pytest.mark.parametrize(
     "filters",
-    [["events"], [">=5"], ["1=events=2"], ["=;="], ["events>=1", "events>=2"], ["no_such_key=1"]],
+    [["events"], [">=5"], ["1=events=2"], ["=;="], ["events>=1", "events>=2"]],
     ids=lambda filters: filters[-1],
 )
 def test_search_filter_that_makes_no_sense(asked: Lake, filters: list[str]) -> None:
     with pytest.raises(BadRequest) as caught:
         list(asked.search(DID(SCOPE, "*"), filters=filters))
     assert_clear(caught.value)
+
+
+def test_search_by_a_key_that_nothing_has(asked: Lake) -> None:
+    """With custom metadata any key may be one; on SQLite Rucio has none, and refuses it."""
+    if on_postgresql():
+        assert list(asked.search(DID(SCOPE, "*"), filters=["no_such_key=1"])) == []
+        return
+    with pytest.raises(BadRequest) as caught:
+        list(asked.search(DID(SCOPE, "*"), filters=["no_such_key=1"]))
+    assert_clear(caught.value)
+
+
+@pytest.mark.skipif(not on_postgresql(), reason="SQLite compares anything: set RUCIO_LAB_TEST_DATABASE=postgresql")
+@pytest.mark.parametrize("filters", ["events=abc", "bytes>x", "hidden=maybe", "created_at>2020-01-01"])
+def test_search_filter_with_a_value_of_another_kind(asked: Lake, filters: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        list(asked.search(DID(SCOPE, "*"), filters=[filters]))
+    assert_clear(caught.value)
+    assert filters in caught.value.message
 
 
 def test_an_unknown_type(asked: Lake) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import requests
 
 from rucio_lab.demo.content import SCOPE, Catalogue
-from rucio_lab.demo.environment import ServerEnvironment, demo_home
+from rucio_lab.demo.environment import REQUIREMENTS, ServerEnvironment, demo_home
 from rucio_lab.demo.lake import run_folder
 from rucio_lab.demo.processes import Child, Children, closed_environment
 from rucio_lab.demo.progress import Progress
@@ -28,14 +28,16 @@ from rucio_lab.demo.seed import SeedJob, start_seed
 from rucio_lab.demo.server import ROOT_USER, RucioServer, RucioServerSettings, ServerTLS, write_private
 from tests.lake import content, files
 from tests.lake.faults import TcpProxy
-from tests.lake.packages import require_packages
+from tests.lake.packages import on_postgresql, require_packages
 from tests.lake.pki import Authority, User
+from tests.lake.postgresql import PostgreSQL
 from tests.lake.storages import Nginx, Storage, XRootD
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _STEP_SECONDS = 180
 _TIMEOUT = 60
+_ON_POSTGRESQL = ("rucio[postgresql]>=41.5,<42", "gunicorn>=27,<28")
 _SIZE = 300_000_000  # bytes, what a lake with its bulk data and what the tests add to it may take
 
 
@@ -68,6 +70,8 @@ class FullLake:
         The folder that the storages serve, with a folder for each RSE.
     children
         Runs its processes.
+    postgresql
+        Rucio's database, where RUCIO_LAB_TEST_DATABASE asks for it; else None, and Rucio is on SQLite.
     """
 
     folder: Path
@@ -78,6 +82,7 @@ class FullLake:
     faulty: dict[str, TcpProxy]
     store: Path
     children: Children
+    postgresql: PostgreSQL | None = None
 
     def __init__(self, authority: Authority | None = None) -> None:
         self._authority = authority
@@ -88,7 +93,7 @@ class FullLake:
 
     def __enter__(self) -> FullLake:
         require_packages()
-        environment = ServerEnvironment(demo_home())
+        environment = ServerEnvironment(demo_home(), _ON_POSTGRESQL if on_postgresql() else REQUIREMENTS)
         environment.ensure(Progress())
         with ExitStack() as stack:
             stack.callback(os.umask, os.umask(0o022))  # where the tests run as root, XRootD runs as another user
@@ -251,13 +256,15 @@ class FullLake:
     def _start(self, environment: ServerEnvironment, stack: ExitStack) -> None:
         self.authority = self._authority or Authority(self.folder / "pki")
         tls = ServerTLS(self.authority.server_cert, self.authority.server_key, self.authority.ca)
-        sections = {"policy": {"package": "lake_policy"}}
         settings = RucioServerSettings(
-            content.ROOT_PASSWORD, tls=tls, sections=sections, python_path=(_HERE / "policy",)
+            content.ROOT_PASSWORD,
+            database_url=self._start_postgresql() if on_postgresql() else "",
+            tls=tls,
+            sections={"policy": {"package": "lake_policy"}},
+            python_path=(_HERE / "policy",),
         )
         server = RucioServer(self.folder / "server", environment.python, settings, self.children)
         self.url = server.url
-        self._database = self.folder / "server" / "rucio.db"
         database = server.bootstrap()
         sources = self.folder / "sources"
         command: list[str | Path] = [sys.executable, "-m", files.__name__, sources]
@@ -271,6 +278,12 @@ class FullLake:
         server.wait_ready(api)
         self._seed(content.catalogue(content.Places(str(self.store), str(sources), ports), self.users), "seed")
         self._finish(sources)
+
+    def _start_postgresql(self) -> str:
+        """Start the database, and return its URL."""
+        self.postgresql = PostgreSQL(self.folder / "postgresql")
+        self.postgresql.start(self.children)
+        return self.postgresql.url
 
     def _make_users(self) -> None:
         people = (("root", "Lake Root", "Admins"), ("alice", "Alice Analyst", "Users"), ("bob", "Bob Builder", "Users"))
@@ -331,12 +344,22 @@ class FullLake:
         states = [{"scope": SCOPE, "name": name, "state": state} for name, state in content.UNAVAILABLE.items()]
         self.rest("PUT", "/replicas", json={"rse": "CERN-EOS", "files": states})
         # in a large Rucio a daemon does this, when the last replica is found to be bad
-        with closing(sqlite3.connect(self._database)) as database, database:
-            database.execute("UPDATE dids SET availability = 'L' WHERE name = ?", (content.LOST,))
-            database.execute("DELETE FROM replicas WHERE name = ?", (content.LOST,))
+        self._execute(
+            f"UPDATE dids SET availability = 'L' WHERE name = '{content.LOST}'",
+            f"DELETE FROM replicas WHERE name = '{content.LOST}'",
+        )
         self._add_hostile(sources / file_names(files.SMALL)[0])
         for folder in (path for path in self.store.rglob("*") if path.is_dir()):
             folder.chmod(0o777)
+
+    def _execute(self, *statements: str) -> None:
+        """Run SQL statements on Rucio's database."""
+        if self.postgresql:
+            self.postgresql.execute(*statements)
+            return
+        with closing(sqlite3.connect(self.folder / "server" / "rucio.db")) as database, database:
+            for statement in statements:
+                database.execute(statement)
 
     def _add_hostile(self, source: Path) -> None:
         its = content.hostile_files(source.read_bytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,25 @@ PACKAGES = (
     Package("gcc", "gcc", "compiles the few lines that keep xrootd on the loopback interface"),
     Package("libc6-dev", "/usr/include/dlfcn.h", "headers for these lines"),
 )
+POSTGRESQL = Package("postgresql", "initdb", "the database, where RUCIO_LAB_TEST_DATABASE asks for it")
 
 
 class PackagesMissingError(RuntimeError):
     """Something of the operating system is not installed."""
+
+
+def on_postgresql() -> bool:
+    """Return whether the tests are to run on PostgreSQL, and not on SQLite: RUCIO_LAB_TEST_DATABASE says so.
+
+    Raises
+    ------
+    ValueError
+        If it names another database.
+    """
+    wanted = os.environ.get("RUCIO_LAB_TEST_DATABASE", "sqlite")
+    if wanted not in ("sqlite", "postgresql"):
+        raise ValueError(f"RUCIO_LAB_TEST_DATABASE is {wanted!r}. Set it to sqlite or postgresql, or do not set it.")
+    return wanted == "postgresql"
 
 
 def require_packages() -> None:
@@ -56,8 +72,21 @@ def require_packages() -> None:
 
 def missing_packages() -> list[Package]:
     """Return what is not installed."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    return [package for package in PACKAGES if not shutil.which(package.sign, mode=os.F_OK, path=path)]
+    wanted = (*PACKAGES, POSTGRESQL) if on_postgresql() else PACKAGES
+    return [package for package in wanted if not where(package.sign)]
+
+
+def where(sign: str) -> str | None:
+    """Return where a program or file is, or None.
+
+    Parameters
+    ----------
+    sign
+        Path of a file, or name of a program; Debian has some where a user's PATH does not lead.
+    """
+    hidden = ("/usr/sbin", "/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *hidden))
+    return shutil.which(sign, mode=os.F_OK, path=path)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
-from tests.lake.packages import WEBDAV_MODULE
+from tests.lake.packages import WEBDAV_MODULE, where
 from tests.lake.pki import Authority
 
 _READY_SECONDS = 30
@@ -169,7 +169,8 @@ class Nginx:
         (folder / "nginx.conf").write_text(self._configuration(server))
 
     def start(self, children: Children) -> Child:
-        command: list[str | Path] = [_nginx(), "-c", self._folder / "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
+        command: list[str | Path] = [where("nginx") or "nginx", "-c", self._folder / "nginx.conf", "-e", "stderr"]
+        command += ["-g", "daemon off;"]
         return children.start(f"the storage {self.name}", command, env=closed_environment({}), cwd=self._folder)
 
     def wait_ready(self, child: Child) -> None:
@@ -213,11 +214,6 @@ def _https(authority: Authority, *, wants_certificate: bool) -> list[str]:
         lines += [f'ssl_client_certificate "{authority.ca}";', "ssl_verify_client optional;"]
         lines.append("if ($ssl_client_verify != SUCCESS) { return 403; }")
     return lines
-
-
-def _nginx() -> str:
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
-    return shutil.which("nginx", path=path) or "nginx"
 
 
 def _listens(port: int) -> bool:
