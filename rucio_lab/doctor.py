@@ -121,8 +121,16 @@ def _magics_load(python: str) -> bool:
     """Start an IPython as a user would, and look for the magic."""
     code = "print('magic', get_ipython().find_line_magic('rucio_attach') is not None)"
     command = [python, "-m", "IPython", "--colors=NoColor", "--no-banner", "-c", code]
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
-    return b"magic True" in done.stdout
+    done = _run(command)
+    return done is not None and b"magic True" in done.stdout
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[bytes] | None:
+    """Run a program; None if it cannot be run, or does not end."""
+    try:
+        return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def _startup_folders() -> list[Path]:
@@ -141,8 +149,11 @@ def check_kernels() -> Iterator[Finding]:
             continue
         named = spec["argv"][0]
         python = sys.executable if named.startswith("python") else named  # as jupyter_client reads a bare "python"
-        done = subprocess.run([python, "-P", "-c", "import rucio_lab"], capture_output=True, timeout=60, check=False)
-        if done.returncode == 0:
+        if not Path(python).name.startswith("python"):
+            yield Finding("note", f"{name} starts through {python}, which is not looked into.")
+        elif (done := _run([python, "-P", "-c", "import rucio_lab"])) is None:
+            yield Finding("note", f"{name} ({python}) does not run.", f"jupyter kernelspec remove {name}, or mend it.")
+        elif done.returncode == 0:
             yield Finding("good", f"{name} ({python})")
         else:
             yield Finding("note", f"{name} ({python}) lacks rucio_lab.", f"{python} -m pip install rucio-lab.")
@@ -183,14 +194,17 @@ def check_instances() -> Iterator[Finding]:
 
 
 def _check_instance(instance: Instance) -> list[Finding]:
-    from rucio_lab.core.auth import signed_in
-    from rucio_lab.core.lake import Lake
-
     where = f"{instance.name} ({instance.url}, {instance.auth})"
-    try:
-        Lake(instance, timeout=min(10.0, instance.timeout)).rses()
+    try:  # rucio.client itself fails at import where its own configuration is broken
+        from rucio_lab.core.auth import ping, signed_in
+        from rucio_lab.core.lake import Lake
+
+        limit = min(10.0, instance.timeout)
+        ping(instance, limit)
+        Lake(instance, timeout=limit).rses()
     except SignInNeeded as error:
-        return [Finding("note", f"{where}: {error.message}", error.remedy)]
+        refused = error.rucio is not None
+        return [Finding("bad" if refused else "note", f"{where}: {error.message}", error.remedy)]
     except RucioLabError as error:
         return [Finding("bad", f"{where}: {error.message}", error.remedy)]
     known = signed_in(instance)

@@ -27,7 +27,7 @@ from rucio_lab.core.config import Instance, read_rucio_cfg
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception, wlcg_token_discovery
-from rucio_lab.core.tokens import SignIn, Token, TokenStore, jwt_expiry, rucio_timestamp
+from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, jwt_expiry, rucio_timestamp
 
 CONNECT_TIMEOUT = 5.0
 """Longest time to wait for a connection to Rucio, in seconds."""
@@ -57,6 +57,9 @@ def sign_in(instance: Instance, *, username: str | None = None, password: str | 
     SignInNeeded
         If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
     """
+    if username and password is None and username != instance.username:
+        raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
+    password = Secret(password) if password is not None else None
     given = {"username": username or instance.username, "password": password} if password is not None else None
     with _lock(instance):
         TokenStore(instance).drop()
@@ -79,6 +82,36 @@ def signed_in(instance: Instance) -> SignIn | None:
     """
     token = _stored_token(instance)
     return token.sign_in if token is not None and token.valid else None
+
+
+def ping(instance: Instance, timeout: float) -> str:
+    """See whether Rucio is there, without signing in.
+
+    Parameters
+    ----------
+    instance
+        Where.
+    timeout
+        In seconds.
+
+    Returns
+    -------
+    str
+        Its version.
+
+    Raises
+    ------
+    RucioLabError
+        If it is not there, or not Rucio.
+    """
+    with speaking_to(instance), _Session() as session:
+        answer = session.get(f"{instance.url}/ping", verify=instance.ca or True, timeout=timeout)
+        if not answer.ok:
+            raise LakeBroken(
+                f"What answers at {instance.url} is not Rucio: HTTP {answer.status_code} {answer.reason}.",
+                "Check the address of the instance.",
+            )
+        return str(answer.json()["version"])
 
 
 def can_renew(instance: Instance) -> bool:
@@ -117,6 +150,17 @@ def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float |
 
 
 _local = threading.local()
+
+
+def _after_fork() -> None:
+    """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
+    global _local  # noqa: PLW0603
+    _local = threading.local()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # ------------------------------------------------------------------------------------------------ the client
@@ -346,7 +390,7 @@ def _credentials(instance: Instance) -> dict[str, str]:
         password = read_rucio_cfg(instance.rucio_cfg).get("password") if instance.rucio_cfg else None
         if not password or not instance.username:
             raise not_signed_in(instance)
-        return {"username": instance.username, "password": password}
+        return {"username": instance.username, "password": Secret(password)}
     if instance.auth == "x509":
         files = {"client_cert": instance.client_cert, "client_key": instance.client_key or instance.client_cert}
     elif instance.auth == "x509_proxy":

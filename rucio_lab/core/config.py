@@ -23,6 +23,7 @@ import configparser
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -114,7 +115,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     wlcg_token: bool = False
     rucio_cfg: str = ""
     ca: str = ""
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
     schemes: tuple[str, ...] = ("root", "https", "http")
     rse: str = ""
     site: str = ""
@@ -212,7 +213,7 @@ def load_instances() -> Instances:
     files = [path for path in config_files() if path.is_file()]
     explicit = os.environ.get("RUCIO_LAB_CONFIG")
     if explicit and not files:
-        raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which does not exist.", "Mend or unset it.")
+        raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is no file.", "Mend or unset it.")
     merged: dict[str, dict[str, Any]] = {}
     default = None
     for path in files:
@@ -237,7 +238,7 @@ def load_instances() -> Instances:
 def config_files() -> list[Path]:
     """Give all places where ``rucio_lab.toml`` is looked for, the one that wins last."""
     if explicit := os.environ.get("RUCIO_LAB_CONFIG"):
-        return [Path(explicit).expanduser()]
+        return [Path(_expand(explicit))]
     from jupyter_core.paths import jupyter_config_path
 
     return [Path(folder) / FILE for folder in reversed(jupyter_config_path())]
@@ -246,7 +247,7 @@ def config_files() -> list[Path]:
 def rucio_cfg_path() -> Path | None:
     """Give the rucio.cfg which Rucio's own clients would take, in their order; None where there is none."""
     if explicit := os.environ.get("RUCIO_CONFIG"):
-        return Path(explicit).expanduser()
+        return Path(_expand(explicit))
     homes = [os.environ[name] for name in ("RUCIO_HOME", "VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)]
     candidates = [Path(home) / "etc" / "rucio.cfg" for home in [*homes, "/opt/rucio"]]
     return next((path for path in candidates if path.is_file()), None)
@@ -338,7 +339,7 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     for key in ("url", "auth_url"):
         if not _is_address(known.get(key) or ""):
             raise ConfigurationError(
-                f"Instance {name!r} has no usable {key}: {known.get(key, '')!r}.",
+                f"Instance {name!r} has no usable {key}: {str(known.get(key, '')).rpartition('@')[2]!r}.",
                 f'Set {key} = "https://..." in {FILE}, or rucio_host and auth_host in rucio.cfg.',
             )
     return instance
@@ -348,7 +349,7 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna")  # a ValueError, too, for what can be no host name
-        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0 and parts.username is None
     except ValueError:
         return False
 
@@ -400,4 +401,7 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
 
 
 def _expand(path: str) -> str:
-    return str(Path(os.path.expandvars(path)).expanduser())
+    with suppress(RuntimeError):  # of a user who does not exist
+        if "\0" not in path:
+            return str(Path(os.path.expandvars(path)).expanduser())
+    raise ConfigurationError(f"{path!r} can be no path of a file.", "Mend it.")

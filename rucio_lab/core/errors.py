@@ -98,9 +98,9 @@ class FilesUnavailable(RucioLabError):  # noqa: N818
 
     code, status = "files_unavailable", 404
 
-    def __init__(self, message: str, remedy: str = "", *, reasons: dict[str, str]) -> None:
+    def __init__(self, message: str, remedy: str = "", *, reasons: dict[str, str] | None = None) -> None:
         super().__init__(message, remedy)
-        self.reasons = reasons
+        self.reasons = reasons or {}
 
 
 class Conflict(RucioLabError):  # noqa: N818

@@ -87,33 +87,34 @@ def speaking_to(instance: Instance) -> Iterator[None]:
     RucioLabError
         In place of the exceptions of rucio.client and requests.
     """
+    # Without their causes: a verbose traceback shows the headers of a request, and so the token.
     try:
         yield
     except RucioLabError:
         raise
     except (requests.exceptions.ConnectionError, exception.ServerConnectionException) as error:
-        raise _unconnected(error, instance) from error
-    except requests.exceptions.ReadTimeout as error:
+        raise _unconnected(error, instance) from None
+    except requests.exceptions.ReadTimeout:
         raise LakeTooSlow(
             f"Rucio ({instance.name}) did not answer within {instance.timeout:g} s.",
             "Try again, ask for less, or raise timeout in rucio_lab.toml.",
-        ) from error
-    except requests.exceptions.ChunkedEncodingError as error:
-        raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from error
+        ) from None
+    except requests.exceptions.ChunkedEncodingError:
+        raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from error
+        raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from None
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
         raise LakeBroken(
             f"Rucio ({instance.name}) sent an answer that cannot be read: {_first_line(error)}.",
             "Check the address of the instance, or try again later.",
-        ) from error
+        ) from None
     except OSError as error:  # requests raises it for the files of ca and client_cert
         raise ConfigurationError(
             f"A file that signing in to {instance.name} needs is of no use: {_first_line(error)}.",
             "Mend its address in rucio_lab.toml or rucio.cfg.",
-        ) from error
+        ) from None
     except exception.RucioException as error:
-        raise _translate(error, instance) from error
+        raise _translate(error, instance) from None
 
 
 def _unconnected(error: Exception, instance: Instance) -> RucioLabError:

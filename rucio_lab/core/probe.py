@@ -26,15 +26,25 @@ TIMEOUT = 2.0
 _REMEMBER_ALIVE = 300.0
 _REMEMBER_DEAD = 120.0  # a server that comes back should not wait long for us
 
+_AT_ONCE = 50  # probes
+
 Endpoint = tuple[str, str]
-"""An RSE and one of its servers (``scheme://host:port``)."""
+"""An RSE and one of its servers (``scheme://host:port``), or one URL of it where each file has rights of its own."""
 
 _verdicts: dict[Endpoint, tuple[str, float]] = {}
+_by_file: dict[Endpoint, float] = {}
+
+
+class _OfOneFile(str):
+    """A reason that speaks for the file that was asked for, and not for its server."""
+
+    __slots__ = ()
 
 
 def endpoint(replica: Replica) -> Endpoint:
-    """Give what a probe of a replica speaks for: its RSE and server."""
-    return replica.rse, replica.endpoint
+    """Give what a probe of a replica speaks for: its RSE and server, or itself where the server refused a file."""
+    server = (replica.rse, replica.endpoint)
+    return (replica.rse, replica.url) if _by_file.get(server, 0) > time.monotonic() else server
 
 
 def verdict(where: Endpoint) -> str | None:
@@ -52,6 +62,7 @@ def verdict(where: Endpoint) -> str | None:
 def forget() -> None:
     """Forget all verdicts, so that every endpoint is asked again."""
     _verdicts.clear()
+    _by_file.clear()
 
 
 def probe(replicas: Iterable[Replica]) -> None:
@@ -60,7 +71,7 @@ def probe(replicas: Iterable[Replica]) -> None:
     Parameters
     ----------
     replicas
-        One replica for each endpoint to ask. Takes `TIMEOUT` at most, however many they are.
+        One replica for each endpoint to ask. A server that is down takes `TIMEOUT`, however many there are.
     """
     from fsspec.asyn import get_loop
 
@@ -68,11 +79,22 @@ def probe(replicas: Iterable[Replica]) -> None:
     answers = asyncio.run_coroutine_threadsafe(_probe_all(asked), get_loop()).result()
     now = time.monotonic()
     for replica, reason in zip(asked, answers, strict=True):
-        _verdicts[endpoint(replica)] = (reason, now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE))
+        server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
+        if isinstance(reason, _OfOneFile):
+            _by_file[server] = until
+        elif reason:
+            _by_file.pop(server, None)
+        _verdicts[endpoint(replica)] = (str(reason), until)
 
 
 async def _probe_all(replicas: Sequence[Replica]) -> list[str]:
-    return await asyncio.gather(*(_probe_one(replica) for replica in replicas))
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(replica: Replica) -> str:
+        async with few:
+            return await _probe_one(replica)
+
+    return await asyncio.gather(*map(one, replicas))
 
 
 async def _probe_one(replica: Replica) -> str:
@@ -131,8 +153,8 @@ def _judge_http(status: int) -> str:
     if status == 200:
         return "does not serve parts of files (no Range requests), so it cannot be streamed from"
     if status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
-        return f"asks for credentials that a plain URL cannot carry (HTTP {status})"
-    return f"answers with an error (HTTP {status})"
+        return _OfOneFile(f"asks for credentials that a plain URL cannot carry (HTTP {status})")
+    return _OfOneFile(f"answers with an error (HTTP {status})")
 
 
 # A stat() on a dead network mount never returns and cannot be interrupted, so it happens in a process of its own.

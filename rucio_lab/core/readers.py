@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from rucio_lab.core.errors import BadRequest
+
 SPELLINGS = {"davs": "https", "xroot": "root"}
 """Schemes of Rucio that readers know by another name."""
+
+READABLE = ("root", "https", "http")
+"""Schemes of direct URLs that have readers."""
 
 BROKEN_UPROOT = ("5.7.6", "5.7.7")
 """Releases of uproot whose ``iterate`` fails over direct root:// URLs (``TypeError: integer argument expected``)."""
@@ -21,6 +27,29 @@ _PATIENCE = {
     "RequestTimeout": (1800, 60),
     "StreamErrorWindow": (1800, 60),
 }
+
+
+def schemes_of(words: str | Iterable[str]) -> tuple[str, ...]:
+    """Read the schemes that somebody asks for.
+
+    Parameters
+    ----------
+    words
+        Names of schemes, best first, or one text with commas between them.
+
+    Raises
+    ------
+    BadRequest
+        If one of them can never be read from.
+    """
+    names = [
+        word.strip().lower().removesuffix("://") for word in (words.split(",") if isinstance(words, str) else words)
+    ]
+    schemes = tuple(dict.fromkeys(SPELLINGS.get(name, name) for name in names if name))
+    for scheme in schemes:
+        if scheme not in READABLE:
+            raise BadRequest(f"{scheme!r} is no scheme that can be read.", f"There are {', '.join(READABLE)}.")
+    return schemes
 
 
 @cache

@@ -6,6 +6,7 @@ can be read here from what cannot (`_Sorter`), drops what turns out to be dead (
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -14,9 +15,12 @@ from urllib.parse import urlsplit
 from rucio_lab.core import probe, readers
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest, FilesUnavailable, NotFound
+from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
+
+MOST_MATCHES = 1000
+"""A pattern that fits more DIDs than this is refused: each of them is a question to Rucio."""
 
 _NOT_ASKED_FOR = "is not among the schemes asked for"
 
@@ -93,7 +97,7 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
     """Find all files of a request."""
     wanted = _Wanted()
     asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
-    datasets: dict[DID, None] = {}
+    below: dict[DID, list[DID]] = {}
     for info in asked:
         if info.type == "file":
             wanted.files[info.did] = ()
@@ -101,9 +105,12 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
         if info.open:
             wanted.open.append(info.did)
         wanted.collections.append(info.did)
-        datasets.update(dict.fromkeys(lake.datasets(info)))
-    for dataset, file in lake.files_of(datasets):
+        below[info.did] = lake.datasets(info)
+    listed: Counter[DID] = Counter()
+    for dataset, file in lake.files_of(dict.fromkeys(dataset for datasets in below.values() for dataset in datasets)):
         wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
+        listed[dataset] += 1
+    _check_whole(asked, {did: sum(listed[dataset] for dataset in datasets) for did, datasets in below.items()})
     empty = [info.did for info in asked if info.type != "file" and info.length == 0]
     named = {DID.parse(text) for text in request.dids}  # what only fits a pattern may be empty
     if not wanted.files or (named.intersection(empty) and not request.allow_missing):
@@ -115,11 +122,20 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
     return wanted
 
 
+def _check_whole(asked: list[DidInfo], listed: dict[DID, int]) -> None:
+    """Refuse a listing that was cut on its way, as a proxy can do without a sign of it."""
+    for info in asked:
+        if info.length and listed.get(info.did, info.length) < info.length:
+            raise LakeBroken(f"Of the {info.length:,} files of {info.did}, {listed[info.did]:,} arrived.", "Try again.")
+
+
 def _match(lake: Lake, did: DID) -> list[DidInfo]:
     """Look up a DID, or all that fit a pattern."""
     if not did.is_pattern:
         return [lake.info(did)]
-    matches = list(lake.search(did, type="all"))
+    matches = list(lake.search(did, type="all", limit=MOST_MATCHES + 1))
+    if len(matches) > MOST_MATCHES:
+        raise BadRequest(f"More than {MOST_MATCHES:,} DIDs fit {did}.", "Narrow it, or attach what holds them.")
     if not matches:
         raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
     # A search does not say which collections are open or empty.

@@ -8,9 +8,11 @@ import json
 import os
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError
@@ -52,6 +54,15 @@ class Token:
         return SignIn(self.account, expires)
 
 
+class Secret(str):
+    """A text that is shown nowhere, not even as a local variable in a verbose traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class TokenStore:
     """The token of one instance, in a file (0600) in a folder of the user's own (0700).
 
@@ -65,8 +76,12 @@ class TokenStore:
         self._folder = Path(jupyter_data_dir()) / "rucio-lab" / "tokens"
         self._path = self._folder / digest
 
+    _unwritten: ClassVar[dict[Path, Token]] = {}  # what a full or read-only disk did not take
+
     def read(self) -> Token | None:
         """Give the stored token; None if there is none."""
+        if self._path in self._unwritten:
+            return self._unwritten[self._path]
         try:
             known = json.loads(self._path.read_text())
             return Token(known["token"], known["account"], known["expires"])
@@ -76,7 +91,9 @@ class TokenStore:
             return None  # a token that cannot be read is as good as none: the next sign-in replaces it
 
     def write(self, token: Token) -> None:
-        """Store a token, whole or not at all."""
+        """Store a token, whole or not at all. Where the disk does not take it, it serves this process only."""
+        self._unwritten.pop(self._path, None)
+        temporary = None
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
@@ -85,20 +102,26 @@ class TokenStore:
                 json.dump({"token": token.text, "account": token.account, "expires": token.expires}, file)
             Path(temporary).replace(self._path)
         except OSError as error:
-            raise self._of_no_use(error) from error
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            self._unwritten[self._path] = token
+            warnings.warn(
+                f"The sign-in cannot be kept in {self._folder} ({error.strerror}), so it ends with this process. "
+                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
+                stacklevel=2,
+            )
 
     def drop(self) -> None:
         """Forget the stored token."""
+        self._unwritten.pop(self._path, None)
         try:
             self._path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return  # there is no such folder, and so no token
         except OSError as error:
-            raise self._of_no_use(error) from error
-
-    def _of_no_use(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(
-            f"No token can be kept in {self._folder}: {error.strerror}.",
-            "Let JUPYTER_DATA_DIR name a folder that can be written to.",
-        )
+            raise ConfigurationError(
+                f"The sign-in cannot be removed from {self._folder}: {error.strerror}.", "Mend its permissions."
+            ) from error
 
 
 def rucio_timestamp(text: str | None) -> float | None:

@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with stop.installed():
             notebook = _existing(args.execute) if args.execute else None
+            _check_writable(notebook.parent if notebook else Path.cwd())
             with DemoLake(progress=progress, open_data=args.open_data) as lake:
                 progress.say(f"The lake is up: Rucio at {lake.url}, {_size(lake.storage.size())} of files.")
                 if notebook:
@@ -118,6 +119,11 @@ def _existing(notebook: Path) -> Path:
     if not notebook.is_file():
         raise RucioLabError(f"There is no notebook {notebook}.", "Name a file that ends in .ipynb.")
     return notebook.resolve()
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise RucioLabError(f"Nothing can be written to {folder}, where the results go.", "Run it in another folder.")
 
 
 def _execute(lake: DemoLake, notebook: Path, output: Path, progress: Progress) -> int:

@@ -44,7 +44,7 @@ def execute(notebook: Path, output: Path) -> bool:
     """
     try:
         content = nbformat.read(notebook, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, UnicodeDecodeError) as error:
         print(f"{notebook} is no Jupyter notebook: {error}".splitlines()[0], flush=True)
         return False
     total = len(content.cells)

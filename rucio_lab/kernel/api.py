@@ -16,9 +16,9 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError, SignInNeeded
 from rucio_lab.core.lake import Lake
 from rucio_lab.core.model import Access, DidInfo, DIDType, Request
-from rucio_lab.core.readers import SPELLINGS
+from rucio_lab.core.readers import schemes_of
 from rucio_lab.core.resolve import resolve
-from rucio_lab.core.tokens import SignIn
+from rucio_lab.core.tokens import Secret, SignIn
 from rucio_lab.kernel.files import FileList
 from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
 
@@ -88,15 +88,11 @@ def find_files(
         raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
     if limit is not None and limit < 1:
         raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
-    words = scheme.split(",") if isinstance(scheme, str) else scheme or ()
-    schemes = [
-        SPELLINGS.get(word, word) for word in (word.strip().lower().removesuffix("://") for word in words) if word
-    ]
     request = Request(
         dids=tuple(map(str, dids)),
         instance=instance or "",
         access=access,
-        schemes=tuple(dict.fromkeys(schemes)),
+        schemes=schemes_of(scheme or ()),
         rse=rse or "",
         limit=limit,
         allow_missing=allow_missing,
@@ -200,8 +196,16 @@ def login(instance: str | None = None, *, username: str | None = None, password:
         If the credentials are refused, or nobody is there to be asked.
     """
     where = load_instances().get(instance)
-    if where.auth == "userpass" and password is None and (username or not can_renew(where)):
-        username, password = _ask(where, username or where.username)
+    if where.auth != "userpass" or password is not None:
+        return sign_in(where, username=username, password=password)
+    if can_renew(where) and not username:
+        try:
+            return sign_in(where)
+        except SignInNeeded as error:
+            refused = error  # the password of rucio.cfg is wrong: ask for another
+    else:
+        refused = None
+    username, password = _ask(where, username or where.username, refused)
     return sign_in(where, username=username, password=password)
 
 
@@ -276,14 +280,16 @@ def _one_scope(lake: Lake, pattern: str) -> DID:
     raise BadRequest(f"{pattern!r} names no single scope to search in: {where}.", f"Write it like {example}.")
 
 
-def _ask(instance: Instance, username: str) -> tuple[str, str]:
+def _ask(instance: Instance, username: str, refused: SignInNeeded | None) -> tuple[str, str]:
     """Ask the user for a name, where it is not known, and a password."""
     from IPython.core.error import StdinNotImplementedError
 
     try:
         username = username or input(f"User name for {instance.name}: ").strip()
-        return username, getpass.getpass(f"Password of {username} for {instance.name}: ")
+        return username, Secret(getpass.getpass(f"Password of {username} for {instance.name}: "))
     except (StdinNotImplementedError, EOFError) as error:
+        if refused:
+            raise SignInNeeded(refused.message, f"Mend the password in {instance.rucio_cfg}.") from error
         raise SignInNeeded(
             f"{instance.name} wants a password, and nobody is there to be asked for it.",
             "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",

@@ -209,7 +209,10 @@ class FileList(list[str]):
         RucioLabError
             As attach. In any case the list is then left as it was.
         """
+        from rucio_lab.core import probe
         from rucio_lab.core.resolve import resolve
+
+        probe.forget()  # who asks again may have mended a server
 
         answers = {source: FileList(resolve(source.request)) for source in self._sources()}
         fresh = {(source, entry.did): entry for source, files in answers.items() for entry in files}

@@ -23,6 +23,7 @@ from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.model import Access, DIDType, Request, ResolvedFile
+from rucio_lab.core.readers import schemes_of
 from rucio_lab.server import rows
 from rucio_lab.server.workers import Workers
 
@@ -66,11 +67,13 @@ def lake_of(instance: Instance) -> Lake:
     return Lake(instance)
 
 
-def resolved(request: Request) -> tuple[ResolvedFile, ...]:
-    """Resolve a request; for the threads of its instance only."""
+def resolved(request: Request, end: rows.Row) -> tuple[ResolvedFile, ...]:
+    """Resolve a request, and say at the end what its files do not; for the threads of its instance only."""
     from rucio_lab.core.resolve import resolve
 
-    return resolve(request).files
+    resolution = resolve(request)
+    end |= rows.resolution(resolution)
+    return resolution.files
 
 
 def sign_in(instance: Instance, given: dict[str, str]) -> None:
@@ -136,7 +139,7 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
         value = self.get_query_argument(argument, "")
         if not value:
             return default
-        if not value.isdecimal() or int(value) < 1 or len(value) > 9:
+        if not value.isdecimal() or len(value) > 9 or int(value) < 1:
             raise BadRequest(f"{argument} cannot be {value!r}.", "It is a whole number from 1 on.")
         return int(value)
 
@@ -153,6 +156,7 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
         describe: Callable[[T], rows.Row],
         *,
         limit: int | None = None,
+        end: rows.Row | None = None,
     ) -> None:
         """Send a list as NDJSON while it comes in.
 
@@ -166,6 +170,8 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
             Makes a row of an item.
         limit
             At most so many rows.
+        end
+            What the last line says besides; filled in by the source.
         """
 
         def lines() -> Iterator[bytes]:
@@ -180,18 +186,29 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
                     more = more or len(batch) > room
                     count += min(room, len(batch))
                     await self._send(b"".join(batch[:room]))
+                    if more:
+                        break
             except RucioLabError as error:
                 if not count:
                     raise
                 await self._send(rows.encode({"end": False, "error": rows.error(error)}))
                 return
-        await self._send(rows.encode({"end": True, "count": count, "more": more}))
+        await self._send(rows.encode({"end": True, "count": count, "more": more, **(end or {})}))
 
     async def _send(self, lines: bytes) -> None:
         self.set_header("Content-Type", "application/x-ndjson")
         self.set_header("X-Accel-Buffering", "no")
         self.write(lines)
         await self.flush()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Describe what is no error of ours in the same form."""
+        failure = kwargs.get("exc_info", (None, None))[1]
+        said = failure.log_message if isinstance(failure, web.HTTPError) and failure.log_message else ""
+        message = said or f"The Jupyter server answers with {status_code} {self._reason}."
+        error = RucioLabError(message, "See the log of the Jupyter server." if status_code >= 500 else "")
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(rows.error(error)))
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
         """End the answer; what was streamed keeps its type."""
@@ -341,19 +358,19 @@ class ResolveHandler(LakeHandler):
 
     @verb
     async def get(self) -> None:
-        """List the files, each with its address; the last line has the notes."""
+        """List the files, each with its address; the last line has what is missing, and notes."""
         instance = await self.instance()
-        schemes = [word for word in self.get_query_argument("scheme", "").split(",") if word]
         request = Request(
             dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),
             instance=instance.name,
             access=self.choice("access", Access, "auto"),
-            schemes=tuple(schemes),
+            schemes=schemes_of(self.get_query_argument("scheme", "")),
             rse=self.get_query_argument("rse", ""),
             limit=self.number("limit", None),
             allow_missing=self.get_query_argument("allow_missing", "") == "true",
         )
-        await self.send_rows(instance, partial(resolved, request), rows.file)
+        end: rows.Row = {}
+        await self.send_rows(instance, partial(resolved, request, end), rows.file, end=end)
 
 
 def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:

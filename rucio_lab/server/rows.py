@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.model import DidInfo, ResolvedFile
+from rucio_lab.core.model import DidInfo, Resolution, ResolvedFile
 
 if TYPE_CHECKING:
     from rucio_lab.core.lake import Holding
@@ -78,6 +78,15 @@ def holding(holding: Holding) -> Row:
         "files": holding.files,
         "available": holding.available,
         "bytes": holding.bytes,
+    }
+
+
+def resolution(resolution: Resolution) -> Row:
+    """Describe what the files of a resolution do not say."""
+    return {
+        "total": resolution.total,
+        "missing": {str(did): reason for did, reason in resolution.missing.items()},
+        "notes": list(resolution.notes),
     }
 
 

@@ -221,3 +221,28 @@ def test_nothing_is_left_behind(tmp_path: Path, server: TcpProxy) -> None:
     gc.collect()
     assert set(this.children()) == children
     assert this.num_fds() <= files
+
+
+def test_a_file_that_is_refused_speaks_for_itself_only(tmp_path: Path) -> None:
+    """Sites give each folder rights of its own: one private file must not hide the public ones beside it."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403 if "private" in self.path else 206)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        folder = f"http://127.0.0.1:{site.server_address[1]}"
+        private, public = (Replica("RSE", f"{folder}/{name}.root") for name in ("private", "public"))
+        for _ in range(2):  # the first answer of a server, then those that follow from it
+            for replica in (private, public):
+                if probe.verdict(probe.endpoint(replica)) is None:
+                    probe.probe([replica])
+        assert "HTTP 403" in (probe.verdict(probe.endpoint(private)) or "")
+        assert probe.verdict(probe.endpoint(public)) == ""
+        site.shutdown()

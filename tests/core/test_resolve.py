@@ -16,7 +16,7 @@ import pytest
 from rucio_lab.core import probe
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest, FilesUnavailable, NotFound
+from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.lake import Lake
 from rucio_lab.core.model import Request, Resolution
 from rucio_lab.core.resolve import resolve
@@ -525,3 +525,19 @@ def test_options_for_other_tools_are_stripped(lake: FullLake, configure: Configu
         configure(url=middle.url, auth_url=middle.url)
         (file,) = attach("web._0001.root").files
     assert file.url.endswith("/web._0001.root")
+
+
+def test_a_listing_that_was_cut_on_its_way(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy can end an answer early without a sign of it; fewer files must not pass for all."""
+
+    def cut(path: str, answer: Answer) -> Answer:
+        body = answer.body.splitlines(keepends=True)[:-1] if "bulkfiles" in path else [answer.body]
+        return Answer(answer.status, answer.headers, b"".join(body))
+
+    with middle_of(lake) as middle:
+        middle.change = cut
+        config = lake.config(test={"url": middle.url, "auth_url": middle.url})
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+        with pytest.raises(LakeBroken, match="arrived") as caught:
+            resolve(Request((f"{SCOPE}:data_D.GamGam",), ""))
+        assert_clear(caught.value)

@@ -54,7 +54,8 @@ def ask(lake: FullLake, jp_fetch: Callable[..., Awaitable[HTTPResponse]]) -> Ask
     """Ask the extension: ``await ask("dids", pattern="scope:*")``; errors are answers too."""
 
     async def ask(route: str, *, method: str = "GET", body: str | None = None, **arguments: Any) -> Answer:
-        response = await jp_fetch("rucio-lab", route, method=method, body=body, params=arguments, raise_error=False)
+        pairs = [(key, v) for key, value in arguments.items() for v in (value if isinstance(value, list) else [value])]
+        response = await jp_fetch("rucio-lab", route, method=method, body=body, params=pairs, raise_error=False)
         return Answer(response.code, response.headers, response.body)
 
     return ask

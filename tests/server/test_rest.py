@@ -229,3 +229,27 @@ class TestHanging:
         writer.transport.abort()
         await asyncio.sleep(1.5)
         assert far.sent < all_bytes / 2
+
+
+async def test_resolve_says_what_is_missing(ask: Ask) -> None:
+    answer = await ask("resolve", did=[f"{SCOPE}:on.tape", f"{SCOPE}:data_A.GamGam"], allow_missing="true")
+    end = answer.lines[-1]
+    assert all("tape" in reason for reason in end["missing"].values())
+    assert end["missing"].keys() & {row["did"] for row in answer.rows} == set()
+    assert end["total"] == len(answer.rows) + len(end["missing"])
+
+
+async def test_schemes_are_read_as_in_the_kernel(ask: Ask) -> None:
+    rows = (await ask("resolve", did=f"{SCOPE}:data_A.GamGam", scheme="HTTPS://")).rows
+    assert {row["scheme"] for row in rows} == {"https"}
+    assert (await ask("resolve", did=f"{SCOPE}:data_A.GamGam", scheme="rooot")).status == 400
+
+
+async def test_a_user_name_without_a_password_signs_nobody_in(ask: Ask) -> None:
+    assert (await ask("session", method="POST", body='{"username": "bob"}')).status == 401
+
+
+async def test_other_errors_have_the_same_form(ask: Ask) -> None:
+    answer = await ask("scopes", method="PUT", body="")
+    assert (answer.status, set(answer.json)) == (405, {"error", "message", "remedy", "rucio"})
+    assert (await ask("dids", pattern=f"{SCOPE}:*", limit="9" * 5000)).status == 400
