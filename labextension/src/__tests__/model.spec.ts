@@ -1,0 +1,221 @@
+import { StateDB } from '@jupyterlab/statedb';
+
+import { Api } from '../api';
+import { LakeModel, patternOf } from '../model';
+import { isNode } from '../tree';
+import { TestServer, did, instances, session, until } from './server';
+
+describe('LakeModel', () => {
+  let server: TestServer;
+  let model: LakeModel;
+  let state: StateDB;
+
+  beforeEach(async () => {
+    server = new TestServer();
+    await server.start();
+    server.json('GET instances', instances());
+    server.list('scopes', [{ scope: 'sc' }, { scope: 'user.me' }]);
+    server.list('dids', [did('b10'), did('b9'), did('c', 'container')]);
+    state = new StateDB();
+    model = new LakeModel(new Api(server.settings), state);
+  });
+  afterEach(async () => {
+    model.dispose();
+    await server.stop();
+  });
+
+  const names = () => model.rows.map(row => (isNode(row) ? row.did.name : '...'));
+
+  async function found(text = '*'): Promise<void> {
+    await model.start();
+    model.setText(text);
+    await model.search();
+  }
+
+  it('chooses the default instance, and the only scope that is nobody’s own', async () => {
+    await model.start();
+    await until(() => model.query.scope === 'sc');
+    expect(model.query.instance).toBe('lake');
+  });
+
+  it('searches as one types, once for several letters', async () => {
+    await model.start();
+    for (const text of ['G', 'Ga', 'Gam']) {
+      model.setText(text);
+    }
+    await until(() => model.found.asking.phase === 'done');
+    const searches = server.asked.filter(asked => asked.startsWith('GET dids'));
+    expect(searches).toHaveLength(1);
+    expect(new URLSearchParams(searches[0].split('?')[1]).get('pattern')).toBe('sc:*Gam*');
+  });
+
+  it('sorts what it found: containers first, numbers as numbers', async () => {
+    await found();
+    expect(names()).toEqual(['c', 'b9', 'b10']);
+  });
+
+  it('drops an old search for a new one', async () => {
+    server.answers.set('GET dids', (response, query) => {
+      const old = query.get('pattern') === 'sc:*old*';
+      response.write(`${JSON.stringify({ row: did(old ? 'old' : 'new') })}\n`);
+      if (!old) {
+        response.end('{"end": true, "count": 1, "more": false}\n');
+      }
+    });
+    await model.start();
+    model.setText('old');
+    void model.search();
+    await until(() => names().includes('old'));
+    model.setText('new');
+    await model.search();
+    expect(names()).toEqual(['new']);
+    expect(model.found.asking.phase).toBe('done');
+    await until(() => server.abandoned === 1);
+  });
+
+  it('keeps what came before an answer broke off, and says so', async () => {
+    server.answers.set('GET dids', response =>
+      response.end(`${JSON.stringify({ row: did('a') })}\n`)
+    );
+    await found();
+    expect(names()).toEqual(['a']);
+    expect(model.found.asking.error?.code).toBe('cut');
+  });
+
+  it('says that a search is slow, and stops it on request', async () => {
+    server.answers.set('GET dids', () => undefined);
+    await model.start();
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
+    model.setText('*');
+    void model.search();
+    const { asking } = model.found;
+    expect(asking.phase).toBe('asking');
+    jest.advanceTimersByTime(300);
+    expect(asking.phase).toBe('loading');
+    jest.advanceTimersByTime(4700);
+    expect(asking.phase).toBe('slow');
+    asking.cancel();
+    expect(asking.phase).toBe('cancelled');
+    jest.useRealTimers();
+  });
+
+  it('opens a collection in place, and asks only once', async () => {
+    server.list('contents', [did('f1', 'file'), did('f2', 'file')]);
+    await found();
+    const node = model.found.nodes[0];
+    await model.toggle(node);
+    expect(names()).toEqual(['c', 'f1', 'f2', 'b9', 'b10']);
+    await model.toggle(node);
+    await model.toggle(node);
+    expect(server.asked.filter(asked => asked.startsWith('GET contents'))).toHaveLength(1);
+  });
+
+  it('shows that a collection is empty, and why one cannot be opened', async () => {
+    server.list('contents', []);
+    await found();
+    await model.toggle(model.found.nodes[0]);
+    expect(names()).toEqual(['c', '...', 'b9', 'b10']);
+    server.json('GET contents', { error: 'lake_broken', message: 'No.', remedy: '' }, 502);
+    await model.toggle(model.found.nodes[1]);
+    expect(model.found.nodes[1].children!.asking.error?.message).toBe('No.');
+    expect(names()).toEqual(['c', '...', 'b9', '...', 'b10']);
+  });
+
+  it('moves on from the line that told of the waiting to what came', async () => {
+    server.list('contents', [did('f1', 'file')]);
+    await found();
+    const opening = model.toggle(model.found.nodes[0]);
+    model.setCurrent(model.rows[1]);
+    expect(model.node).toBeNull();
+    await opening;
+    expect(model.node?.did.name).toBe('f1');
+  });
+
+  it('looks at the current DID', async () => {
+    server.json('GET did', { ...did('c', 'container'), length: 3, metadata: { events: 5 } });
+    server.list('replicas', [{ rse: 'DISK', files: 3, available: 3, bytes: 9 }]);
+    await found();
+    model.setCurrent(model.rows[0]);
+    await until(() => model.locating.phase === 'done' && model.describing.phase === 'done');
+    expect(model.details.did?.metadata.events).toBe(5);
+    expect(model.details.holdings[0].rse).toBe('DISK');
+  });
+
+  it('asks to sign in again when the sign-in ran out', async () => {
+    await found();
+    server.json(
+      'GET dids',
+      { error: 'sign_in_needed', message: 'Sign in again.', remedy: '' },
+      401
+    );
+    await model.search();
+    expect(model.isReady).toBe(false);
+    expect(model.rows).toHaveLength(0);
+    expect(model.signInError?.message).toBe('Sign in again.');
+  });
+
+  it('signs in, and remembers no credential', async () => {
+    server.json('GET instances', instances(session('signed_out')));
+    await model.start();
+    expect(model.isReady).toBe(false);
+    server.json('POST session', session('signed_in'));
+    await model.signIn({ username: 'me', password: 's3cret' });
+    expect(model.isReady).toBe(true);
+    await until(() => model.query.scope === 'sc');
+    expect(JSON.stringify(await state.toJSON())).not.toContain('s3cret');
+    expect(JSON.stringify(model.query)).not.toContain('s3cret');
+  });
+
+  it('stays signed out when the password is wrong', async () => {
+    server.json('GET instances', instances(session('signed_out')));
+    await model.start();
+    server.json('POST session', { error: 'sign_in_needed', message: 'Wrong.', remedy: '' }, 401);
+    await model.signIn({ username: 'me', password: 'x' });
+    expect(model.isReady).toBe(false);
+    expect(model.signingIn.error?.message).toBe('Wrong.');
+  });
+
+  it('notices a sign-in that the first question made', async () => {
+    server.json('GET instances', instances(session('renewable')));
+    server.json(
+      'GET session',
+      session('signed_in', { expires: new Date(Date.now() + 3.6e6).toISOString() })
+    );
+    await found();
+    await until(() => model.session?.state === 'signed_in');
+    expect(model.timeLeft).toBeGreaterThan(3.5e6);
+  });
+
+  it('remembers the search', async () => {
+    await found('Gam');
+    await model.setType('file');
+    const again = new LakeModel(new Api(server.settings), state);
+    await again.start();
+    expect(again.query).toEqual({ instance: 'lake', scope: 'sc', text: 'Gam', type: 'file' });
+    again.dispose();
+  });
+
+  it('asks nothing of a server half of another version', async () => {
+    server.json('GET instances', { ...instances(), version: '99.0' });
+    await model.start();
+    expect(model.isForeignVersion).toBe(true);
+    expect(server.asked).toHaveLength(1);
+  });
+
+  it.each([
+    ['GamGam', 'sc:*GamGam*'],
+    [' GamGam ', 'sc:*GamGam*'],
+    ['data_*.GamGam', 'sc:data_*.GamGam'],
+    ['', null]
+  ])('looks for %j by the pattern %j', (text, pattern) => {
+    expect(patternOf({ instance: '', scope: 'sc', text, type: 'all' })).toBe(pattern);
+  });
+
+  it('takes the scope from a DID that is typed', async () => {
+    await model.start();
+    model.setText('user.me:mine');
+    expect(model.query).toMatchObject({ scope: 'user.me', text: 'mine' });
+    model.setText('a:b');
+    expect(model.query).toMatchObject({ scope: 'user.me', text: 'a:b' });
+  });
+});

@@ -1,0 +1,129 @@
+/**
+ * A server half for the tests: a real HTTP server that answers what it is told.
+ */
+import { ServerConnection } from '@jupyterlab/services';
+import * as http from 'http';
+import { AddressInfo } from 'net';
+
+import { IDid, IInstances, ISession } from '../api';
+import { VERSION } from '../version';
+
+type Answer = (response: http.ServerResponse, query: URLSearchParams) => unknown;
+
+export class TestServer {
+  /** What each route answers: `GET dids` -> answer. */
+  readonly answers = new Map<string, Answer>();
+  /** What was asked, as `GET dids?...`. */
+  readonly asked: string[] = [];
+  /** Bodies that were sent. */
+  readonly bodies: string[] = [];
+  /** Questions whose reader went away before the end. */
+  abandoned = 0;
+
+  async start(): Promise<void> {
+    this._server = http.createServer((request, response) => this._answer(request, response));
+    await new Promise<void>(resolve => {
+      this._server!.listen(0, '127.0.0.1', resolve);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this._server!.closeAllConnections();
+    await new Promise(resolve => this._server!.close(resolve));
+  }
+
+  get settings(): ServerConnection.ISettings {
+    const { port } = this._server!.address() as AddressInfo;
+    return ServerConnection.makeSettings({
+      baseUrl: `http://127.0.0.1:${port}/`,
+      appendToken: false,
+      fetch,
+      Request,
+      Headers
+    });
+  }
+
+  /** Answer a route with a list. */
+  list(
+    route: string,
+    rows: unknown[],
+    end: object = { end: true, count: rows.length, more: false }
+  ): void {
+    this.answers.set(`GET ${route}`, response => {
+      response.end(
+        [...rows.map(row => ({ row })), end].map(line => `${JSON.stringify(line)}\n`).join('')
+      );
+    });
+  }
+
+  /** Answer a route with one thing. */
+  json(route: string, value: unknown, status = 200): void {
+    this.answers.set(route, response => {
+      response.statusCode = status;
+      response.end(JSON.stringify(value));
+    });
+  }
+
+  private _answer(request: http.IncomingMessage, response: http.ServerResponse): void {
+    const url = new URL(request.url!, 'http://localhost');
+    const route = `${request.method} ${url.pathname.replace('/rucio-lab/', '')}`;
+    this.asked.push(`${route}?${url.searchParams.toString()}`);
+    response.on('close', () => {
+      this.abandoned += response.writableFinished ? 0 : 1;
+    });
+    let body = '';
+    request.on('data', chunk => (body += String(chunk)));
+    request.on('end', () => {
+      if (body) {
+        this.bodies.push(body);
+      }
+      const answer = this.answers.get(route);
+      if (!answer) {
+        response.statusCode = 404;
+        response.end('<html>Not found</html>');
+        return;
+      }
+      answer(response, url.searchParams);
+    });
+  }
+
+  private _server: http.Server | null = null;
+}
+
+export function did(name: string, type: IDid['type'] = 'dataset', scope = 'sc'): IDid {
+  const unknown = { bytes: null, length: null, open: null, adler32: null, md5: null };
+  return { did: `${scope}:${name}`, scope, name, type, ...unknown };
+}
+
+export function session(state: ISession['state'], more: Partial<ISession> = {}): ISession {
+  return {
+    instance: 'lake',
+    state,
+    auth: 'userpass',
+    account: state === 'signed_in' ? 'me' : null,
+    expires: null,
+    username: 'me',
+    fields: ['username', 'password'],
+    ...more
+  };
+}
+
+export function instances(its: ISession = session('signed_in')): IInstances {
+  return {
+    version: VERSION,
+    default: 'lake',
+    instances: [{ name: 'lake', url: 'http://lake', session: its }],
+    problems: []
+  };
+}
+
+/** Wait until something holds. */
+export async function until(holds: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!holds()) {
+    if (Date.now() > end) {
+      throw new Error(`Did not come true: ${String(holds)}`);
+    }
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The REST interface of the server half, typed: what `rucio_lab/server/handlers.py` answers.
+ *
+ * Lists come as NDJSON whose last line tells a whole answer from a cut one.
+ */
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+export type DidType = 'container' | 'dataset' | 'file';
+
+/** What a search may look for. */
+export type SearchType = 'all' | 'collection' | DidType;
+
+export interface ISession {
+  instance: string;
+  /** `renewable`: the next question signs in by itself. */
+  state: 'signed_in' | 'renewable' | 'signed_out';
+  auth: string;
+  account: string | null;
+  /** When the sign-in ends, as ISO 8601. */
+  expires: string | null;
+  username: string;
+  /** What a sign-in has to be given. */
+  fields: string[];
+}
+
+export interface IInstance {
+  name: string;
+  url: string;
+  session: ISession;
+}
+
+export interface IInstances {
+  version: string;
+  default: string | null;
+  instances: IInstance[];
+  /** Sentences on what is wrong with the configuration. */
+  problems: string[];
+}
+
+export interface IDid {
+  did: string;
+  scope: string;
+  name: string;
+  type: DidType;
+  bytes: number | null;
+  /** Number of files. */
+  length: number | null;
+  open: boolean | null;
+  adler32: string | null;
+  md5: string | null;
+}
+
+export interface IDescribedDid extends IDid {
+  metadata: Record<string, unknown>;
+}
+
+/** What one RSE has of a DID. */
+export interface IHolding {
+  rse: string;
+  files: number;
+  available: number;
+  bytes: number;
+}
+
+/** A file that can be read. */
+export interface IResolvedFile {
+  did: string;
+  url: string;
+  rse: string;
+}
+
+/** How a list ended. */
+export interface IEnd {
+  count: number;
+  /** Whether the server left some out. */
+  more: boolean;
+}
+
+export interface ICredentials {
+  username?: string;
+  password?: string;
+}
+
+/**
+ * An error that a user can read: what failed, and what to do about it.
+ */
+export class LakeError extends Error {
+  /**
+   * @param code - The server's name of the error, or one of ours: `no_server`, `jupyter`, `network`, `cut`.
+   * @param message - What failed, and why.
+   * @param remedy - What to do about it.
+   */
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly remedy = ''
+  ) {
+    super(message);
+  }
+}
+
+/** Rows as they come, a batch at a time; the return value tells how the list ended. */
+export type Rows<T> = AsyncGenerator<T[], IEnd, void>;
+
+type Query = Record<string, string | string[]>;
+
+/**
+ * The server half of rucio_lab.
+ */
+export class Api {
+  constructor(
+    private readonly settings: ServerConnection.ISettings = ServerConnection.makeSettings()
+  ) {}
+
+  /** Which instances there are, and who one is there. Asks no Rucio. */
+  instances(signal?: AbortSignal): Promise<IInstances> {
+    return this.json('instances', {}, { signal });
+  }
+
+  session(instance: string): Promise<ISession> {
+    return this.json('session', { instance });
+  }
+
+  signIn(instance: string, credentials: ICredentials, signal?: AbortSignal): Promise<ISession> {
+    const body = JSON.stringify(credentials);
+    return this.json('session', { instance }, { method: 'POST', body, signal });
+  }
+
+  signOut(instance: string): Promise<ISession> {
+    return this.json('session', { instance }, { method: 'DELETE' });
+  }
+
+  scopes(instance: string, signal: AbortSignal): Rows<{ scope: string }> {
+    return this.list('scopes', { instance }, signal);
+  }
+
+  search(instance: string, pattern: string, type: SearchType, signal: AbortSignal): Rows<IDid> {
+    return this.list('dids', { instance, pattern, type }, signal);
+  }
+
+  did(instance: string, did: string, signal: AbortSignal): Promise<IDescribedDid> {
+    return this.json('did', { instance, did }, { signal });
+  }
+
+  contents(instance: string, did: string, signal: AbortSignal): Rows<IDid> {
+    return this.list('contents', { instance, did }, signal);
+  }
+
+  replicas(instance: string, did: string, signal: AbortSignal): Rows<IHolding> {
+    return this.list('replicas', { instance, did }, signal);
+  }
+
+  /** The files of a DID with an address each; `limit` of 0 means all. */
+  resolve(instance: string, did: string, limit: number, signal: AbortSignal): Rows<IResolvedFile> {
+    const cut: Query = limit ? { limit: String(limit) } : {};
+    return this.list('resolve', { instance, did, ...cut }, signal);
+  }
+
+  private async json<T>(route: string, query: Query, init: RequestInit = {}): Promise<T> {
+    const response = await this.request(route, query, init);
+    return (await response.json()) as T;
+  }
+
+  private async *list<T>(route: string, query: Query, signal: AbortSignal): Rows<T> {
+    return yield* readRows<T>(await this.request(route, query, { signal }));
+  }
+
+  private async request(route: string, query: Query, init: RequestInit): Promise<Response> {
+    const url = URLExt.join(this.settings.baseUrl, 'rucio-lab', route);
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(`${url}?${encode(query)}`, init, this.settings);
+    } catch (error) {
+      throw new LakeError('network', (error as Error).message);
+    }
+    if (!response.ok) {
+      throw await errorOf(response);
+    }
+    return response;
+  }
+}
+
+/**
+ * Read a whole list.
+ *
+ * @param rows - The list.
+ * @param take - Is given each batch.
+ * @returns How it ended.
+ */
+export async function readAll<T>(rows: Rows<T>, take: (batch: T[]) => void): Promise<IEnd> {
+  for (;;) {
+    const step = await rows.next();
+    if (step.done) {
+      return step.value;
+    }
+    take(step.value);
+  }
+}
+
+interface ILine<T> {
+  row?: T;
+  end?: boolean;
+  count?: number;
+  more?: boolean;
+  error?: IErrorBody;
+}
+
+interface IErrorBody {
+  error?: string;
+  message?: string;
+  remedy?: string;
+}
+
+/**
+ * Read NDJSON: batches of rows, then how it ended.
+ *
+ * @throws LakeError with the server's error, or with code `cut` where the last line is missing.
+ */
+export async function* readRows<T>(response: Response): Rows<T> {
+  for await (const lines of readLines(response)) {
+    const batch: T[] = [];
+    for (const line of lines) {
+      const { row, end, count, more, error } = parse<T>(line);
+      if (row !== undefined) {
+        batch.push(row);
+        continue;
+      }
+      if (batch.length) {
+        yield batch;
+      }
+      if (end) {
+        return { count: count ?? 0, more: more ?? false };
+      }
+      throw lakeError(error ?? {});
+    }
+    yield batch;
+  }
+  throw cut();
+}
+
+async function* readLines(response: Response): AsyncGenerator<string[]> {
+  const reader = response.body!.getReader();
+  const decoder = new TextDecoder();
+  let rest = '';
+  try {
+    for (;;) {
+      const { done, value } = await read(reader);
+      if (done) {
+        return;
+      }
+      const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
+      rest = lines.pop()!;
+      if (lines.length) {
+        yield lines;
+      }
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+async function read(
+  reader: ReadableStreamDefaultReader<Uint8Array>
+): Promise<ReadableStreamReadResult<Uint8Array>> {
+  try {
+    return await reader.read();
+  } catch {
+    throw cut(); // the connection broke
+  }
+}
+
+function parse<T>(line: string): ILine<T> {
+  try {
+    return JSON.parse(line) as ILine<T>;
+  } catch {
+    throw cut();
+  }
+}
+
+function cut(): LakeError {
+  return new LakeError('cut', '');
+}
+
+async function errorOf(response: Response): Promise<LakeError> {
+  let body: IErrorBody = {};
+  try {
+    body = ((await response.json()) ?? {}) as IErrorBody;
+  } catch {
+    // A proxy, or Jupyter itself, answers in HTML.
+  }
+  if (typeof body.error === 'string') {
+    return lakeError(body);
+  }
+  const code = { 403: 'jupyter', 404: 'no_server' }[response.status];
+  return new LakeError(code ?? 'error', `${response.status} ${response.statusText}`);
+}
+
+function lakeError(body: IErrorBody): LakeError {
+  return new LakeError(body.error ?? 'error', body.message ?? '', body.remedy ?? '');
+}
+
+function encode(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    for (const each of [value].flat()) {
+      parameters.append(key, each);
+    }
+  }
+  return parameters.toString();
+}

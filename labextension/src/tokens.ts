@@ -1,0 +1,28 @@
+/**
+ * What the plugins share.
+ */
+import { Token } from '@lumino/coreutils';
+
+import { LakeModel } from './model';
+
+export const ILakeModel = new Token<LakeModel>(
+  'rucio-lab:ILakeModel',
+  'The state of the sidebar: instances, search, and what it found.'
+);
+
+/** Names of the commands. */
+export const CommandIDs = {
+  show: 'rucio-lab:show',
+  attach: 'rucio-lab:attach',
+  copyDid: 'rucio-lab:copy-did',
+  copyList: 'rucio-lab:copy-list',
+  refresh: 'rucio-lab:refresh',
+  signIn: 'rucio-lab:sign-in',
+  signOut: 'rucio-lab:sign-out'
+} as const;
+
+/** Class of the tree, where the context menu and the shortcuts work. */
+export const TREE_CLASS = 'jp-RucioLab-tree';
+
+/** Id of the sidebar. */
+export const PANEL_ID = 'rucio-lab';

@@ -1,0 +1,3 @@
+"""Tests of the sidebar in a real browser."""
+
+from __future__ import annotations

@@ -1,0 +1,125 @@
+"""A browser, JupyterLabs to look at, and a trace of each test that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.lab import ROOT, JupyterLab
+from tests.lake.lake import FullLake
+
+_CHROMIUM = "/usr/bin/chromium"
+_TRACES = ROOT / "test-results"
+
+WAIT_MS = 20_000
+"""Longest wait for what takes no kernel; the machine may be busy."""
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", action="store_true", help="write docs/screenshots (with tests/browser only)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def jp_asyncio_loop() -> None:
+    """Nothing: Playwright has a loop in this thread, which pytest-jupyter is not to close."""
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """Nothing: no Jupyter server runs in this process."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=WAIT_MS)
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def config(full_lake: FullLake) -> Path:
+    """Instances: ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail."""
+    url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
+    by_hand = full_lake.rucio_cfg(password="")
+    faulty = full_lake.rucio_cfg(rucio_host=url, auth_host=url)
+    return full_lake.config("test", test={"rucio_cfg": str(by_hand)}, faulty={"rucio_cfg": str(faulty)})
+
+
+@pytest.fixture(scope="session")
+def lab(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
+    """A JupyterLab that sees the test lake."""
+    with JupyterLab(tmp_path_factory.mktemp("lab"), {"RUCIO_LAB_CONFIG": str(config)}) as lab:
+        yield lab
+
+
+class Watched:
+    """What goes wrong in pages: alerts, errors, and requests to other machines."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.wrong: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1100, "height": 720})
+        self.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.context.set_default_timeout(WAIT_MS)
+        self.context.tracing.start(snapshots=True)
+
+    def new_page(self) -> Page:
+        page = self.context.new_page()
+        page.on("dialog", lambda dialog: self.wrong.append(f"alert: {dialog.message}"))
+        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        page.on("request", lambda sent: _is_local(sent.url) or self.wrong.append(f"request to {sent.url}"))
+        return page
+
+    @contextmanager
+    def traced(self, item: pytest.Item) -> Iterator[None]:
+        """Keep a trace of a test that fails."""
+        self.context.tracing.start_chunk()
+        yield
+        failed = item.stash.get(_FAILED, False) or self.wrong
+        self.context.tracing.stop_chunk(path=_TRACES / f"{item.name}.zip" if failed else None)
+        wrong, self.wrong = self.wrong, []
+        assert wrong == []
+
+
+def _is_local(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("data", "blob") or parts.hostname == "127.0.0.1"
+
+
+@pytest.fixture(scope="session")
+def watched(browser: Browser) -> Iterator[Watched]:
+    watched = Watched(browser)
+    yield watched
+    watched.context.close()
+
+
+@pytest.fixture
+def page(watched: Watched, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A new page."""
+    with watched.traced(request.node):
+        page = watched.new_page()
+        yield page
+        page.close()
+
+
+@pytest.fixture
+def signed_out(lab: JupyterLab, full_lake: FullLake) -> Iterator[JupyterLab]:
+    """The JupyterLab, signed out of all instances; what a test breaks is mended."""
+    for instance in ("test", "faulty"):
+        lab.request("DELETE", f"rucio-lab/session?instance={instance}")
+    yield lab
+    full_lake.mend()

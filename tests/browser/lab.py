@@ -1,0 +1,130 @@
+"""A real JupyterLab with the sidebar, in folders of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from rucio_lab.demo.processes import free_port
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / "rucio_lab" / "labextension"
+TOKEN = "browser-tests"
+START_SECONDS = 60
+
+_NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+
+_LAUNCH = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+_KERNELS = {
+    "python3": ("Python 3", "python", _LAUNCH),
+    # to the import system, None means that there is no such module
+    "lacking": ("Lacking", "python", f"import sys; sys.modules['rucio_lab'] = None; {_LAUNCH}"),
+    "foreign": ("Foreign", "R", _LAUNCH),
+}
+
+
+class JupyterLab:
+    """A running JupyterLab, as a context manager.
+
+    Parameters
+    ----------
+    folder
+        Where everything of it goes.
+    environment
+        What it sees beyond the environment of the tests.
+    with_server
+        Whether the server half is enabled.
+
+    Attributes
+    ----------
+    url
+        Its address, with a token.
+    notebooks
+        The folder that it shows.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, with_server: bool = True) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self.notebooks = folder / "notebooks"
+        self._environment = {**os.environ, **self._folders(), **environment}
+        self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
+        extensions = {"ServerApp": {"jpserver_extensions": {"rucio_lab": with_server}}}
+        self._write(folder / "config" / "jupyter_server_config.d" / "rucio_lab.json", extensions)
+        for name, (title, language, code) in _KERNELS.items():
+            argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
+            spec = {"argv": argv, "display_name": title, "language": language}
+            self._write(folder / "data" / "kernels" / name / "kernel.json", spec)
+
+    def __enter__(self) -> JupyterLab:
+        if not (BUILT / "package.json").exists():
+            pytest.fail("The sidebar is not built: cd labextension && npm ci && npm run build:prod")
+        link = self._folder / "path" / "labextensions" / "rucio-lab"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(BUILT)
+        self.notebooks.mkdir()
+        options = {
+            "ServerApp.port": self._port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.root_dir": self.notebooks,
+            "IdentityProvider.token": TOKEN,
+            "LabApp.expose_app_in_browser": True,
+        }
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        self._wait_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(START_SECONDS)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/lab?token={TOKEN}&reset"
+
+    def request(self, method: str, route: str) -> None:
+        """Ask the server half directly, as another tab of the browser might."""
+        url = f"http://127.0.0.1:{self._port}/{route}"
+        request = urllib.request.Request(url, method=method, headers={"Authorization": f"token {TOKEN}"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(request, timeout=START_SECONDS).close()
+
+    def _folders(self) -> dict[str, str]:
+        names = {"HOME": "home", "IPYTHONDIR": "ipython", "JUPYTER_PATH": "path"}
+        names |= {f"JUPYTER_{name}_DIR": name.lower() for name in ("CONFIG", "DATA", "RUNTIME")}
+        names |= {f"JUPYTERLAB_{name}_DIR": name.lower() for name in ("SETTINGS", "WORKSPACES")}
+        for name in names.values():
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        return {name: str(self._folder / folder) for name, folder in names.items()}
+
+    def _wait_ready(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.request("GET", "api/status")
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    pytest.fail(f"JupyterLab did not start:\n{(self._folder / 'log').read_text()}")
+                time.sleep(0.1)
+            else:
+                return
+
+    @staticmethod
+    def _write(path: Path, content: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))

@@ -1,0 +1,161 @@
+"""The sidebar in a page, in the words of the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import FloatRect, Locator, Page, expect
+
+from tests.browser.lab import ROOT, JupyterLab
+
+_AXE = ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+_LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+_KERNEL_MS = 60_000
+
+
+class Sidebar:
+    """A page with JupyterLab and the sidebar in front.
+
+    Parameters
+    ----------
+    page
+        Of the browser.
+    lab
+        The JupyterLab to open.
+    """
+
+    def __init__(self, page: Page, lab: JupyterLab) -> None:
+        self.page = page
+        page.goto(lab.url)
+        page.locator(".jp-SideBar [data-id='rucio-lab']").click()
+        self.root = page.locator("#rucio-lab")
+        self.text = self.root.get_by_label("Name to search for")
+        self.scope = self.root.get_by_label("Scope")
+        self.rows = self.root.get_by_role("treeitem")
+        self.alert = self.root.get_by_role("alert")
+        self.dialog = page.locator(".jp-Dialog")
+
+    def run(self, command: str, arguments: dict[str, Any] | None = None) -> None:
+        """Run a command of JupyterLab, and wait for its end."""
+        self.page.evaluate(
+            "async ([id, args]) => { await window.jupyterapp.commands.execute(id, args ?? {}) }", [command, arguments]
+        )
+
+    def use_theme(self, theme: str) -> None:
+        """Change to the theme ``Light`` or ``Dark``."""
+        self.run("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
+        self.page.wait_for_function("t => document.body.dataset.jpThemeLight === t", arg=str(theme == "Light").lower())
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it lies over everything for a moment
+
+    def close_all(self) -> None:
+        """Close all notebooks and dialogs without saving, and end their kernels."""
+        if self.dialog.is_visible():
+            self.page.keyboard.press("Escape")
+        self.page.evaluate(
+            """async () => {
+                const { shell, serviceManager } = window.jupyterapp;
+                Array.from(shell.widgets('main')).forEach(widget => widget.dispose());
+                await serviceManager.sessions.shutdownAll();
+            }"""
+        )
+
+    # ---------------------------------------------------------------------------------------- the sidebar
+
+    def choose_instance(self, name: str) -> None:
+        self.root.get_by_label("Rucio instance").select_option(name)
+
+    def sign_in(self, password: str) -> None:
+        """Fill in and send the form."""
+        self.root.get_by_label("Password").fill(password)
+        self.root.get_by_role("button", name="Sign in").click()
+
+    def search(self, text: str, scope: str = "opendata13TeV") -> None:
+        """Search by typing."""
+        self.scope.fill(scope)
+        self.scope.press("Enter")
+        self.text.fill(text)
+
+    def row(self, name: str) -> Locator:
+        """The first line of a name."""
+        return self.rows.filter(has=self.page.locator(".jp-RucioLab-name").get_by_text(name, exact=True)).first
+
+    def ask_to_attach(self, name: str) -> Locator:
+        """Ask for a variable with the DID of a line, and give the field for its name."""
+        self.row(name).click()
+        self.page.keyboard.press("Shift+Enter")
+        field = self.dialog.get_by_label("Variable")
+        expect(field).to_be_focused(timeout=_KERNEL_MS)
+        return field
+
+    def attach(self, name: str, variable: str | None = None) -> None:
+        """Attach the DID of a line, with the keyboard."""
+        field = self.ask_to_attach(name)
+        if variable is not None:
+            field.fill(variable)
+        self.page.keyboard.press("Enter")
+
+    # ---------------------------------------------------------------------------------------- the notebook
+
+    def new_notebook(self, kernel: str = "python3") -> None:
+        """Open a notebook, and wait until its kernel is idle."""
+        self.run("notebook:create-new", {"kernelName": kernel})
+        # an indicator that says idle can be there before the kernel is
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
+        idle = self.notebook.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        expect(idle).to_be_visible(timeout=_KERNEL_MS)
+
+    @property
+    def notebook(self) -> Locator:
+        """The notebook in front."""
+        return self.page.locator(".jp-NotebookPanel:visible")
+
+    @property
+    def cells(self) -> Locator:
+        return self.notebook.locator(".jp-Notebook .jp-Cell")
+
+    def write_cell(self, code: str, *, run: bool = True) -> None:
+        """Write a cell below, and run it."""
+        self.run("notebook:insert-cell-below")
+        self.page.evaluate(
+            """code => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource(code)""",
+            code,
+        )
+        if run:
+            self.page.evaluate("() => void window.jupyterapp.commands.execute('notebook:run-cell')")
+
+    def sources(self) -> list[str]:
+        """What stands in the cells."""
+        sources: list[str] = self.page.evaluate(
+            """() => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells)
+                .map(cell => cell.sharedModel.getSource())"""
+        )
+        return sources
+
+    def expect_output(self, text: str) -> None:
+        """Wait until a text stands below the last cell that has an output."""
+        output = self.notebook.locator(".jp-OutputArea-output").last
+        expect(output).to_contain_text(text, timeout=_KERNEL_MS)
+
+    # ---------------------------------------------------------------------------------------- looks
+
+    def check_accessibility(self) -> None:
+        """Let axe-core look at the sidebar."""
+        # JupyterLab's body has height 0: all would count as hidden, and no contrast would be checked
+        self.page.add_style_tag(content="html, body { height: 100% }")
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(_AXE.read_text())
+        result = self.page.evaluate("levels => axe.run('#rucio-lab', { runOnly: levels })", _LEVELS)
+        checked = {rule["id"]: len(rule["nodes"]) for rule in result["passes"]}
+        assert checked.get("color-contrast", 0) > 1, "axe saw no text"
+        found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in result["violations"]]
+        assert found == []
+
+    def draw(self, name: str, theme: str, *, wide: bool = False) -> None:
+        """Write a picture for the documentation, of the sidebar or of the whole page."""
+        path = ROOT / "docs" / "screenshots" / f"{name}-{theme.lower()}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.mouse.move(600, 5)
+        box = self.root.bounding_box()
+        assert box
+        clip = None if wide else FloatRect(x=0, y=0, width=box["x"] + box["width"] + 2, height=700)
+        self.page.screenshot(path=path, animations="disabled", caret="hide", clip=clip)
