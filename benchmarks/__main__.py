@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks import attach, hyy, imports
+from benchmarks import attach, hyy, imports, rest
 from benchmarks.table import Row, show
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
@@ -22,7 +22,9 @@ def main() -> None:
         rows += hyy.measure()
         with FullLake(authority) as lake:
             os.environ["RUCIO_LAB_CONFIG"] = str(lake.config())
-            rows += attach.measure(lake, lake.add_bulk())
+            bulk = lake.add_bulk()
+            rows += attach.measure(lake, bulk)
+            rows += rest.measure(lake, bulk)
     show(rows)
 
 

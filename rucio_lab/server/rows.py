@@ -65,7 +65,7 @@ def did(info: DidInfo) -> Row:
         "type": info.type,
         "bytes": info.bytes,
         "length": info.length,
-        "open": info.open,
+        "open": info.open if info.type == "dataset" else None,  # for containers Rucio does not keep it
         "adler32": info.adler32,
         "md5": info.md5,
     }

@@ -25,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="write docs/screenshots (with tests/browser only)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each browser test a second try: what is clicked can move while JupyterLab still starts."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
@@ -42,8 +49,9 @@ def jp_server_cleanup() -> None:
     """Nothing: no Jupyter server runs in this process."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """The browser; gone before other tests run, which have an event loop of their own."""
     with sync_playwright() as playwright:
         expect.set_options(timeout=WAIT_MS)
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
@@ -51,7 +59,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def config(full_lake: FullLake) -> Path:
     """Instances: ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail."""
     url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
@@ -60,7 +68,7 @@ def config(full_lake: FullLake) -> Path:
     return full_lake.config("test", test={"rucio_cfg": str(by_hand)}, faulty={"rucio_cfg": str(faulty)})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
     """A JupyterLab that sees the test lake."""
     with JupyterLab(tmp_path_factory.mktemp("lab"), {"RUCIO_LAB_CONFIG": str(config)}) as lab:
@@ -100,7 +108,7 @@ def _is_local(url: str) -> bool:
     return parts.scheme in ("data", "blob") or parts.hostname == "127.0.0.1"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watched(browser: Browser) -> Iterator[Watched]:
     watched = Watched(browser)
     yield watched

@@ -27,6 +27,7 @@ class Sidebar:
     def __init__(self, page: Page, lab: JupyterLab) -> None:
         self.page = page
         page.goto(lab.url)
+        page.locator(".jp-Launcher").wait_for()  # it takes the focus when it comes
         page.locator(".jp-SideBar [data-id='rucio-lab']").click()
         self.root = page.locator("#rucio-lab")
         self.text = self.root.get_by_label("Name to search for")

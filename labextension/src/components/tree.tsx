@@ -141,17 +141,19 @@ function Tree(props: ITreeProps): JSX.Element {
       onKeyDown={event => onKey(event, props)}
     >
       <div role="none" style={{ height: rows.length * line }}>
-        {[...shown].map(index => (
-          <Line
-            key={rows[index].key}
-            {...props}
-            row={rows[index]}
-            index={index}
-            height={line}
-            isCurrent={index === currentIndex}
-            hasTabStop={index === Math.max(0, currentIndex)}
-          />
-        ))}
+        {[...shown]
+          .sort((a, b) => a - b)
+          .map(index => (
+            <Line
+              key={rows[index].key}
+              {...props}
+              row={rows[index]}
+              index={index}
+              height={line}
+              isCurrent={index === currentIndex}
+              hasTabStop={index === Math.max(0, currentIndex)}
+            />
+          ))}
       </div>
     </div>
   );
