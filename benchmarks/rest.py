@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -80,7 +80,7 @@ def _searches(lake: FullLake, base: str, bulk: str) -> Iterator[Row]:
 
 def _while_rucio_hangs(lake: FullLake, base: str) -> Iterator[Row]:
     """Time others while an instance hangs in a search, a resolve and a sign-in."""
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "/api/status": lambda: _get(base, "api/status"),
         "a search elsewhere": lambda: _get(base, "rucio-lab/dids", pattern=f"{SCOPE}:GamGam*"),
     }
@@ -97,7 +97,7 @@ def _while_rucio_hangs(lake: FullLake, base: str) -> Iterator[Row]:
         yield Row(f"{name}, Rucio hangs", f"{worst * 1000:.0f} ms at worst", f"{quiet * 1000:.0f} ms otherwise")
 
 
-def _seconds(call: Any) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
