@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from rucio_lab.core.errors import RucioLabError, SignInNeeded
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
 """Where the install puts the file that loads the magics, below ``sys.prefix``."""
+
+SIDEBAR_FILE = Path("share/jupyter/labextensions/rucio-lab/package.json")
+"""Where the install puts the sidebar, below ``sys.prefix``."""
 
 _PACKAGES = ("rucio-clients", "uproot", "awkward", "fsspec", "fsspec-xrootd", "xrootd", "ipykernel", "jupyterlab")
 _MARKS = {"good": "ok  ", "note": "note", "bad": "FAIL"}
@@ -55,6 +59,7 @@ def run(_options: argparse.Namespace) -> int:
         "Readers": check_readers,
         "Magics": check_magics,
         "Kernels": check_kernels,
+        "Sidebar": check_sidebar,
         "Configuration": check_configuration,
         "Instances": check_instances,
     }
@@ -157,6 +162,25 @@ def check_kernels() -> Iterator[Finding]:
             yield Finding("good", f"{name} ({python})")
         else:
             yield Finding("note", f"{name} ({python}) lacks rucio_lab.", f"{python} -m pip install rucio-lab.")
+
+
+def check_sidebar() -> Iterator[Finding]:
+    """See whether JupyterLab has both halves of the sidebar, in the same version."""
+    path = Path(sys.prefix) / SIDEBAR_FILE
+    if not path.is_file():
+        yield Finding(
+            "note", f"The sidebar is not installed: {path} is missing.", "pip install --force-reinstall rucio-lab."
+        )
+        return
+    installed = json.loads(path.read_text())["version"]
+    if installed != __version__:
+        remedy = "pip install --force-reinstall rucio-lab, then restart JupyterLab."
+        yield Finding("bad", f"The sidebar is of version {installed}, its server half of {__version__}.", remedy)
+    else:
+        yield Finding("good", f"JupyterLab's sidebar {installed}")
+    done = _run([sys.executable, "-m", "jupyter", "server", "extension", "list"])
+    if done is None or b"rucio_lab" not in done.stdout + done.stderr:
+        yield Finding("note", "The server extension is not enabled.", "jupyter server extension enable rucio_lab.")
 
 
 def check_configuration() -> Iterator[Finding]:

@@ -51,6 +51,8 @@ class TestDoctor:
         done = run("doctor")
         assert done.returncode == 0, done.stdout
         assert "signed in as alice" in done.stdout
+        assert f"JupyterLab's sidebar {__version__}" in done.stdout
+        assert "not enabled" not in done.stdout
         assert "All is well." in done.stdout
         assert "alice-pass" not in done.stdout + done.stderr
 
