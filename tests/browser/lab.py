@@ -59,8 +59,8 @@ class JupyterLab:
         self.notebooks = folder / "notebooks"
         self._environment = {**os.environ, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
-        extensions = {"ServerApp": {"jpserver_extensions": {"rucio_lab": with_server}}}
-        self._write(folder / "config" / "jupyter_server_config.d" / "rucio_lab.json", extensions)
+        # on the command line, which goes before what the install enables
+        self._extensions = {"rucio_lab": with_server}
         for name, (title, language, code) in _KERNELS.items():
             argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
             spec = {"argv": argv, "display_name": title, "language": language}
@@ -79,6 +79,7 @@ class JupyterLab:
             "ServerApp.root_dir": self.notebooks,
             "IdentityProvider.token": TOKEN,
             "LabApp.expose_app_in_browser": True,
+            "ServerApp.jpserver_extensions": self._extensions,
         }
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
         command += [f"--{name}={value}" for name, value in options.items()]
