@@ -57,6 +57,40 @@ class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str
 
 
+class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the storages of an instance are read; apart from the sign-in to Rucio, whose token never goes to them.
+
+    Attributes
+    ----------
+    token_file
+        File with a bearer token for storages; read again whenever it changes.
+    token_command
+        Program and arguments that print such a token. It is run without a shell, and again before the token ends.
+    wlcg_token
+        Whether the token is also looked for where the WLCG bearer token discovery looks.
+    proxy
+        X.509 proxy, or certificate with key, in one PEM file; by default ``X509_USER_PROXY``, then
+        ``/tmp/x509up_u<uid>``.
+    ca
+        CA bundle (file or folder) for the certificates of storages, besides the usual ones.
+    xcache
+        Address of an XCache that root:// files are read through, for example ``root://xcache.site:1094``.
+    timeout
+        Longest silence of a storage before the next replica is taken, in seconds.
+    patience
+        Longest silence of a storage when there is no other replica left, in seconds.
+    """
+
+    token_file: str = ""
+    token_command: tuple[str, ...] = ()
+    wlcg_token: bool = False
+    proxy: str = ""
+    ca: str = ""
+    xcache: str = ""
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 4.0
+    patience: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 20.0
+
+
 class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One Rucio server, and how to be somebody there. Holds no secret.
 
@@ -98,6 +132,8 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Name of the site this machine is at, for Rucio's choice of the nearest replicas.
     mounts
         RSEs mounted as folders: RSE -> `Mount`.
+    storage
+        How its storages are read.
     """
 
     name: str = ""
@@ -120,6 +156,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rse: str = ""
     site: str = ""
     mounts: dict[str, Mount] = {}
+    storage: Storage = Storage()
 
     @property
     def host(self) -> str:
@@ -133,6 +170,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, *identity)
 
 
+_STORAGE_PATHS = ("token_file", "proxy", "ca")
 _PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca")
 
 
@@ -221,8 +259,8 @@ def load_instances() -> Instances:
         default = layer.default or default
         for name, settings in layer.instances.items():
             mine = merged.setdefault(name, {})
-            mounts = {**mine.get("mounts", {}), **settings.get("mounts", {})}
-            mine.update(settings, mounts=mounts)
+            tables = {key: {**mine.get(key, {}), **settings.get(key, {})} for key in ("mounts", "storage")}
+            mine.update(settings, **tables)
     instances = [_complete(name, settings) for name, settings in merged.items()]
     found, problems = (None, []) if explicit else _from_rucio_cfg()
     if found is not None and not any(instance.url == found.url for instance in instances):
@@ -328,6 +366,9 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
         known = {**_cfg_settings(read_rucio_cfg(_expand(cfg))), **known}
     known.update({key: _expand(known[key]) for key in _PATHS if known.get(key)})
     known["name"] = name
+    if storage := known.get("storage"):
+        paths = {key: _expand(storage[key]) for key in _STORAGE_PATHS if storage.get(key)}
+        known["storage"] = {**storage, **paths}
     for key in ("url", "auth_url"):
         if key in known:
             known[key] = known[key].rstrip("/")

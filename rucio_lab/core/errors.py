@@ -11,6 +11,7 @@
     ├── FilesUnavailable          files of a DID that cannot be read from here (404)
     ├── Conflict                  exists already, or over quota (409)
     ├── LakeBroken                Rucio answered with an error of its own, or with rubbish (502)
+    ├── StorageFailed             a storage did not give what it should (502)
     ├── LakeUnreachable           nobody answers at the address of Rucio (503)
     └── LakeTooSlow               Rucio did not answer in time (504)
 
@@ -19,7 +20,7 @@ The text of an error is its message followed by its remedy: ``str(error)`` is wh
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class RucioLabError(Exception):
@@ -113,6 +114,29 @@ class LakeBroken(RucioLabError):  # noqa: N818
     """Rucio answered with an error of its own, or with something that is no answer."""
 
     code, status = "lake_broken", 502
+
+
+class StorageFailed(RucioLabError):  # noqa: N818
+    """A storage did not give what it should.
+
+    Parameters
+    ----------
+    message, remedy
+        As for every error; the message is what follows the storage's address, for example ``refuses connections``.
+    concerns
+        What it speaks for: the whole ``server``, the ``credentials`` that it was shown, or this ``file`` only.
+    """
+
+    code, status = "storage_failed", 502
+
+    def __init__(
+        self, message: str, remedy: str = "", *, concerns: Literal["server", "credentials", "file"] = "file"
+    ) -> None:
+        super().__init__(message, remedy)
+        self.concerns = concerns
+
+    def __reduce__(self) -> tuple[type[StorageFailed], tuple[str, str], dict[str, str]]:
+        return type(self), (self.message, self.remedy), {"concerns": self.concerns}
 
 
 class LakeUnreachable(RucioLabError):  # noqa: N818

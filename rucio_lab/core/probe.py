@@ -98,7 +98,7 @@ async def _probe_all(replicas: Sequence[Replica]) -> list[str]:
 
 
 async def _probe_one(replica: Replica) -> str:
-    ask: Awaitable[str] = _probe_root(replica.url) if replica.scheme == "root" else _probe_http(replica.url)
+    ask: Awaitable[str] = greet(replica.url) if replica.scheme in ("root", "roots") else _probe_http(replica.url)
     try:
         return await asyncio.wait_for(ask, TIMEOUT)
     except TimeoutError:
@@ -111,10 +111,15 @@ async def _probe_one(replica: Replica) -> str:
         return f"has an address that makes no sense ({error})"
 
 
-async def _probe_root(url: str) -> str:
+async def greet(url: str) -> str:
     """Greet an XRootD server: the first 20 bytes of its protocol, which it answers with 16 of its own.
 
     Source: XRootD protocol specification, initial handshake.
+
+    Returns
+    -------
+    str
+        What is wrong; empty if it greets back.
     """
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 1094)

@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError
@@ -134,13 +134,21 @@ def rucio_timestamp(text: str | None) -> float | None:
         return None
 
 
-def jwt_expiry(text: str) -> float | None:
-    """Read the end of a JSON web token (RFC 7519, ``exp``); None for tokens of another kind."""
+def jwt_claims(text: str) -> dict[str, Any]:
+    """Read what a JSON web token (RFC 7519) says of itself, unverified; nothing for tokens of another kind."""
     parts = text.split(".")
     if len(parts) != 3:
-        return None
+        return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return float(claims["exp"])
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def jwt_expiry(text: str) -> float | None:
+    """Read the end of a JSON web token (``exp``); None for tokens of another kind."""
+    try:
+        return float(jwt_claims(text)["exp"])
     except (ValueError, KeyError, TypeError):
         return None
