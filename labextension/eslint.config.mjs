@@ -24,5 +24,8 @@ export default tseslint.config(
       'prefer-arrow-callback': ['error', { allowNamedFunctions: true }]
     }
   },
-  { files: ['src/__tests__/**'], rules: { 'max-lines-per-function': 'off' } }
+  {
+    files: ['src/__tests__/**'],
+    rules: { 'jupyter/incorrect-translator-usage': 'off', 'max-lines-per-function': 'off' }
+  }
 );

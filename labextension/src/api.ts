@@ -77,6 +77,21 @@ export interface IEnd {
   more: boolean;
 }
 
+/** How a list of files that can be read ended. */
+export interface IResolvedEnd extends IEnd {
+  /** Number of files below the DID, those that cannot be read included. */
+  total: number;
+  /** Why files cannot be read: DID -> reason. */
+  missing: Record<string, string>;
+  /** What one should know of the files. */
+  notes: string[];
+}
+
+/** The files of a DID that can be read, and what is told of the others. */
+export interface IListing extends IResolvedEnd {
+  files: IResolvedFile[];
+}
+
 export interface ICredentials {
   username?: string;
   password?: string;
@@ -90,18 +105,25 @@ export class LakeError extends Error {
    * @param code - The server's name of the error, or one of ours: `no_server`, `jupyter`, `network`, `cut`.
    * @param message - What failed, and why.
    * @param remedy - What to do about it.
+   * @param rucio - The name of Rucio's own error, where there was one.
    */
   constructor(
     readonly code: string,
     message: string,
-    readonly remedy = ''
+    readonly remedy = '',
+    readonly rucio: string | null = null
   ) {
     super(message);
+  }
+
+  /** Give whatever was thrown as an error that a user can read. */
+  static of(error: unknown): LakeError {
+    return error instanceof LakeError ? error : new LakeError('error', String(error));
   }
 }
 
 /** Rows as they come, a batch at a time; the return value tells how the list ended. */
-export type Rows<T> = AsyncGenerator<T[], IEnd, void>;
+export type Rows<T, E extends IEnd = IEnd> = AsyncGenerator<T[], E, void>;
 
 type Query = Record<string, string | string[]>;
 
@@ -151,10 +173,15 @@ export class Api {
     return this.list('replicas', { instance, did }, signal);
   }
 
-  /** The files of a DID with an address each; `limit` of 0 means all. */
-  resolve(instance: string, did: string, limit: number, signal: AbortSignal): Rows<IResolvedFile> {
+  /** Those files of a DID that can be read, with an address each; `limit` of 0 means all. */
+  resolve(
+    instance: string,
+    did: string,
+    limit: number,
+    signal: AbortSignal
+  ): Rows<IResolvedFile, IResolvedEnd> {
     const cut: Query = limit ? { limit: String(limit) } : {};
-    return this.list('resolve', { instance, did, ...cut }, signal);
+    return this.list('resolve', { instance, did, allow_missing: 'true', ...cut }, signal);
   }
 
   private async json<T>(route: string, query: Query, init: RequestInit = {}): Promise<T> {
@@ -162,8 +189,12 @@ export class Api {
     return (await response.json()) as T;
   }
 
-  private async *list<T>(route: string, query: Query, signal: AbortSignal): Rows<T> {
-    return yield* readRows<T>(await this.request(route, query, { signal }));
+  private async *list<T, E extends IEnd = IEnd>(
+    route: string,
+    query: Query,
+    signal: AbortSignal
+  ): Rows<T, E> {
+    return yield* readRows<T, E>(await this.request(route, query, { signal }));
   }
 
   private async request(route: string, query: Query, init: RequestInit): Promise<Response> {
@@ -188,7 +219,10 @@ export class Api {
  * @param take - Is given each batch.
  * @returns How it ended.
  */
-export async function readAll<T>(rows: Rows<T>, take: (batch: T[]) => void): Promise<IEnd> {
+export async function readAll<T, E extends IEnd>(
+  rows: Rows<T, E>,
+  take: (batch: T[]) => void
+): Promise<E> {
   for (;;) {
     const step = await rows.next();
     if (step.done) {
@@ -198,11 +232,10 @@ export async function readAll<T>(rows: Rows<T>, take: (batch: T[]) => void): Pro
   }
 }
 
+/** A row; or the last line, which has what is told at the end, or an error. */
 interface ILine<T> {
   row?: T;
   end?: boolean;
-  count?: number;
-  more?: boolean;
   error?: IErrorBody;
 }
 
@@ -210,6 +243,7 @@ interface IErrorBody {
   error?: string;
   message?: string;
   remedy?: string;
+  rucio?: string | null;
 }
 
 /**
@@ -217,22 +251,22 @@ interface IErrorBody {
  *
  * @throws LakeError with the server's error, or with code `cut` where the last line is missing.
  */
-export async function* readRows<T>(response: Response): Rows<T> {
+export async function* readRows<T, E extends IEnd = IEnd>(response: Response): Rows<T, E> {
   for await (const lines of readLines(response)) {
     const batch: T[] = [];
     for (const line of lines) {
-      const { row, end, count, more, error } = parse<T>(line);
-      if (row !== undefined) {
-        batch.push(row);
+      const parsed = parse<T>(line);
+      if (parsed.row !== undefined) {
+        batch.push(parsed.row);
         continue;
       }
       if (batch.length) {
         yield batch;
       }
-      if (end) {
-        return { count: count ?? 0, more: more ?? false };
+      if (parsed.end) {
+        return parsed as unknown as E;
       }
-      throw lakeError(error ?? {});
+      throw lakeError(parsed.error ?? {});
     }
     yield batch;
   }
@@ -297,7 +331,8 @@ async function errorOf(response: Response): Promise<LakeError> {
 }
 
 function lakeError(body: IErrorBody): LakeError {
-  return new LakeError(body.error ?? 'error', body.message ?? '', body.remedy ?? '');
+  const { error = 'error', message = '', remedy = '', rucio = null } = body;
+  return new LakeError(error, message, remedy, rucio);
 }
 
 function encode(query: Query): string {

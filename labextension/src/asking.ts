@@ -84,7 +84,7 @@ export class Asking {
       return; // another question took its place
     }
     this.stop();
-    this._set(phase, error === undefined ? null : asLakeError(error));
+    this._set(phase, error === undefined ? null : LakeError.of(error));
   }
 
   private _set(phase: Phase, error: LakeError | null = null): void {
@@ -96,8 +96,4 @@ export class Asking {
   private _controller: AbortController | null = null;
   private _timers: number[] = [];
   private _changed = new Signal<this, void>(this);
-}
-
-function asLakeError(error: unknown): LakeError {
-  return error instanceof LakeError ? error : new LakeError('error', String(error));
 }

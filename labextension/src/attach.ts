@@ -6,15 +6,15 @@ import { Notification, showErrorMessage } from '@jupyterlab/apputils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { IDid, LakeError } from './api';
-import { MOST_INLINE, isWritable } from './code';
+import { IDid, IListing, LakeError } from './api';
+import { MOST_INLINE, attachLine, inlineCode, isWritable } from './code';
 import { askName } from './components/attachform';
+import { confirmGaps } from './components/gaps';
 import { LakeModel } from './model';
 import { proposeName } from './names';
 import { AttachRefused, Outcome, Refusal, Target, currentNotebook } from './notebook';
-import { IWords, wordsOf } from './words';
-
-const PATIENCE_MS = 700;
+import { waitFor } from './waiting';
+import { IWords, numberText, wordsOf } from './words';
 
 /**
  * Attaches DIDs, one at a time.
@@ -46,52 +46,88 @@ export class Attacher {
     }
   }
 
-  private async _attach(did: IDid): Promise<void> {
-    const { model, trans } = this;
-    const instance = model.query.instance;
-    if (!isWritable(did.did)) {
-      const message = trans.__('The name has a line break or another control character.');
-      throw new LakeError('bad_request', message, trans.__('Attach what contains it.'));
-    }
-    const target = await this._waiting(this._target());
+  private async _attach({ did, name: itsName }: IDid): Promise<void> {
+    const { trans } = this;
+    // the user may choose another instance while we wait
+    const line = this._line(did);
+    const target = await waitFor(
+      this._target(),
+      trans.__('Waiting for the kernel of the notebook…'),
+      trans
+    );
     const name = await askName(
       {
-        did: did.did,
-        proposed: proposeName(did.name, target.taken),
+        did,
+        proposed: proposeName(itsName, target.taken),
         taken: target.taken,
-        note: this._noteOn(target)
+        notes: this._notesOn(target, did)
       },
       trans
     );
-    if (name !== null) {
-      const isDefaultInstance = model.known?.default === instance;
-      const attachment = { did: did.did, name, instance, isDefaultInstance };
-      await target.attach(attachment, model.api, outcome => this._tell(outcome, name));
+    if (name === null) {
+      return;
     }
+    const code = target.lacksPackage ? await this._inlineCode(did, name) : line(name);
+    if (code !== null) {
+      target.write(code, outcome => this._tell(outcome, name));
+    }
+  }
+
+  /** Give what writes the line that attaches a DID to a variable. */
+  private _line(did: string): (name: string) => string {
+    const { trans, model } = this;
+    if (!isWritable(did)) {
+      const message = trans.__('The name has a line break or another control character.');
+      throw new LakeError('unwritable', message, trans.__('Attach what contains it.'));
+    }
+    const { instance } = model.query;
+    const where = model.known?.default === instance ? null : instance;
+    return name => attachLine(did, name, where);
   }
 
   private async _target(): Promise<Target> {
     return Target.of(await currentNotebook(this.app, this.tracker));
   }
 
-  /** Say what is waited for, where it takes long. */
-  private async _waiting<T>(work: Promise<T>): Promise<T> {
-    let shown = '';
-    const timer = window.setTimeout(() => {
-      const message = this.trans.__('Waiting for the kernel of the notebook…');
-      shown = Notification.emit(message, 'in-progress', { autoClose: false });
-    }, PATIENCE_MS);
+  /** Write the addresses, for a kernel that cannot ask for them; null if the user thought better of it. */
+  private async _inlineCode(did: string, name: string): Promise<string | null> {
+    const { model, trans } = this;
+    const controller = new AbortController();
+    let listing: IListing;
     try {
-      return await work;
-    } finally {
-      window.clearTimeout(timer);
-      if (shown) {
-        Notification.dismiss(shown);
+      listing = await waitFor(
+        model.resolve(did, MOST_INLINE, controller.signal),
+        trans.__('Asking for the addresses of %1…', did),
+        trans,
+        controller
+      );
+    } catch (error) {
+      if (controller.signal.aborted) {
+        return null;
       }
+      throw error;
     }
+    if (listing.total > MOST_INLINE) {
+      throw new TooMany(listing.total);
+    }
+    const isWanted = await confirmGaps(did, listing, trans);
+    return isWanted ? inlineCode(name, listing) : null;
   }
 
-  private _noteOn(target: Target): string {
+  private _notesOn(target: Target, did: string): string[] {
+    const { trans } = this;
+    const notes = [this._wayInto(target)];
+    const names = target.namesOf(did);
+    if (names.length) {
+      notes.push(trans.__('This notebook attaches it already, as %1.', names.join(', ')));
+    }
+    if (!target.canSave) {
+      notes.push(trans.__('This notebook cannot be saved: keep a copy of it to keep the cell.'));
+    }
+    return notes;
+  }
+
+  private _wayInto(target: Target): string {
     const { trans } = this;
     const title = target.panel.title.label;
     if (!target.hasKernel) {
@@ -129,11 +165,23 @@ export class Attacher {
   }
 
   private _wordsOf(error: unknown): IWords {
+    const { trans } = this;
+    if (error instanceof TooMany) {
+      return {
+        message: trans.__(
+          'The kernel lacks rucio_lab, and this has %1 files: more than the %2 that are written out.',
+          numberText(error.count),
+          MOST_INLINE
+        ),
+        remedy: trans.__(
+          'Run "%pip install rucio-lab" in the notebook, restart its kernel and attach again; or attach a smaller dataset.'
+        )
+      };
+    }
     if (error instanceof AttachRefused) {
       return this._refusals()[error.reason];
     }
-    const known = error instanceof LakeError ? error : new LakeError('error', String(error));
-    return wordsOf(known, this.trans);
+    return wordsOf(LakeError.of(error), trans);
   }
 
   private _refusals(): Record<Refusal, IWords> {
@@ -154,18 +202,16 @@ export class Attacher {
       'read-only': {
         message: trans.__('The notebook cannot be written.'),
         remedy: trans.__('Go to another notebook, or make a copy of this one, and attach again.')
-      },
-      'too many': {
-        message: trans.__(
-          'The kernel lacks rucio_lab, and this has more than %1 files.',
-          MOST_INLINE
-        ),
-        remedy: trans.__(
-          'Run "%pip install rucio-lab" in the notebook, restart its kernel and attach again; or attach a smaller dataset.'
-        )
       }
     };
   }
 
   private _isBusy = false;
+}
+
+/** There are more files than a cell should list. */
+class TooMany extends Error {
+  constructor(readonly count: number) {
+    super();
+  }
 }

@@ -1,10 +1,13 @@
 /**
  * The code that attach writes into a notebook. What comes from Rucio is data in it: quoted, never code.
  */
-import { IResolvedFile } from './api';
+import { IListing } from './api';
 
 /** Most addresses that are written into a cell. */
 export const MOST_INLINE = 50;
+
+/** Most missing files that are named in a comment. */
+const MOST_NAMED = 5;
 
 export const LOAD = '%load_ext rucio_lab';
 
@@ -13,9 +16,11 @@ export function loads(source: string): boolean {
   return /^[ \t]*%(load|reload)_ext[ \t]+rucio_lab\b/m.test(source);
 }
 
+const CONTROLS = /[\x00-\x1f\x7f\x85\u2028\u2029]/g;
+
 /** Whether a DID can stand in a line of code: a line break cannot. */
 export function isWritable(did: string): boolean {
-  return !/[\x00-\x1f\x7f\x85\u2028\u2029]/.test(did);
+  return did.search(CONTROLS) < 0;
 }
 
 /**
@@ -38,7 +43,31 @@ export function attachLine(did: string, name: string, instance: string | null): 
 }
 
 /** Write a Python list of addresses. A JSON string is a Python string. */
-export function pythonList(files: readonly IResolvedFile[]): string {
+export function pythonList({ files }: IListing): string {
   const lines = files.map(file => `    ${JSON.stringify(file.url)},\n`);
   return `[\n${lines.join('')}]`;
+}
+
+/** Write the files that a list lacks, and what one should know of it, as comments. */
+export function comments({ missing, notes, total }: IListing): string {
+  const lacking = Object.entries(missing);
+  const lines = lacking
+    .slice(0, MOST_NAMED)
+    .map(([did, reason]) => `  ${JSON.stringify(did)}: ${oneLine(reason)}`);
+  if (lacking.length) {
+    lines.unshift(`${lacking.length} of ${total} files cannot be read, and are not in this list:`);
+  }
+  if (lacking.length > MOST_NAMED) {
+    lines.push(`  and ${lacking.length - MOST_NAMED} more`);
+  }
+  return [...lines, ...notes.map(oneLine)].map(line => `# ${line}\n`).join('');
+}
+
+/** Write what a kernel runs that cannot ask for the addresses. */
+export function inlineCode(name: string, listing: IListing): string {
+  return `${comments(listing)}${name} = ${pythonList(listing)}`;
+}
+
+function oneLine(text: string): string {
+  return text.replace(CONTROLS, ' ');
 }

@@ -2,18 +2,15 @@
  * What can be done, from buttons, menus, shortcuts and the palette alike.
  */
 import { JupyterFrontEnd } from '@jupyterlab/application';
-import { Clipboard, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { copyIcon, refreshIcon } from '@jupyterlab/ui-components';
 
-import { IResolvedFile, LakeError, readAll } from './api';
 import { Attacher } from './attach';
-import { pythonList } from './code';
+import { ListCopier, copy } from './copy';
 import { attachIcon, lakeIcon } from './icons';
 import { LakeModel } from './model';
 import { CommandIDs, PANEL_ID } from './tokens';
-import { numberText, wordsOf } from './words';
 
 const NO_ARGUMENTS = { args: { type: 'object', properties: {} } };
 
@@ -28,6 +25,7 @@ export function addDidCommands(
 ): void {
   const { commands } = app;
   const attacher = new Attacher(app, tracker, model, trans);
+  const copier = new ListCopier(model, trans);
   const isEnabled = () => model.node !== null;
   commands.addCommand(CommandIDs.attach, {
     describedBy: NO_ARGUMENTS,
@@ -49,7 +47,7 @@ export function addDidCommands(
     label: trans.__('Copy as Python List'),
     caption: trans.__('Copy the addresses of all files'),
     isEnabled,
-    execute: () => copyList(model, model.node!.did.did, trans)
+    execute: () => copier.copy(model.node!.did.did)
   });
   model.stateChanged.connect(() => commands.notifyCommandChanged());
 }
@@ -88,39 +86,4 @@ export function addPanelCommands(
     isEnabled: () => model.session?.state === 'signed_in',
     execute: () => model.signOut()
   });
-}
-
-/** Copy the addresses of all files of a DID. */
-function copyList(model: LakeModel, did: string, trans: TranslationBundle): void {
-  const files: IResolvedFile[] = [];
-  const rows = model.api.resolve(model.query.instance, did, 0, new AbortController().signal);
-  const copied = readAll(rows, batch => files.push(...batch))
-    .then(() => copy(pythonList(files)))
-    .then(() => null);
-  Notification.promise(copied, {
-    pending: {
-      message: trans.__('Asking for the addresses of %1…', did),
-      options: { autoClose: false }
-    },
-    success: {
-      message: () => trans.__('Copied the addresses of %1 files.', numberText(files.length)),
-      options: { autoClose: 5000 }
-    },
-    error: { message: reason => sentences(reason, trans), options: { autoClose: false } }
-  });
-}
-
-function sentences(reason: unknown, trans: TranslationBundle): string {
-  const error = reason instanceof LakeError ? reason : new LakeError('error', String(reason));
-  const { message, remedy } = wordsOf(error, trans);
-  return `${message} ${remedy}`;
-}
-
-/** Copy a text; JupyterLab's own way needs no permission, but a recent click. */
-async function copy(text: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    Clipboard.copyToSystem(text);
-  }
 }

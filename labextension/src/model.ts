@@ -12,6 +12,8 @@ import {
   IHolding,
   IInstance,
   IInstances,
+  IListing,
+  IResolvedFile,
   ISession,
   LakeError,
   SearchType,
@@ -25,6 +27,8 @@ const STATE_KEY = 'rucio-lab:search';
 const TYPING_MS = 300;
 const LOOKING_MS = 200;
 const TICK_MS = 30_000;
+/** The server's clock may be a little behind. */
+const GRACE_MS = 200;
 
 /** What is remembered between visits. Never a credential. */
 export interface IQuery {
@@ -85,14 +89,14 @@ export class LakeModel extends VDomModel {
       asking.changed.connect(changed);
     }
     this._scoping.changed.connect(changed);
-    this._ticker = window.setInterval(() => this._tick(), TICK_MS);
+    this._arm();
   }
 
   override dispose(): void {
     if (this.isDisposed) {
       return;
     }
-    window.clearInterval(this._ticker);
+    window.clearTimeout(this._ticker);
     this._typing.dispose();
     this._looking.dispose();
     this.found.clear();
@@ -203,6 +207,32 @@ export class LakeModel extends VDomModel {
     await this._enter();
   }
 
+  /** See whether the sign-in is still what it was: it ends by itself, and other tabs sign in and out. */
+  async checkSession(): Promise<void> {
+    const old = this.session;
+    if (!old || this.signingIn.isOpen || this.isForeignVersion) {
+      return;
+    }
+    let session: ISession;
+    try {
+      session = await this.api.session(old.instance);
+    } catch {
+      return; // the next question will tell why
+    }
+    if (old !== this.session) {
+      return; // the user was quicker
+    }
+    const { isReady, timeLeft } = this;
+    this._setSession(session);
+    if (isReady && !this.isReady) {
+      this.signInError = new LakeError(timeLeft === 0 ? 'expired' : 'signed_out', '');
+      this._clear();
+    } else if (!isReady && this.isReady) {
+      this.signInError = null;
+      await this._enter();
+    }
+  }
+
   async signOut(): Promise<void> {
     this._clear();
     await this.signingIn.ask(async () =>
@@ -242,6 +272,24 @@ export class LakeModel extends VDomModel {
     }
     await this.found.load(signal => this.api.search(query.instance, pattern, query.type, signal));
     await this._noteSession(this.found.asking);
+  }
+
+  /**
+   * Ask for the addresses of the files of a DID.
+   *
+   * @param limit - Most of them; 0 for all.
+   * @throws LakeError if there are none, or Rucio cannot be asked.
+   */
+  async resolve(did: string, limit: number, signal: AbortSignal): Promise<IListing> {
+    const files: IResolvedFile[] = [];
+    try {
+      const rows = this.api.resolve(this.query.instance, did, limit, signal);
+      const end = await readAll(rows, batch => files.push(...batch));
+      return { ...end, files };
+    } catch (error) {
+      this._noteError(LakeError.of(error));
+      throw error;
+    }
   }
 
   /** Read everything anew. */
@@ -314,6 +362,7 @@ export class LakeModel extends VDomModel {
   /** Begin with an instance: read its scopes, and search. */
   private async _enter(): Promise<void> {
     this._clear();
+    this._arm();
     if (this.isReady && !this.isForeignVersion) {
       await Promise.all([this._readScopes(), this.search()]);
     }
@@ -340,22 +389,30 @@ export class LakeModel extends VDomModel {
 
   /** After an answer: the sign-in may have been made by it, or have run out. */
   private async _noteSession(asking: Asking): Promise<void> {
-    const { session } = this;
-    if (asking.error?.code === 'sign_in_needed') {
-      this.signInError = asking.error;
-      if (session) {
-        this._setSession({ ...session, state: 'signed_out', expires: null });
-      }
-      this._clear();
-    } else if (asking.phase === 'done' && session?.state === 'renewable') {
-      this._setSession(await this.api.session(session.instance));
+    if (asking.error) {
+      this._noteError(asking.error);
+    } else if (asking.phase === 'done' && this.session?.state === 'renewable') {
+      await this.checkSession();
     }
+  }
+
+  private _noteError(error: LakeError): void {
+    const { session } = this;
+    if (error.code !== 'sign_in_needed') {
+      return;
+    }
+    this.signInError = error;
+    if (session) {
+      this._setSession({ ...session, state: 'signed_out', expires: null });
+    }
+    this._clear();
   }
 
   private _setSession(session: ISession): void {
     const each = this.known?.instances.find(({ name }) => name === session.instance);
     if (each) {
       each.session = session;
+      this._arm();
       this._changed();
     }
   }
@@ -384,19 +441,17 @@ export class LakeModel extends VDomModel {
 
   /** Show the time left, and notice the end of a sign-in. */
   private _tick(): void {
-    if (this.timeLeft === 0 && this.session?.state === 'signed_in') {
-      void this._askSession(this.session);
+    if (this.timeLeft === 0) {
+      void this.checkSession();
     }
+    this._arm();
     this._changed();
   }
 
-  private async _askSession(old: ISession): Promise<void> {
-    const session = await this.api.session(old.instance);
-    this._setSession(session);
-    if (session.state === 'signed_out') {
-      this.signInError = new LakeError('expired', '');
-      this._clear();
-    }
+  private _arm(): void {
+    window.clearTimeout(this._ticker);
+    const left = this.timeLeft ? this.timeLeft + GRACE_MS : TICK_MS;
+    this._ticker = window.setTimeout(() => this._tick(), Math.min(left, TICK_MS));
   }
 
   private _changed(): void {
@@ -411,5 +466,5 @@ export class LakeModel extends VDomModel {
   private _scoping = new Asking();
   private _typing = new Debouncer(() => this.search(), TYPING_MS);
   private _looking = new Debouncer(() => this.look(), LOOKING_MS);
-  private _ticker: number;
+  private _ticker = 0;
 }

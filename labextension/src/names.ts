@@ -89,6 +89,17 @@ export function proposeName(name: string, taken: ReadonlySet<string>): string {
  */
 export function assignedNames(source: string): string[] {
   const assigned = source.matchAll(/^[ \t]*([\p{L}_][\p{L}\p{N}_]*)[ \t]*=(?!=)/gmu);
-  const attached = source.matchAll(/^[ \t]*%rucio_attach .* as ([\p{L}_][\p{L}\p{N}_]*)/gmu);
-  return [...assigned, ...attached].map(match => match[1]);
+  return [...[...assigned].map(match => match[1]), ...attachedNames(source)];
+}
+
+/**
+ * Names of the variables to which code attaches something.
+ *
+ * @param words - What is attached, as it stands in the line; anything if it is left out.
+ */
+export function attachedNames(source: string, words?: string): string[] {
+  const lines = source.matchAll(/^[ \t]*%rucio_attach (.*) as ([\p{L}_][\p{L}\p{N}_]*)/gmu);
+  return [...lines]
+    .filter(([, attached]) => words === undefined || attached.trim() === words)
+    .map(([, , name]) => name);
 }

@@ -6,15 +6,14 @@ import { JupyterFrontEnd } from '@jupyterlab/application';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { Kernel } from '@jupyterlab/services';
 
-import { Api, IResolvedFile, readAll } from './api';
-import { LOAD, MOST_INLINE, attachLine, loads, pythonList } from './code';
+import { LOAD, loads, quote } from './code';
 import { IProbe, probe, within } from './kernel';
-import { assignedNames } from './names';
+import { assignedNames, attachedNames } from './names';
 
 const START_MS = 30_000;
 
 /** Why nothing was attached. */
-export type Refusal = 'closed' | 'no notebook' | 'no python' | 'read-only' | 'too many';
+export type Refusal = 'closed' | 'no notebook' | 'no python' | 'read-only';
 
 export class AttachRefused extends Error {
   constructor(readonly reason: Refusal) {
@@ -24,15 +23,6 @@ export class AttachRefused extends Error {
 
 /** How an attach went on. */
 export type Outcome = 'queued' | 'dropped' | 'inline' | 'no kernel';
-
-/** What is to be attached. */
-export interface IAttachment {
-  did: string;
-  /** Name of the variable. */
-  name: string;
-  instance: string;
-  isDefaultInstance: boolean;
-}
 
 /**
  * A notebook to attach into, and what its kernel said.
@@ -46,8 +36,17 @@ export class Target {
 
   /**
    * Look at a notebook, once its kernel is up.
+   *
+   * @throws AttachRefused if it is closed meanwhile, or its kernel speaks another language.
    */
   static async of(panel: NotebookPanel): Promise<Target> {
+    const closed = new Promise<never>((_, reject) => {
+      panel.disposed.connect(() => reject(new AttachRefused('closed')));
+    });
+    return Promise.race([closed, Target._look(panel)]);
+  }
+
+  private static async _look(panel: NotebookPanel): Promise<Target> {
     await panel.revealed;
     await within(START_MS, panel.sessionContext.ready);
     const kernel = panel.sessionContext.session?.kernel ?? null;
@@ -77,17 +76,28 @@ export class Target {
     return this.kernel !== null;
   }
 
+  /** Whether the notebook can be saved where it lies. */
+  get canSave(): boolean {
+    return this.panel.context.contentsModel?.writable !== false;
+  }
+
+  /** Names of the variables to which the notebook attaches a DID. */
+  namesOf(did: string): string[] {
+    return this._sources().flatMap(source => attachedNames(source, quote(did)));
+  }
+
   /**
-   * Write the cell, and run it.
+   * Write a cell, and run it.
    *
+   * @param code - What is to stand in it; the line that loads the magics is added where it is needed.
    * @param tell - Is told how it goes on; this may be long after the cell is written.
-   * @throws AttachRefused if the notebook was closed, cannot be written, or would need too many addresses.
+   * @throws AttachRefused if the notebook was closed, or cannot be written.
    */
-  async attach(attachment: IAttachment, api: Api, tell: (outcome: Outcome) => void): Promise<void> {
-    const code = this.lacksPackage
-      ? await inlineCode(attachment, api)
-      : this._magicCode(attachment);
-    const cell = this._insert(code);
+  write(code: string, tell: (outcome: Outcome) => void): void {
+    if (this.panel.isDisposed) {
+      throw new AttachRefused('closed');
+    }
+    const cell = this._insert(this._needsLoad ? `${LOAD}\n${code}` : code);
     if (!this.kernel) {
       tell('no kernel');
       return;
@@ -104,25 +114,20 @@ export class Target {
     });
   }
 
-  private _magicCode(attachment: IAttachment): string {
-    const { did, name, instance, isDefaultInstance } = attachment;
-    const line = attachLine(did, name, isDefaultInstance ? null : instance);
+  private get _needsLoad(): boolean {
     const isLoaded = this._sources().some(loads) && (this.probe?.hasMagics ?? true);
-    return isLoaded ? line : `${LOAD}\n${line}`;
+    return !this.lacksPackage && !isLoaded;
   }
 
   /** Write a code cell below the active one, or into it where it is empty. */
   private _insert(code: string): Cell {
-    const { panel } = this;
-    if (panel.isDisposed) {
-      throw new AttachRefused('closed');
-    }
-    const notebook = panel.content;
+    const notebook = this.panel.content;
     if (!notebook.model || notebook.model.readOnly) {
       throw new AttachRefused('read-only');
     }
     const active = notebook.activeCell?.model;
-    if (active?.type !== 'code' || active.sharedModel.getSource().trim()) {
+    const isFree = active?.type === 'code' && active.getMetadata('editable') !== false;
+    if (!isFree || active.sharedModel.getSource().trim()) {
       notebook.deselectAll();
       NotebookActions.insertBelow(notebook);
       NotebookActions.changeCellType(notebook, 'code');
@@ -135,7 +140,11 @@ export class Target {
 
   private async _run(cell: Cell): Promise<boolean> {
     const { content, sessionContext } = this.panel;
-    return NotebookActions.runCells(content, [cell], sessionContext);
+    try {
+      return await NotebookActions.runCells(content, [cell], sessionContext);
+    } catch {
+      return false; // the notebook was closed, or its kernel went away
+    }
   }
 
   private _sources(): string[] {
@@ -182,17 +191,6 @@ async function pythonKernelName(app: JupyterFrontEnd): Promise<string> {
 
 async function languageOf(kernel: Kernel.IKernelConnection): Promise<string | undefined> {
   return (await kernel.spec)?.language.toLowerCase();
-}
-
-/** Write a list of addresses, for a kernel that cannot resolve. */
-async function inlineCode({ did, name, instance }: IAttachment, api: Api): Promise<string> {
-  const files: IResolvedFile[] = [];
-  const { signal } = new AbortController();
-  await readAll(api.resolve(instance, did, MOST_INLINE + 1, signal), batch => files.push(...batch));
-  if (files.length > MOST_INLINE) {
-    throw new AttachRefused('too many');
-  }
-  return `${name} = ${pythonList(files)}`;
 }
 
 /** Whether the kernel did not even take a cell up. */

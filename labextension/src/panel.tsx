@@ -104,6 +104,28 @@ export class LakePanel extends SidePanel {
     return section;
   }
 
+  /** Another tab may have signed in or out meanwhile. */
+  handleEvent(event: Event): void {
+    if (event.type === 'visibilitychange' && !document.hidden && this.isVisible) {
+      void this.model.checkSession();
+    }
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    document.addEventListener('visibilitychange', this);
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    document.removeEventListener('visibilitychange', this);
+    super.onBeforeDetach(message);
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    void this.model.checkSession();
+  }
+
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
     this._focus('.jp-RucioLab-text, .jp-RucioLab-signin input, button');

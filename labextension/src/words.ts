@@ -12,8 +12,36 @@ export interface IWords {
   remedy: string;
 }
 
-/** Put an error into words. Those that come from the server have theirs. */
+/** Put an error into words: what the server says of it, and what can be done in the page. */
 export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
+  return (
+    ownWords(error.code, trans) ?? {
+      message: error.message || trans.__('Something went wrong.'),
+      remedy: remedyOf(error, trans)
+    }
+  );
+}
+
+/**
+ * The server's remedies fit wherever the cause lies outside of the page: configuration, network, Rucio itself. For what
+ * can be mended in the page they speak of notebooks, and it has ways of its own.
+ */
+function remedyOf({ code, rucio, remedy }: LakeError, trans: TranslationBundle): string {
+  if (rucio === 'ScopeNotFound') {
+    return remedy; // it names those that there are
+  }
+  const own: Record<string, string> = {
+    files_unavailable: trans.__(
+      'A rule can bring a copy to a disk that can be read; those who run the instance know how.'
+    ),
+    not_found: trans.__('Check the scope and the name; the search shows what there is.'),
+    sign_in_needed: trans.__('Sign in again to go on.')
+  };
+  return own[code] ?? remedy;
+}
+
+/** The words for what the server cannot tell. */
+function ownWords(code: string, trans: TranslationBundle): IWords | undefined {
   const own: Record<string, IWords> = {
     cut: {
       message: trans.__('The answer broke off before its end.'),
@@ -21,6 +49,10 @@ export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
     },
     expired: {
       message: trans.__('Your sign-in ran out.'),
+      remedy: trans.__('Sign in again to go on.')
+    },
+    signed_out: {
+      message: trans.__('You were signed out elsewhere.'),
       remedy: trans.__('Sign in again to go on.')
     },
     jupyter: {
@@ -32,12 +64,7 @@ export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
       remedy: trans.__('Check that it runs and that you are online.')
     }
   };
-  return (
-    own[error.code] ?? {
-      message: error.message || trans.__('Something went wrong.'),
-      remedy: error.remedy
-    }
-  );
+  return own[code];
 }
 
 /** Say why a name cannot be a variable's. */

@@ -186,6 +186,64 @@ describe('LakeModel', () => {
     expect(model.timeLeft).toBeGreaterThan(3.5e6);
   });
 
+  const soon = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString();
+
+  it('notices a sign-in that ends by itself', async () => {
+    server.json('GET instances', instances(session('signed_in', { expires: soon(200) })));
+    await found();
+    server.json('GET session', session('signed_out'));
+    await until(() => !model.isReady);
+    expect(model.signInError?.code).toBe('expired');
+    expect(model.rows).toHaveLength(0);
+  });
+
+  it('does not ask on and on where the clocks differ', async () => {
+    const its = session('signed_in', { expires: soon(-60_000) });
+    server.json('GET instances', instances(its));
+    server.json('GET session', its);
+    await model.start();
+    await model.checkSession();
+    await new Promise(resolve => setTimeout(resolve, 500));
+    expect(server.asked.filter(asked => asked.startsWith('GET session'))).toHaveLength(1);
+    expect(model.isReady).toBe(true);
+  });
+
+  it('notices what another tab did', async () => {
+    server.json('GET session', session('signed_out'));
+    await found();
+    await model.checkSession();
+    expect([model.isReady, model.signInError?.code]).toEqual([false, 'signed_out']);
+    server.json('GET session', session('signed_in'));
+    await model.checkSession();
+    expect([model.isReady, model.signInError]).toEqual([true, null]);
+    expect(names()).toEqual(['c', 'b9', 'b10']);
+  });
+
+  it('leaves all as it is where the server does not answer', async () => {
+    await found();
+    server.json('GET session', null, 502);
+    await model.checkSession();
+    expect(model.isReady).toBe(true);
+  });
+
+  it('gives the files that can be read, and tells of the others', async () => {
+    await found();
+    const end = {
+      end: true,
+      count: 1,
+      more: false,
+      total: 2,
+      missing: { 'sc:b': 'on tape' },
+      notes: []
+    };
+    server.list('resolve', [{ did: 'sc:a', url: 'root://a', rse: 'DISK' }], end);
+    const listing = await model.resolve('sc:c', 50, new AbortController().signal);
+    expect(listing).toMatchObject({ total: 2, missing: { 'sc:b': 'on tape' } });
+    expect(listing.files.map(file => file.url)).toEqual(['root://a']);
+    const query = new URLSearchParams(server.asked.pop()!.split('?')[1]);
+    expect([query.get('limit'), query.get('allow_missing')]).toEqual(['50', 'true']);
+  });
+
   it('remembers the search', async () => {
     await found('Gam');
     await model.setType('file');

@@ -1,10 +1,13 @@
 import { readFileSync } from 'fs';
 import { join } from 'path';
 
-import { attachLine, isWritable, loads, pythonList, quote } from '../code';
-import { assignedNames, faultOf, proposeName } from '../names';
+import { nullTranslator } from '@jupyterlab/translation';
+
+import { LakeError } from '../api';
+import { attachLine, inlineCode, isWritable, loads, pythonList, quote } from '../code';
+import { assignedNames, attachedNames, faultOf, proposeName } from '../names';
 import { VERSION } from '../version';
-import { sizeText } from '../words';
+import { sizeText, wordsOf } from '../words';
 
 describe('names', () => {
   it.each([
@@ -38,6 +41,7 @@ describe('names', () => {
   it('finds the names that code makes', () => {
     const code = 'x = 1\n  y=2\nif z == 3: pass\n%rucio_attach a:b as files --instance i';
     expect(assignedNames(code)).toEqual(['x', 'y', 'files']);
+    expect(attachedNames(`${code}\n%rucio_attach a:bc as no`, 'a:b')).toEqual(['files']);
   });
 });
 
@@ -68,11 +72,36 @@ describe('code', () => {
     expect(loads('%load_ext rucio_labs')).toBe(false);
   });
 
+  const listing = (urls: string[], missing: Record<string, string> = {}, notes: string[] = []) => ({
+    files: urls.map(url => ({ did: '', rse: '', url })),
+    total: urls.length + Object.keys(missing).length,
+    missing,
+    notes,
+    count: urls.length,
+    more: false
+  });
+
   it('writes addresses as a Python list', () => {
-    const file = (url: string) => ({ did: '', rse: '', url });
-    expect(pythonList([file('root://a//b'), file('x"y\\z')])).toBe(
+    expect(pythonList(listing(['root://a//b', 'x"y\\z']))).toBe(
       '[\n    "root://a//b",\n    "x\\"y\\\\z",\n]'
     );
+  });
+
+  it('writes what a list lacks above it, and never as code', () => {
+    const hostile = { 'sc:a\nimport os #': 'on tape\rimport os', 'sc:b': 'lost' };
+    expect(inlineCode('x', listing(['u'], hostile, ['Two\nlines.']))).toBe(
+      [
+        '# 2 of 3 files cannot be read, and are not in this list:',
+        '#   "sc:a\\nimport os #": on tape import os',
+        '#   "sc:b": lost',
+        '# Two lines.',
+        'x = [',
+        '    "u",',
+        ']'
+      ].join('\n')
+    );
+    const many = Object.fromEntries([...Array(7).keys()].map(number => [`sc:${number}`, 'lost']));
+    expect(inlineCode('x', listing(['u'], many))).toContain('"sc:4": lost\n#   and 2 more\nx = [');
   });
 });
 
@@ -95,4 +124,27 @@ it('has the same version in all places', () => {
   const python = readFileSync(join(root, '..', 'rucio_lab', '_version.py'), 'utf8');
   expect(version).toBe(VERSION);
   expect(python).toContain(`__version__ = "${VERSION}"`);
+});
+
+describe('errors', () => {
+  const trans = nullTranslator.load('rucio_lab');
+  const remedy = (code: string, rucio: string | null = null) =>
+    wordsOf(new LakeError(code, 'It failed.', 'Look with %rucio_search.', rucio), trans).remedy;
+
+  it.each(['files_unavailable', 'not_found', 'sign_in_needed'])(
+    'says for %s what can be done in the page',
+    code => {
+      expect(remedy(code)).toMatch(/^[A-Z][^%]+\.$/);
+    }
+  );
+
+  it('leaves the remedy to the server where the cause is not in the page', () => {
+    expect(remedy('lake_unreachable')).toBe('Look with %rucio_search.');
+    expect(remedy('not_found', 'ScopeNotFound')).toBe('Look with %rucio_search.');
+  });
+
+  it.each(['cut', 'expired', 'jupyter', 'network', 'signed_out'])('has words for %s', code => {
+    const { message, remedy } = wordsOf(new LakeError(code, ''), trans);
+    expect([message, remedy].join(' ')).toMatch(/^[A-Z].+\. [A-Z].+\.$/);
+  });
 });

@@ -15,7 +15,7 @@ export interface IQuestion {
   proposed: string;
   taken: ReadonlySet<string>;
   /** What will happen, in words. */
-  note: string;
+  notes: string[];
 }
 
 class AttachForm extends ReactWidget {
@@ -62,7 +62,11 @@ class AttachForm extends ReactWidget {
               ? trans.__('There is a variable of this name already.')
               : ''}
         </p>
-        <p className="jp-RucioLab-remedy">{question.note}</p>
+        {question.notes.map(note => (
+          <p key={note} className="jp-RucioLab-remedy">
+            {note}
+          </p>
+        ))}
       </>
     );
   }

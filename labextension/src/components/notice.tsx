@@ -101,7 +101,7 @@ function NoInstance({ model, trans }: IViewProps): JSX.Element {
   );
 }
 
-/** Why one has to sign in, or why it failed. The server's remedy is for notebooks; here there is a form. */
+/** Why one has to sign in, or why it failed; and what the form below cannot do. */
 function signInWords(
   { signingIn, signInError, session }: LakeModel,
   trans: TranslationBundle
@@ -111,13 +111,15 @@ function signInWords(
     return null;
   }
   const words = wordsOf(error, trans);
-  if (error.code !== 'sign_in_needed' || !session!.fields.length) {
+  if (error.code !== 'sign_in_needed') {
     return words;
   }
-  const remedy = signingIn.error
-    ? trans.__('Check user name and password, and try again.')
-    : trans.__('Sign in again to go on.');
-  return { ...words, remedy };
+  if (!session!.fields.length) {
+    return { ...words, remedy: error.remedy }; // where the certificate, key or token is looked for
+  }
+  return signingIn.error
+    ? { ...words, remedy: trans.__('Check user name and password, and try again.') }
+    : words;
 }
 
 /** The form for what the instance's way of signing in needs, which may be nothing. */

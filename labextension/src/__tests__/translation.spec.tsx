@@ -1,0 +1,133 @@
+import { ReactWidget } from '@jupyterlab/apputils';
+import { TranslationBundle, nullTranslator } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+import { readFileSync } from 'fs';
+import { join } from 'path';
+import * as React from 'react';
+
+import { Api, LakeError } from '../api';
+import { Asking } from '../asking';
+import { Details } from '../components/details';
+import { Header, Type } from '../components/header';
+import { Found } from '../components/tree';
+import { LakeModel } from '../model';
+import { did, instances, session } from './server';
+
+const plain = nullTranslator.load('rucio_lab');
+
+/** A translation into a language without a Latin letter: what is left of them was not translated. */
+const marking = {
+  __: (...words: [string, ...unknown[]]) => hide(plain.__(...(words as [string]))),
+  _n: (...words: [string, string, number]) => hide(plain._n(...words))
+} as unknown as TranslationBundle;
+
+function hide(text: string): string {
+  return text.replace(/[A-Za-z]/g, '文');
+}
+
+/** What is shown to the user: texts, and attributes that hold such. */
+async function textsOf(view: JSX.Element): Promise<string[]> {
+  const widget = ReactWidget.create(view);
+  Widget.attach(widget, document.body);
+  await widget.renderPromise;
+  const { node } = widget;
+  node.querySelectorAll('pre, svg').forEach(each => each.remove()); // code, and pictures
+  const named = ['aria-label', 'title', 'placeholder', 'alt'];
+  const attributes = [...node.querySelectorAll('*')].flatMap(each =>
+    named.map(name => each.getAttribute(name) ?? '')
+  );
+  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) {
+    texts.push(walker.currentNode.textContent!);
+  }
+  widget.dispose();
+  return [...attributes, ...texts];
+}
+
+const NEVER = new Set(['Adler-32', 'MD5', '5.00 kB', '1.00 kB']);
+
+describe('translation', () => {
+  let model: LakeModel;
+
+  beforeEach(() => {
+    model = new LakeModel(new Api());
+    const its = session('signed_in', { account: '7', username: '7', expires: '2099-01-01' });
+    model.known = instances(its);
+    model.known.instances = ['1', '2'].map(name => ({ name, url: '3', session: its }));
+    model.query = { instance: '1', scope: '4', text: '5', type: 'collection' };
+    model.connecting.phase = 'done';
+  });
+  afterEach(() => model.dispose());
+
+  async function expectTranslated(): Promise<void> {
+    const all = {
+      model,
+      trans: marking,
+      attach: noop,
+      copyDid: noop,
+      copyList: noop,
+      toTree: noop
+    };
+    const shown = [Header, Type, Found, Details].map(View => textsOf(<View {...all} />));
+    const texts = (await Promise.all(shown)).flat().filter(text => !NEVER.has(text.trim()));
+    expect(texts.join('')).toContain('文');
+    expect(texts.filter(text => /[A-Za-z]/.test(text))).toEqual([]);
+  }
+
+  const noop = () => undefined;
+  const failed = (asking: Asking, code: string) => {
+    asking.phase = 'failed';
+    asking.error = new LakeError(code, '');
+  };
+
+  it.each<[string, () => void]>([
+    ['a search', noop],
+    ['no scope', () => (model.query.scope = '')],
+    ['no text', () => (model.query.text = '')],
+    ['nothing found', () => (model.found.asking.phase = 'done')],
+    ['a wait', () => (model.found.asking.phase = 'loading')],
+    ['a long wait', () => (model.found.asking.phase = 'slow')],
+    ['a search given up', () => (model.found.asking.phase = 'cancelled')],
+    ['a failure', () => failed(model.found.asking, 'cut')],
+    ['no instance', () => (model.known = { ...instances(), instances: [], problems: ['6'] })],
+    ['problems', () => (model.known!.problems = ['6', '8'])],
+    ['no server', () => failed(model.connecting, 'no_server')],
+    ['another version', () => (model.known!.version = '9')],
+    ['signing in', () => (model.instance!.session = session('signed_out', { username: '7' }))],
+    [
+      'signing in by certificate',
+      () => (model.instance!.session = session('signed_out', { auth: '8', fields: [] }))
+    ],
+    ['signing in by itself', () => (model.instance!.session = session('renewable'))]
+  ])('covers %s', async (_, enter) => {
+    enter();
+    await expectTranslated();
+  });
+
+  it('covers results and details', async () => {
+    const dids = [
+      { ...did('1', 'container', '4'), bytes: 5000, open: true },
+      did('2', 'dataset', '4')
+    ];
+    await model.found.load(async function* () {
+      await Promise.resolve();
+      yield dids;
+      return { count: 2, more: true };
+    });
+    model.setCurrent(model.rows[0]);
+    model.details = {
+      did: { ...dids[0], length: 12, adler32: '1', md5: '2', metadata: { 6: 7 } },
+      holdings: [{ rse: '9', files: 12, available: 3, bytes: 1000 }]
+    };
+    model.locating.phase = 'done';
+    await expectTranslated();
+  });
+
+  it('names one domain for code and schema', () => {
+    const schema = JSON.parse(
+      readFileSync(join(__dirname, '..', '..', 'schema', 'commands.json'), 'utf8')
+    ) as Record<string, { domain: string }>;
+    expect(schema['jupyter.lab.internationalization'].domain).toBe('rucio_lab');
+  });
+});
