@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="rucio-lab-pki-"))
     authority = config.stash[_AUTHORITY] = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(authority.bundle)
+    os.environ["XRD_STREAMERRORWINDOW"] = "0"  # XRootD's memory of servers that tests broke, and mended since
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = closed_environment({})["NO_PROXY"]
 
 

@@ -20,12 +20,14 @@ BROKEN_UPROOT = ("5.7.6", "5.7.7")
 """Releases of uproot whose ``iterate`` fails over direct root:// URLs (``TypeError: integer argument expected``)."""
 
 # Name of XRootD's setting: (its default, ours), in seconds, except ConnectionRetry. With the defaults, a server that is
-# down holds a read for 480 s, and one that never answers for half an hour.
+# down holds a read for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server
+# that failed is not asked again, TimeoutResolution how often XRootD looks whether a time limit has passed.
 _PATIENCE = {
     "ConnectionWindow": (120, 60),
     "ConnectionRetry": (5, 1),
     "RequestTimeout": (1800, 60),
-    "StreamErrorWindow": (1800, 60),
+    "StreamErrorWindow": (1800, 2),
+    "TimeoutResolution": (15, 1),
 }
 
 

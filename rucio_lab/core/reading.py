@@ -175,6 +175,7 @@ class _HttpReader(Reader):
     def __init__(self, replica: Replica, instance: Instance, size: int) -> None:
         super().__init__(replica, size)
         self._instance = instance
+        self._serves_parts = False
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
         authorized = authorization(self.replica, self._instance)
@@ -182,17 +183,21 @@ class _HttpReader(Reader):
         return wait_for(self._all(spans, headers, silence))
 
     async def _all(self, spans: Sequence[Span], headers: dict[str, str], silence: float) -> list[bytes]:
-        """Ask for all parts side by side; the first that fails ends the others."""
+        """Ask for all parts side by side (but for one before it is known what the server does)."""
         import aiohttp
 
         session = http_session(self._instance)
+        first = [] if self._serves_parts else spans[:1]
         try:
+            done = [await self._one(session, span, headers, silence) for span in first]
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._one(session, span, headers, silence)) for span in spans]
+                others = spans[len(first) :]
+                tasks = [group.create_task(self._one(session, span, headers, silence)) for span in others]
+            return [*done, *(task.result() for task in tasks)]
         except ExceptionGroup as several:
             error = _first(several)
-        else:
-            return [task.result() for task in tasks]
+        except (StorageFailed, aiohttp.ClientError, OSError, ValueError) as only:
+            error = only
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):  # ValueError: an address that makes no sense
             error = http_words(error)
             if error.concerns == "credentials":
@@ -228,6 +233,7 @@ class _HttpReader(Reader):
                 raise _wrong_size(int(span[3]), self.size)
             if not span or (int(span[1]), int(span[2])) != (start, stop - 1):
                 raise StorageFailed("sends another part of the file than it was asked for", concerns="server")
+            self._serves_parts = True
         elif status == 200:
             length = response.content_length
             if length is not None and length != self.size:
@@ -281,6 +287,7 @@ class _RootReader(Reader):
         super().__init__(replica, size)
         self._instance = instance
         readers.limit_xrootd()
+        _trust_in_xrootd(tuple(authority_paths(instance)))
         self._file = File()
         self._file.set_property("ReadRecovery", "false")  # we know of other replicas than XRootD does
         self._call(self._file.open, xrootd_url(replica, instance), OpenFlags.READ, silence=silence)
@@ -415,8 +422,6 @@ def xrootd_url(replica: Replica, instance: Instance) -> str:
     send a token only over TLS. A user name of the token's own keeps connections of different tokens apart.
     """
     url, options = replica.url, []
-    if replica.scheme == "roots":
-        _trust_in_xrootd(tuple(authority_paths(instance)))
     token, _ = find_token(instance) if may_see_token(replica) else (None, "")
     if token:
         path = _private_file(token)
@@ -457,18 +462,23 @@ def _private_folder(_process: int) -> str:
     return folder.name
 
 
+@cache
 def _trust_in_xrootd(paths: tuple[str, ...]) -> None:
     """Let XRootD trust the CAs of an instance: one set for the whole process, from the environment, at its first TLS.
 
-    The user's own environment is left as it is.
+    The user's own environment is left as it is. Where XRootD found no CAs before, it has given up TLS for good, unless
+    it is told otherwise.
     """
+    from XRootD.client import EnvPutInt
+
     if "X509_CERT_DIR" in os.environ or "X509_CERT_FILE" in os.environ:
         return
     usual = ssl.get_default_verify_paths()
-    for path in [*paths, usual.cafile or usual.capath or ""]:
-        if path:
-            os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
-            return
+    path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
+    if path:
+        os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
+        if "XRD_NOTLSOK" not in os.environ:
+            EnvPutInt("NoTlsOK", 0)
 
 
 # ------------------------------------------------------------------------------------------------ mounted folders

@@ -214,6 +214,9 @@ class _Content:
             self._rse("NORANGE-DISK", "norange", "http-norange", site="NORANGE"),
             self._rse("OPEN-DISK", "open", "https", site="OPEN"),
             self._rse("CERT-DISK", "cert", "https-cert", site="CERT"),
+            self._rse("TOKEN-DISK", "token", "https-token", site="TOKEN"),
+            self._rse("DOOR-DISK", "door", "https-door", site="DOOR"),
+            self._rse("ROOTS-DISK", "roots", "roots", site="ROOTS"),
             self._rse("CERN-TAPE", "tape", "root", settings={"rse_type": "TAPE"}, site="CERN", country="CH"),
             self._rse("BLOCKED-DISK", "blocked", "root", settings={"availability_read": False}, site="BLOCKED"),
             self._rse("DEAD-DISK", "dead", "dead-root", "dead-http", site="DEAD"),
@@ -235,9 +238,9 @@ class _Content:
         return Rse(name, protocols, attributes, settings or {}, folder=self._places.store)
 
     def _protocol(self, what: str, folder: str, priority: int) -> Protocol:
-        scheme = next(scheme for scheme in ("root", "davs", "https", "http") if scheme in what.split("-"))
-        prefix = f"//{folder}/" if scheme == "root" else f"/{folder}/"
-        impl = {"root": XROOTD, "davs": _GFAL}.get(scheme, _WEBDAV)
+        scheme = next(scheme for scheme in ("roots", "root", "davs", "https", "http") if scheme in what.split("-"))
+        prefix = f"//{folder}/" if scheme in ("root", "roots") else f"/{folder}/"
+        impl = {"root": XROOTD, "roots": XROOTD, "davs": _GFAL}.get(scheme, _WEBDAV)
         writes = priority if scheme in ("root", "https") else 0
         port = self._places.ports[what]
         return Protocol(scheme, "127.0.0.1", port, prefix, impl, read=priority, write=writes, delete=writes)
@@ -266,6 +269,22 @@ class _Content:
         return (
             *(self._one(name, *rses) for name, rses in _ONE_FILE.items()),
             Dataset(SCOPE, "large", (File(large, ("CERN-EOS",), f"{self._places.sources}/{large}"),)),
+            Dataset(
+                SCOPE,
+                "large.norange",
+                (File("large.norange._0001.root", ("NORANGE-DISK",), f"{self._places.sources}/{large}"),),
+            ),
+            Dataset(
+                SCOPE,
+                "large.faulty",
+                (
+                    File(
+                        "large.faulty._0001.root",
+                        ("FAULTY-ROOT", "FAULTY-HTTPS", "WEB-DISK"),
+                        f"{self._places.sources}/{large}",
+                    ),
+                ),
+            ),
             Dataset(SCOPE, "empty", (), is_open=True),
             Dataset(SCOPE, "open", (self._file("open._0001.root", "CERN-EOS"),), is_open=True),
             Dataset(SCOPE, "unavailable", tuple(self._file(name, "CERN-EOS") for name in UNAVAILABLE)),
@@ -291,6 +310,9 @@ _ONE_FILE = {
     "no.range": ("NORANGE-DISK",),
     "https": ("OPEN-DISK",),
     "certificate": ("CERT-DISK",),
+    "token": ("TOKEN-DISK",),
+    "door": ("DOOR-DISK",),
+    "roots": ("ROOTS-DISK",),
     "certificate.and.open": ("CERT-DISK", "WEB-DISK"),
     "posix": ("NOTEBOOK-POSIX",),
     "on.tape": ("CERN-TAPE",),

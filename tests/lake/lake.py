@@ -62,7 +62,8 @@ class FullLake:
         Certificates by name: root, alice, bob, and mallory, whom Rucio does not know.
     storages
         By name: ``root``, ``http``, ``http-norange``, ``https`` (open to anyone), ``https-cert`` (403 without a client
-        certificate). Each has ``url``, ``port`` and ``sent()``, the bytes of files that were read from it.
+        certificate), ``https-token`` (401 without a token), ``https-door`` (with a token, sends on to ``https``, under
+        another name), ``roots`` (TLS and token). Each has ``url``, ``port`` and ``sent()``, the bytes of files that were read from it.
     faulty
         Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
         FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio.
@@ -303,7 +304,13 @@ class FullLake:
             "http-norange": Nginx("http-norange", self.store, run / "http-norange", ranges=False),
             "https": Nginx("https", self.store, run / "https", self.authority),
             "https-cert": Nginx("https-cert", self.store, run / "https-cert", self.authority, wants_certificate=True),
+            "https-token": Nginx("https-token", self.store, run / "https-token", self.authority, wants_token=True),
+            "roots": XRootD(self.store, run / "roots", self.authority),
         }
+        target = self.storages["https"].url.replace("127.0.0.1", "localhost")
+        self.storages["https-door"] = Nginx(
+            "https-door", self.store, run / "https-door", self.authority, door_to=target
+        )
         self._running = {name: storage.start(self.children) for name, storage in self.storages.items()}
         for name, storage in self.storages.items():
             storage.wait_ready(self._running[name])
@@ -393,6 +400,9 @@ _FOLDERS = {
     "NORANGE-DISK": "norange",
     "OPEN-DISK": "open",
     "CERT-DISK": "cert",
+    "TOKEN-DISK": "token",
+    "DOOR-DISK": "door",
+    "ROOTS-DISK": "roots",
     "CERN-TAPE": "tape",
     "BLOCKED-DISK": "blocked",
     "FAULTY-ROOT": "faulty",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +46,48 @@ int bind(int fd, const struct sockaddr *address, socklen_t size)
 """
 
 
+# accepts tokens by their signature; the lines of a C++ class with one method of interest, XrdSciTokensHelper::Validate
+_TOKENS = """
+#include <stdbool.h>
+#include <string.h>
+
+static bool validate(void *self, const char *token, void *message, long long *expires, void *entity)
+{
+    const char *signature = strrchr(token, '.');
+    if (expires)
+        *expires = 1;
+    return signature && !strcmp(signature, ".SIGNATURE");
+}
+
+static void *methods[] = {0, validate, 0, 0};
+static struct { void **methods; } helper = {methods};
+void *SciTokensHelper = &helper;
+"""
+
+SIGNATURE = "bGFrZQ"
+"""The storages that want a token take those with this signature, and do not look at the rest."""
+
+
+def storage_token(*, audience: str = "https://storage.example", seconds: float = 3600, signature: str = "") -> str:
+    """Make a token for the storages.
+
+    Parameters
+    ----------
+    audience
+        What it says to be made for.
+    seconds
+        How long it is valid from now on; negative for one that has ended.
+    signature
+        Another signature, for one that is refused.
+    """
+    claims = {"iss": "https://issuer.example", "sub": "alice", "aud": audience, "exp": time.time() + seconds}
+    claims["jti"] = secrets.token_hex(8)
+    parts = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "x"}, claims)
+    )
+    return ".".join([*parts, signature or SIGNATURE])
+
+
 class Storage(Protocol):
     """A server for the files of the lake."""
 
@@ -72,28 +117,20 @@ class XRootD:
         The folder that it serves; its user must be able to read and write there.
     folder
         Its own folder; it is made.
+    authority
+        Makes it speak TLS only, and refuse whoever shows no token of :func:`storage_token`.
     """
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.name = "root"
+    def __init__(self, root: Path, folder: Path, authority: Authority | None = None) -> None:
+        self.name = "roots" if authority else "root"
         self.port = free_port()
         self._folder = folder
         self._log: Path | None = None
         folder.mkdir()
         if os.geteuid() == 0:
             shutil.chown(folder, _XROOTD_USER)
-        (folder / "loopback.c").write_text(_LOOPBACK)
-        compiler: list[str | Path] = [
-            "gcc",
-            "-shared",
-            "-fPIC",
-            "-o",
-            folder / "loopback.so",
-            folder / "loopback.c",
-            "-ldl",
-        ]
-        subprocess.run(compiler, check=True)
-        lines = {
+        self._compile("loopback", _LOOPBACK)
+        lines: dict[str, str | Path] = {
             "oss.localroot": root,
             "all.export": "/",
             "all.adminpath": folder,
@@ -102,11 +139,37 @@ class XRootD:
             "xrd.network": "nodnr",
             "xrootd.trace": "fsio",  # the log says what was read
         }
+        if authority:
+            lines |= self._secured(authority)
         (folder / "xrootd.cfg").write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
 
     @property
     def url(self) -> str:
-        return f"root://127.0.0.1:{self.port}"
+        return f"{self.name}://127.0.0.1:{self.port}"
+
+    def _compile(self, name: str, source: str) -> Path:
+        (self._folder / f"{name}.c").write_text(source)
+        library = self._folder / f"{name}.so"
+        compiler: list[str | Path] = ["gcc", "-shared", "-fPIC", "-o", library, self._folder / f"{name}.c", "-ldl"]
+        subprocess.run(compiler, check=True)
+        return library
+
+    def _secured(self, authority: Authority) -> dict[str, str | Path]:
+        """Return the directives of a server that speaks TLS and wants tokens."""
+        own = {}
+        for path in (authority.server_cert, authority.server_key, authority.ca):
+            own[path] = Path(shutil.copy(path, self._folder))
+            if os.geteuid() == 0:
+                shutil.chown(own[path], _XROOTD_USER)
+        tokens = self._compile("tokens", _TOKENS.replace("SIGNATURE", SIGNATURE))
+        return {
+            "xrd.tls": f"{own[authority.server_cert]} {own[authority.server_key]}",
+            "xrd.tlsca": f"certfile {own[authority.ca]}",
+            "xrootd.tls": "all",
+            "xrootd.seclib": "libXrdSec.so",
+            "sec.protocol": f"ztn -tokenlib {tokens}",
+            "sec.protbind": "* only ztn",
+        }
 
     def start(self, children: Children) -> Child:
         command: list[str | Path] = ["xrootd", "-I", "v4", "-p", str(self.port), "-n", "lake"]
@@ -143,6 +206,10 @@ class Nginx:
         It answers 403 to whoever shows no certificate of the authority.
     ranges
         Whether it serves parts of files.
+    wants_token
+        It answers 401 to whoever shows no token of :func:`storage_token`.
+    door_to
+        Address of another server, to which it sends its readers on; needs a token itself.
     """
 
     def __init__(
@@ -154,6 +221,8 @@ class Nginx:
         *,
         wants_certificate: bool = False,
         ranges: bool = True,
+        wants_token: bool = False,
+        door_to: str = "",
     ) -> None:
         self.name = name
         self.port = free_port()
@@ -166,6 +235,10 @@ class Nginx:
             server += _https(authority, wants_certificate=wants_certificate)
         if not ranges:
             server.append("max_ranges 0;")
+        if wants_token or door_to:
+            server.append(f'if ($http_authorization !~ "^Bearer [^.]+[.][^.]+[.]{SIGNATURE}$") {{ return 401; }}')
+        if door_to:
+            server.append(f"return 307 {door_to}$request_uri;")
         (folder / "nginx.conf").write_text(self._configuration(server))
 
     def start(self, children: Children) -> Child:
@@ -191,13 +264,15 @@ class Nginx:
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         line = (
-            '{"method":"$request_method","path":"$uri","status":$status,"range":"$http_range","sent":$body_bytes_sent}'
+            '{"method":"$request_method","path":"$uri","status":$status,"range":"$http_range",'
+            '"authorized":"$authorized","sent":$body_bytes_sent}'
         )
         directives = "".join(f"    {directive}\n" for directive in server)
         return (
             f"{user} load_module {WEBDAV_MODULE}; worker_processes 1; pid {self._folder}/nginx.pid;\n"
             "events { worker_connections 256; }\n"
             "http {\n"
+            '  map $http_authorization $authorized { default yes; "" no; }\n'
             f"  log_format lines escape=json '{line}';\n"
             f"  access_log {self._access} lines; default_type application/octet-stream;\n{temporary}"
             f"  server {{\n{directives}  }}\n}}\n"
