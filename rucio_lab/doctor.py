@@ -220,8 +220,9 @@ def check_instances() -> Iterator[Finding]:
 def _check_instance(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
     try:  # rucio.client itself fails at import where its own configuration is broken
-        from rucio_lab.core.auth import ping, signed_in
+        from rucio_lab.core.auth import signed_in
         from rucio_lab.core.lake import Lake
+        from rucio_lab.core.rest import ping
 
         limit = min(10.0, instance.timeout)
         ping(instance, limit)

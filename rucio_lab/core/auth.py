@@ -3,34 +3,37 @@
 rucio.client reads global configuration and environment, shares one token file among all servers, and asks on the
 terminal when a token ends. `RucioClient` replaces just that part; requests, retries and the ways of signing in stay
 Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which tests/core/test_seam.py guards.
+
+What the ways of signing in need stands beside it: `credentials` (passwords, certificates, keys), `oidc` (an identity
+provider), `bearer` (tokens from elsewhere). Every request first takes the token that is stored, and renews it when it
+is due, so that neither a loop of calls nor another process meets its end.
 """
 
 from __future__ import annotations
 
 import configparser
 import logging
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 
-from rucio_lab._version import __version__
-from rucio_lab.core.config import Instance, read_rucio_cfg
+from rucio_lab.core import bearer, clock, keeper, oidc
+from rucio_lab.core.config import Instance
+from rucio_lab.core.credentials import credentials, sendable
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.faults import how_to_sign_in, not_signed_in, speaking_to
-from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception, wlcg_token_discovery
-from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, jwt_expiry, rucio_timestamp
-
-CONNECT_TIMEOUT = 5.0
-"""Longest time to wait for a connection to Rucio, in seconds."""
+from rucio_lab.core.rest import CONNECT_TIMEOUT, USER_AGENT, Session
+from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception
+from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, rucio_timestamp
 
 _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
@@ -47,7 +50,7 @@ def sign_in(instance: Instance, *, username: str | None = None, password: str | 
     Parameters
     ----------
     instance
-        Where.
+        Where. With ``oidc`` somebody has to open a page: see `rucio_lab.core.oidc.begin`.
     username, password
         For ``userpass``; by default those of the instance's rucio.cfg. The password is sent to the instance's
         authentication server and kept nowhere.
@@ -57,19 +60,29 @@ def sign_in(instance: Instance, *, username: str | None = None, password: str | 
     SignInNeeded
         If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
     """
+    if instance.auth == "oidc":
+        raise SignInNeeded(f"To sign in to {instance.name}, somebody has to open a page.", how_to_sign_in(instance))
     if username and password is None and username != instance.username:
         raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
     password = Secret(password) if password is not None else None
     given = {"username": username or instance.username, "password": password} if password is not None else None
-    with _lock(instance):
-        TokenStore(instance).drop()
-        return RucioClient(instance, given).token.sign_in
+    client = RucioClient(instance, given, anew=True)
+    if instance.auth != "token":
+        return client.token.sign_in
+    with speaking_to(instance):  # nobody has looked at this token yet
+        return replace(client.token.sign_in, account=str(client.whoami()["account"]))
 
 
 def sign_out(instance: Instance) -> None:
-    """Forget the token of an instance. One that others keep, such as a token file, stays theirs."""
-    with _lock(instance):
-        TokenStore(instance).drop()
+    """Forget the token of an instance, and a sign-in that waits.
+
+    A token that others keep, such as a file, stays theirs. Rucio has no way to take back a token that it gave.
+    """
+    if (waiting := oidc.pending(instance)) is not None:
+        waiting.cancel()
+    store = TokenStore(instance)
+    with _lock(instance), store.alone():
+        store.drop()
 
 
 def signed_in(instance: Instance) -> SignIn | None:
@@ -80,44 +93,22 @@ def signed_in(instance: Instance) -> SignIn | None:
     SignIn or None
         None if there is no token, or if it ended.
     """
-    token = _stored_token(instance)
-    return token.sign_in if token is not None and token.valid else None
-
-
-def ping(instance: Instance, timeout: float) -> str:
-    """See whether Rucio is there, without signing in.
-
-    Parameters
-    ----------
-    instance
-        Where.
-    timeout
-        In seconds.
-
-    Returns
-    -------
-    str
-        Its version.
-
-    Raises
-    ------
-    RucioLabError
-        If it is not there, or not Rucio.
-    """
-    with speaking_to(instance), _Session() as session:
-        answer = session.get(f"{instance.url}/ping", verify=instance.ca or True, timeout=timeout)
-        if not answer.ok:
-            raise LakeBroken(
-                f"What answers at {instance.url} is not Rucio: HTTP {answer.status_code} {answer.reason}.",
-                "Check the address of the instance.",
-            )
-        return str(answer.json()["version"])
+    token = _usable(instance)
+    if token is None:
+        return None
+    _keep(instance, token)
+    return token.sign_in
 
 
 def can_renew(instance: Instance) -> bool:
-    """Whether a sign-in can be had without asking the user."""
+    """Whether a sign-in can be had, or made to last, without asking the user."""
+    if instance.auth == "oidc":
+        token = _usable(instance)
+        return token is not None and token.renewable
+    if instance.auth == "token":
+        return bool(instance.token_command)
     try:
-        _credentials(instance)
+        credentials(instance)
     except RucioLabError:
         return False
     return True
@@ -144,8 +135,6 @@ def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float |
     key = (*instance.key, may_sign_in, timeout)
     if key not in clients or clients[key].instance != instance:  # its time limit or CA may have been changed
         clients[key] = RucioClient(instance, may_sign_in=may_sign_in, timeout=timeout)
-    else:
-        clients[key].catch_up()
     return clients[key]
 
 
@@ -157,6 +146,7 @@ def _after_fork() -> None:
     global _local  # noqa: PLW0603
     _local = threading.local()
     _locks.clear()
+    keeper.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -166,21 +156,6 @@ if hasattr(os, "register_at_fork"):
 # ------------------------------------------------------------------------------------------------ the client
 
 
-class _Session(requests.Session):
-    """A session that follows no redirect to another host: requests would hand on our token and password."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Refuse to be sent elsewhere."""
-        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
-        old, new = str(response.request.url), str(prepared_request.url)
-        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
-            here, there = urlsplit(old).netloc, urlsplit(new).netloc
-            raise LakeBroken(
-                f"{here} sends Rucio's clients on to {there}, and credentials are never sent to another host.",
-                "Check the address of the instance; a login page of the network may be in between.",
-            )
-
-
 class RucioClient(Client):  # type: ignore[misc]
     """A rucio.client for one instance and one thread.
 
@@ -188,8 +163,10 @@ class RucioClient(Client):  # type: ignore[misc]
     ----------
     instance
         Where.
-    credentials
+    given
         What the user just gave; by default what the configuration gives, looked up when it is needed.
+    anew
+        Whether to drop the token that is stored, and get another.
     may_sign_in
         Whether it may sign in where there is no valid token.
     timeout
@@ -207,15 +184,17 @@ class RucioClient(Client):  # type: ignore[misc]
     def __init__(
         self,
         instance: Instance,
-        credentials: Mapping[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
         *,
+        anew: bool = False,
         may_sign_in: bool = True,
         timeout: float | None = None,
     ) -> None:
         self.instance = instance
         self.may_sign_in = may_sign_in
         self.token = Token("")
-        self._given = credentials
+        self._given = given
+        self._anew = anew
         self._answer: Mapping[str, str] = {}
         limit = timeout or instance.timeout
         auth_type = "oidc" if instance.auth == "token" else instance.auth
@@ -229,7 +208,7 @@ class RucioClient(Client):  # type: ignore[misc]
                 ca_cert=instance.ca or True,
                 auth_type=auth_type,
                 timeout=(min(CONNECT_TIMEOUT, limit), limit),
-                user_agent=f"rucio-lab/{__version__} rucio-clients",
+                user_agent=USER_AGENT,
                 vo=instance.vo,
                 logger=_log,
             )
@@ -243,16 +222,12 @@ class RucioClient(Client):  # type: ignore[misc]
 
     @session.setter
     def session(self, _new: requests.Session) -> None:
-        self._session = _Session()
+        self._session = Session()
 
     def catch_up(self) -> None:
-        """Take the token that is stored now: another thread or process may have signed in again, or out."""
-        stored = _stored_token(self.instance)
-        if stored is None or not stored.valid:
-            with speaking_to(self.instance):
-                self._obtain(rejected=None)
-        elif stored.text != self.token.text:
-            self._use(stored)
+        """Take the token that is stored now, which others may have renewed or removed; renew it where it is due."""
+        if not self._take_stored():
+            self._obtain(rejected=None)
 
     def rows(self, path: list[str], parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """Ask REST for a list.
@@ -286,7 +261,10 @@ class RucioClient(Client):  # type: ignore[misc]
         self._obtain(rejected=self.auth_token)
 
     def _send_request(self, url: str, *args: Any, get_token: bool = False, **kwargs: Any) -> requests.Response:
+        if not get_token:
+            self.catch_up()
         response: requests.Response = super()._send_request(url, *args, get_token=get_token, **kwargs)
+        clock.look(self.instance, response.headers)
         broke = response.status_code >= requests.codes.server_error
         if broke and (get_token or "ExceptionClass" not in response.headers):
             raise LakeBroken(
@@ -314,46 +292,112 @@ class RucioClient(Client):  # type: ignore[misc]
         finally:
             response.close()  # a reader that leaves early must not keep the connection, or Rucio at work
 
+    # How it comes by a token.
+
     def _use(self, token: Token) -> None:
+        if token.text != self.token.text:
+            _keep(self.instance, token)
         self.token = token
         self.auth_token = token.text
         self.headers["X-Rucio-Auth-Token"] = token.text
 
+    def _take_stored(self, rejected: str | None = None) -> bool:
+        """Use the stored token, unless Rucio has rejected it, or it ended, or it is to be renewed now."""
+        token = _usable(self.instance, rejected)
+        if token is None or (self.may_sign_in and _seconds_to_renewal(self.instance, token) <= 0):
+            return False
+        self._use(token)
+        return True
+
     def _obtain(self, rejected: str | None) -> None:
         """Get a token that Rucio has not rejected: the stored one, or a new one.
 
-        One thread at a time asks for a new one. Those that waited for it share what came of it, also a failure: else
-        each of them would in turn wait for a server that hangs.
+        One thread of one process at a time asks for a new one. Threads that waited for it share what came of it, also a
+        failure: else each of them would in turn wait for a server that hangs.
         """
         asked = time.monotonic()
+        store = TokenStore(self.instance)
         with _lock(self.instance):
             failed, error = _failures.get(self.instance.key, (0.0, None))
-            if error is not None and failed > asked and self._given is None:
+            if error is not None and failed > asked and not self._anew:
                 raise type(error)(error.message, error.remedy, rucio=error.rucio)
-            stored = _stored_token(self.instance) if self._given is None else None
-            if stored is not None and stored.valid and stored.text != rejected:
-                self._use(stored)
+            if not self._anew and self._take_stored(rejected):
                 return
-            if self.instance.auth == "token":
-                raise _no_token(self.instance, stored)
-            try:
-                if not self.may_sign_in:
-                    raise not_signed_in(self.instance)
-                with speaking_to(self.instance):
-                    self._use(self._sign_in())
-            except SignInNeeded as error:
-                if stored is not None and error.rucio is None:
-                    raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
-                raise
-            except RucioLabError as error:
+            with store.alone():
+                if self._anew:
+                    store.drop()
+                elif self._take_stored(rejected):
+                    return  # another process was quicker
+                self._take_new(store, rejected)
+                self._anew, self._given = False, None
+
+    def _take_new(self, store: TokenStore, rejected: str | None) -> None:
+        """Get a new token, and store it. One that still serves goes on to do so where there is no new one."""
+        old = _usable(self.instance, rejected)
+        known = next(iter(_stored(self.instance)), None)
+        try:
+            with speaking_to(self.instance):
+                new = self._new_token(old, known, rejected)
+        except RucioLabError as error:
+            if old is not None:
+                _put_off(self.instance, old)
+                self._use(old)
+                return
+            if not isinstance(error, SignInNeeded):
                 _failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
-                raise
-            TokenStore(self.instance).write(self.token)
+            raise
+        if old is not None and new.text == old.text:
+            _put_off(self.instance, old)
+        self._use(new)
+        if new is not known:
+            store.write(new)
+
+    def _new_token(self, old: Token | None, known: Token | None, rejected: str | None) -> Token:
+        """Get a new token by the way of the instance, or say why there is none.
+
+        Parameters
+        ----------
+        old
+            The token that still serves, and is to be renewed.
+        known
+            The token that was there last, whatever is wrong with it.
+        rejected
+            The one that Rucio has just rejected.
+        """
+        auth, remedy = self.instance.auth, how_to_sign_in(self.instance)
+        if auth == "oidc" and old is not None and self.may_sign_in:
+            return oidc.refresh(self.instance, old)
+        if auth == "token" and self.instance.token_command and self.may_sign_in:
+            return replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
+        if auth == "token":
+            if known is None:
+                raise bearer.missing(self.instance)
+            what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
+            return self._not_ended(known, rejected, what, "Get a new one, then try again.")
+        if auth == "oidc" and known is not None:
+            return self._not_ended(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
+        try:
+            if auth == "oidc" or not self.may_sign_in:
+                raise not_signed_in(self.instance)
+            return self._sign_in()
+        except SignInNeeded as error:
+            if known is not None and error.rucio is None:
+                raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
+            raise
+
+    def _not_ended(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
+        """Give a token that ended only by the wrong clock of this machine; else say what is wrong with it."""
+        if known.text != rejected:
+            if self.may_sign_in and not clock.known(self.instance):
+                bearer.ask_for_the_time(self.instance)
+            if known.valid(clock.now(self.instance)):
+                return known
+        raise bearer.refused(self.instance, known, what, remedy)
 
     def _sign_in(self) -> Token:
         """Let rucio.client ask the authentication server for a token."""
-        self.creds = dict(self._given or _credentials(self.instance))
-        if not all(map(_sendable, self.creds.values())):
+        self.creds = dict(self._given or credentials(self.instance))
+        if not all(map(sendable, self.creds.values())):
             raise SignInNeeded(
                 f"The user name or password for {self.instance.name} holds characters that cannot be sent, "
                 "such as the end of a line.",
@@ -371,81 +415,66 @@ class RucioClient(Client):  # type: ignore[misc]
                 raise exception.CannotAuthenticate("no token came back")
         finally:
             self.creds = {}
-        expires = self._answer.get("X-Rucio-Auth-Token-Expires")
-        return Token(self.auth_token, self._answer.get("X-Rucio-Auth-Account"), rucio_timestamp(expires))
+        return Token(
+            self.auth_token,
+            self._answer.get("X-Rucio-Auth-Account"),
+            rucio_timestamp(self._answer.get("X-Rucio-Auth-Token-Expires")),
+            clock.now(self.instance),
+            renewable=self._given is None,
+        )
 
 
-# ------------------------------------------------------------------------------------------------ credentials, tokens
+# ------------------------------------------------------------------------------------------------ stored tokens
 
 
-def _credentials(instance: Instance) -> dict[str, str]:
-    """Look up what an instance's way of signing in needs, without asking anybody.
+def _stored(instance: Instance) -> list[Token]:
+    """Give the tokens that are there, the one that goes first first.
 
-    Raises
-    ------
-    SignInNeeded
-        If something is missing; says what.
+    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
     """
-    if instance.auth == "userpass":
-        password = read_rucio_cfg(instance.rucio_cfg).get("password") if instance.rucio_cfg else None
-        if not password or not instance.username:
-            raise not_signed_in(instance)
-        return {"username": instance.username, "password": Secret(password)}
-    if instance.auth == "x509":
-        files = {"client_cert": instance.client_cert, "client_key": instance.client_key or instance.client_cert}
-    elif instance.auth == "x509_proxy":
-        default = os.environ.get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where all proxies lie
-        files = {"client_proxy": instance.client_proxy or default}
-    elif instance.auth == "ssh":
-        files = {"ssh_private_key": instance.ssh_private_key}
-    elif instance.auth == "gss":
-        files = {}
-    else:
-        raise not_signed_in(instance)
-    for what, path in files.items():
-        if not path or not os.access(path, os.R_OK):
-            raise SignInNeeded(
-                f"The {what} for {instance.name} cannot be read: {path or 'it is not configured'}.",
-                how_to_sign_in(instance),
-            )
-    return files
+    own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
+    found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
+    tokens = (found, own) if instance.auth == "token" else (own, found)
+    return [token for token in tokens if token is not None]
 
 
-def _stored_token(instance: Instance) -> Token | None:
-    """Read the token that is there: for ``token`` wherever the configuration says, else from our own store."""
-    if instance.auth != "token":
-        return TokenStore(instance).read()
-    text = None
-    if instance.token_file:
-        try:
-            text = Path(instance.token_file).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            text = None
-    if not text and instance.wlcg_token:
-        text = wlcg_token_discovery()
-    return Token(text, None, jwt_expiry(text)) if text and _sendable(text) else None
+def _usable(instance: Instance, rejected: str | None = None) -> Token | None:
+    """Give the stored token that has not ended, and that Rucio has not rejected."""
+    now = clock.now(instance)
+    good = (token for token in _stored(instance) if token.valid(now) and token.text != rejected)
+    return next(good, None)
 
 
-def _sendable(text: str) -> bool:
-    """Whether a text can be the value of an HTTP header; where not, requests quotes it, secret or not, in its error."""
-    return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)
+def _seconds_to_renewal(instance: Instance, token: Token) -> float:
+    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
+    if not token.renewable:
+        return math.inf
+    return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
 
 
-def _no_token(instance: Instance, stored: Token | None) -> SignInNeeded:
-    """Say what is wrong with the token of an instance that takes one from elsewhere."""
-    where = instance.token_file or ("the WLCG bearer token discovery" if instance.wlcg_token else "")
-    if not where:
-        return SignInNeeded(f"No token is configured for {instance.name}.", "Set token_file in rucio_lab.toml.")
-    if stored is None:
-        return SignInNeeded(f"There is no token for {instance.name}: {where} has none.", "Get one, then try again.")
-    if not stored.valid:
-        ended = datetime.fromtimestamp(stored.expires or 0, UTC)
-        what = f"The token for {instance.name} (from {where}) ended at {ended:%Y-%m-%d %H:%M} UTC."
-    else:
-        what = f"{instance.name} does not accept the token from {where}."
-    return SignInNeeded(what, "Get a new one, then try again.")
+def _put_off(instance: Instance, token: Token) -> None:
+    """Try the next renewal of a token later, but well before its end."""
+    left = (token.expires or math.inf) - clock.now(instance)
+    _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
 
 
+def _keep(instance: Instance, token: Token) -> None:
+    """Renew a sign-in at an identity provider also while nobody asks anything: once it has ended, it cannot be."""
+    if instance.auth == "oidc" and token.renewable:
+        keeper.keep(instance.key, lambda: _look_after(instance))
+
+
+def _look_after(instance: Instance) -> float | None:
+    """Renew the sign-in of an instance if it is due; give the seconds until the next look, None if there is no need."""
+    token = _usable(instance)
+    if token is not None and _seconds_to_renewal(instance, token) <= 0:
+        with suppress(RucioLabError):  # it is tried again, and whoever asks next learns what is wrong
+            client_for(instance).catch_up()
+        token = _usable(instance)
+    return _seconds_to_renewal(instance, token) if token is not None and token.renewable else None
+
+
+_put_off_until: dict[tuple[str, ...], float] = {}
 _locks: dict[tuple[str, ...], threading.RLock] = {}
 _failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
 

@@ -32,7 +32,7 @@ import msgspec
 
 from rucio_lab.core.errors import ConfigurationError
 
-Auth = Literal["userpass", "x509", "x509_proxy", "token", "gss", "ssh"]
+Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 
 FILE = "rucio_lab.toml"
 _EXAMPLES = "docs/configuration.md has examples."
@@ -114,8 +114,19 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         File for ``x509_proxy``; by default ``X509_USER_PROXY``, then ``/tmp/x509up_u<uid>``.
     ssh_private_key
         File for ``ssh``.
+    oidc_issuer
+        Identity provider for ``oidc``, by the name that Rucio has for it; empty for Rucio's default one.
+    oidc_audience
+        Audience of the token for ``oidc``; empty for the one that Rucio expects.
+    oidc_scope
+        Scopes to ask the identity provider for; with ``offline_access`` among them the sign-in can be renewed.
+    oidc_refresh_lifetime
+        For how many hours Rucio is to renew the sign-in; 0 for Rucio's own default.
     token_file
-        File with a bearer token, for ``token``; read again whenever it changes.
+        File with a bearer token, for ``token``; read again whenever it changes. For ``oidc`` it serves where nobody
+        has signed in.
+    token_command
+        Program and arguments that print a bearer token, for ``token``.
     wlcg_token
         Whether ``token`` also looks where the WLCG bearer token discovery looks.
     rucio_cfg
@@ -147,7 +158,12 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_key: str = ""
     client_proxy: str = ""
     ssh_private_key: str = ""
+    oidc_issuer: str = ""
+    oidc_audience: str = ""
+    oidc_scope: str = "openid profile"
+    oidc_refresh_lifetime: Annotated[int, msgspec.Meta(ge=0)] = 0
     token_file: str = ""
+    token_command: tuple[str, ...] = ()
     wlcg_token: bool = False
     rucio_cfg: str = ""
     ca: str = ""
@@ -166,7 +182,9 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def key(self) -> tuple[str, ...]:
         """What tells one sign-in from another: instance, servers, VO, way, account, and who is signing in."""
-        identity = (self.username, self.client_cert, self.client_proxy, self.ssh_private_key, self.token_file)
+        files = (self.client_cert, self.client_proxy, self.ssh_private_key, self.token_file)
+        provider = (self.oidc_issuer, self.oidc_audience, self.oidc_scope)
+        identity = (self.username, *files, *provider, *self.token_command)
         return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, *identity)
 
 
@@ -409,11 +427,15 @@ def _cfg_settings(client: Mapping[str, str]) -> dict[str, Any]:
         "client_key": "client_key",
         "client_x509_proxy": "client_proxy",
         "ssh_private_key": "ssh_private_key",
+        "oidc_issuer": "oidc_issuer",
+        "oidc_audience": "oidc_audience",
+        "oidc_scope": "oidc_scope",
+        "oidc_refresh_lifetime": "oidc_refresh_lifetime",
         "auth_token_file_path": "token_file",
     }
     settings: dict[str, Any] = {ours: client[theirs] for theirs, ours in names.items() if client.get(theirs)}
-    if settings.get("auth") == "oidc":
-        settings["auth"] = "token"
+    if (hours := settings.get("oidc_refresh_lifetime", "")).isdecimal():
+        settings["oidc_refresh_lifetime"] = int(hours)
     return settings
 
 
@@ -433,8 +455,6 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
             "RUCIO_CLIENT_PROXY": "client_proxy",
         }
         settings.update({ours: os.environ[name] for name, ours in environment.items() if os.environ.get(name)})
-        if settings.get("auth") == "oidc":
-            settings["auth"] = "token"
         name = urlsplit(settings.get("url", "")).netloc or str(path)
         return _complete(name, {**settings, "rucio_cfg": str(path)}), []
     except ConfigurationError as error:

@@ -189,5 +189,6 @@ def how_to_sign_in(instance: Instance) -> str:
         "x509_proxy": "Make a proxy with voms-proxy-init, and let X509_USER_PROXY name it.",
         "ssh": "Set ssh_private_key in rucio_lab.toml or rucio.cfg.",
         "gss": "Run kinit.",
-        "token": "Set token_file in rucio_lab.toml.",
+        "oidc": f"Sign in with %rucio_login {instance.name}, or rucio_lab.login({instance.name!r}).",
+        "token": "Set token_file or token_command in rucio_lab.toml.",
     }[instance.auth]

@@ -5,17 +5,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import tempfile
-import time
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
+from filelock import FileLock
+
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError
+
+MARGIN = 0.1
+"""A token is renewed when this share of its life is left ..."""
+
+MOST_MARGIN = 600.0
+"""... and never sooner than so many seconds before its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +47,37 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A Rucio token with what is known of it. Has no repr, so that it cannot end up in a log."""
+    """A Rucio token with what is known of it. Has no repr, so that it cannot end up in a log.
+
+    Attributes
+    ----------
+    text
+        The token itself.
+    account
+        The Rucio account.
+    expires, issued
+        When it ends and when it began, by Rucio's clock, in seconds since 1970.
+    renewable
+        Whether Rucio holds a refresh token for it.
+    """
 
     text: str
     account: str | None = None
     expires: float | None = None
+    issued: float | None = None
+    renewable: bool = False
+
+    def valid(self, now: float) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self.expires is None or self.expires > now
 
     @property
-    def valid(self) -> bool:
-        """Whether it has not ended, as far as is known."""
-        return self.expires is None or self.expires > time.time()
+    def due(self) -> float:
+        """When to renew it: well before its end, since what is under way when it ends fails."""
+        if self.expires is None:
+            return math.inf
+        life = self.expires - self.issued if self.issued is not None else MOST_MARGIN / MARGIN
+        return self.expires - min(life * MARGIN, MOST_MARGIN)
 
     @property
     def sign_in(self) -> SignIn:
@@ -63,6 +95,23 @@ class Secret(str):
         return "'***'"
 
 
+class _Kept(msgspec.Struct):
+    """What is in the file of a token."""
+
+    token_text: str = msgspec.field(name="token")
+    account: str | None = None
+    expires: float | None = None
+    issued: float | None = None
+    renewable: bool = False
+
+    @classmethod
+    def of(cls, token: Token) -> _Kept:
+        return cls(token.text, token.account, token.expires, token.issued, token.renewable)
+
+    def token(self) -> Token:
+        return Token(self.token_text, self.account, self.expires, self.issued, self.renewable)
+
+
 class TokenStore:
     """The token of one instance, in a file (0600) in a folder of the user's own (0700).
 
@@ -73,8 +122,11 @@ class TokenStore:
         from jupyter_core.paths import jupyter_data_dir
 
         digest = hashlib.sha256("\n".join(instance.key).encode()).hexdigest()[:16]
-        self._folder = Path(jupyter_data_dir()) / "rucio-lab" / "tokens"
+        home = Path(jupyter_data_dir()) / "rucio-lab"
+        self._folder = home / "tokens"
         self._path = self._folder / digest
+        self._lock_path = home / "locks" / digest
+        self._patience = instance.timeout
 
     _unwritten: ClassVar[dict[Path, Token]] = {}  # what a full or read-only disk did not take
 
@@ -83,11 +135,10 @@ class TokenStore:
         if self._path in self._unwritten:
             return self._unwritten[self._path]
         try:
-            known = json.loads(self._path.read_text())
-            return Token(known["token"], known["account"], known["expires"])
+            return msgspec.json.decode(self._path.read_bytes(), type=_Kept).token()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None  # a token that cannot be read is as good as none: the next sign-in replaces it
 
     def write(self, token: Token) -> None:
@@ -98,8 +149,8 @@ class TokenStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
             handle, temporary = tempfile.mkstemp(dir=self._folder)  # made with mode 0600
-            with os.fdopen(handle, "w") as file:
-                json.dump({"token": token.text, "account": token.account, "expires": token.expires}, file)
+            with os.fdopen(handle, "wb") as file:
+                file.write(msgspec.json.encode(_Kept.of(token)))
             Path(temporary).replace(self._path)
         except OSError as error:
             if temporary:
@@ -110,6 +161,19 @@ class TokenStore:
                 "Let JUPYTER_DATA_DIR name a folder that can be written to.",
                 stacklevel=2,
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from renewing or removing this token meanwhile.
+
+        Where there are no locks, or another process keeps one for longer than Rucio may be silent, it goes on all the
+        same: two renewals at once are a waste, a wait without end is worse.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError
+                self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self._lock_path, timeout=self._patience, mode=0o600))
+            yield
 
     def drop(self) -> None:
         """Forget the stored token."""
@@ -141,14 +205,27 @@ def jwt_claims(text: str) -> dict[str, Any]:
         return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 
 
+def jwt_time(claims: Mapping[str, Any], name: str) -> float | None:
+    """Read one of the times in the claims of a JSON web token, ``exp``, ``nbf`` or ``iat``: seconds since 1970."""
+    value = claims.get(name)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
+    return float(value) if good else None  # type: ignore[arg-type]
+
+
 def jwt_expiry(text: str) -> float | None:
     """Read the end of a JSON web token (``exp``); None for tokens of another kind."""
-    try:
-        return float(jwt_claims(text)["exp"])
-    except (ValueError, KeyError, TypeError):
-        return None
+    return jwt_time(jwt_claims(text), "exp")
+
+
+def bearer(text: str, account: str | None = None) -> Token:
+    """Make a `Token` of a bearer token, with what its claims say if it is a JSON web token."""
+    claims = jwt_claims(text)
+    return Token(text, account, jwt_time(claims, "exp"), jwt_time(claims, "iat"))
+
+
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # beyond, there is no date to show

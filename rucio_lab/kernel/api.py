@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import get_args
 
+from rucio_lab.core import oidc
 from rucio_lab.core.auth import can_renew, sign_in, sign_out
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
@@ -20,6 +21,7 @@ from rucio_lab.core.readers import schemes_of
 from rucio_lab.core.resolve import resolve
 from rucio_lab.core.tokens import Secret, SignIn
 from rucio_lab.kernel.files import FileList
+from rucio_lab.kernel.page import sign_in_at_page
 from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
 
 SEARCH_LIMIT = 1000
@@ -180,8 +182,18 @@ def ls(did: str | DID, *, instance: str | None = None) -> DidList:
     return DidList(lake.contents(target), f"{target} ({', '.join(about)})")
 
 
-def login(instance: str | None = None, *, username: str | None = None, password: str | None = None) -> SignIn:
+def login(
+    instance: str | None = None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    code: bool = False,
+    timeout: float = oidc.SECONDS,
+) -> SignIn:
     """Sign in to a Rucio instance anew, whatever sign-in there is; asks for what is missing.
+
+    With an identity provider (``auth = "oidc"``) it shows a link to its page, and waits until somebody has signed in
+    there; an interrupt ends that.
 
     Parameters
     ----------
@@ -189,13 +201,19 @@ def login(instance: str | None = None, *, username: str | None = None, password:
         Name or host; by default the default one.
     username, password
         For an instance with user names and passwords. The password is kept nowhere.
+    code
+        With an identity provider: ask for the code that its page shows at the end, instead of asking Rucio meanwhile.
+    timeout
+        With an identity provider: how long to wait for somebody to sign in, in seconds; 300 at most.
 
     Raises
     ------
     SignInNeeded
-        If the credentials are refused, or nobody is there to be asked.
+        If the credentials are refused, or nobody signs in or is there to be asked.
     """
     where = load_instances().get(instance)
+    if where.auth == "oidc":
+        return sign_in_at_page(oidc.begin(where, code=code), timeout)
     if where.auth != "userpass" or password is not None:
         return sign_in(where, username=username, password=password)
     if can_renew(where) and not username:

@@ -119,10 +119,14 @@ def _login_parser() -> MagicParser:
     parser = _parser(
         "rucio_login",
         "[INSTANCE]",
-        "Sign in to a Rucio instance anew; asks for user name and password where it needs them.",
+        "Sign in to a Rucio instance anew; asks for user name and password, or shows a link, where it needs them.",
     )
     parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
     parser.add_argument("--username", metavar="NAME", help="user name")
+    parser.add_argument("--code", action="store_true", help="identity provider: ask for the code that its page shows")
+    parser.add_argument(
+        "--timeout", type=float, default=300.0, metavar="SECONDS", help="identity provider: how long to wait (300)"
+    )
     return parser
 
 
@@ -167,14 +171,15 @@ def _ls(_shell: Any, args: argparse.Namespace) -> Any:
 
 
 def _login(_shell: Any, args: argparse.Namespace) -> None:
+    from rucio_lab.core.auth import can_renew
     from rucio_lab.core.config import load_instances
     from rucio_lab.kernel.api import login
 
-    instance = load_instances().get(args.name or args.instance).name
-    sign_in = login(instance, username=args.username)
+    instance = load_instances().get(args.name or args.instance)
+    sign_in = login(instance.name, username=args.username, code=args.code, timeout=args.timeout)
     who = f" as {sign_in.account}" if sign_in.account else ""
     until = f" until {sign_in.expires:%Y-%m-%d %H:%M} UTC" if sign_in.expires else ""
-    print(f"Signed in to {instance}{who}{until}.")
+    print(f"Signed in to {instance.name}{who}{until}{', renewed by itself' if can_renew(instance) else ''}.")
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -29,6 +30,7 @@ from rucio_lab.server.workers import Workers
 
 if TYPE_CHECKING:
     from rucio_lab.core.lake import Lake
+    from rucio_lab.core.oidc import PendingSignIn
 
 T = TypeVar("T")
 Verb = Callable[..., Awaitable[None]]
@@ -81,6 +83,27 @@ def sign_in(instance: Instance, given: dict[str, str]) -> None:
     from rucio_lab.core import auth
 
     auth.sign_in(instance, **given)
+
+
+def begin_sign_in(instance: Instance, *, by_code: bool) -> PendingSignIn:
+    """Begin to sign in at the page of an identity provider; for the threads of the instance only."""
+    from rucio_lab.core import oidc
+
+    return oidc.begin(instance, code=by_code)
+
+
+def pending_sign_in(instance: Instance) -> PendingSignIn | None:
+    """Give the sign-in that waits; for threads only."""
+    from rucio_lab.core import oidc
+
+    waiting = oidc.pending(instance)
+    return waiting if waiting is not None and waiting.failure is None else None
+
+
+def poll(waiting: PendingSignIn) -> None:
+    """See whether somebody has signed in; for the threads of the instance only."""
+    with suppress(RucioLabError):  # Rucio may be away for a moment; what ends the sign-in is in its description
+        waiting.poll()
 
 
 def sign_out(instance: Instance) -> None:
@@ -242,35 +265,60 @@ class SessionHandler(LakeHandler):
 
     @verb
     async def get(self) -> None:
-        """Say who one is."""
+        """Say who one is; asks Rucio only while a sign-in waits for somebody at the page of an identity provider."""
         instance = await self.instance()
-        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+        waiting = await self.workers.run("", partial(pending_sign_in, instance))
+        if waiting is not None and not waiting.wants_code:
+            await self.ask(instance, partial(poll, waiting))
+        await self.describe(instance)
 
     @verb
     async def post(self) -> None:
-        """Sign in, with user name and password where the instance wants them."""
+        """Sign in with what the instance wants; where that is a page to open, begin, or enter the code it shows."""
         instance = await self.instance()
-        given = self.credentials()
-        await self.ask(instance, partial(sign_in, instance, given))
-        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
-
-    def credentials(self) -> dict[str, str]:
-        """Read user name and password from the body; what is null or missing is left out."""
-        try:
-            given: Any = json.loads(self.request.body or b"{}")
-        except ValueError:
-            given = None
-        words = {key: given.get(key) for key in ("username", "password")} if isinstance(given, dict) else {"": 0}
-        if not all(value is None or isinstance(value, str) for value in words.values()):
-            raise BadRequest("The body is no user name and password.", "Send a JSON object with both as text.")
-        return {key: value for key, value in words.items() if isinstance(value, str)}
+        given = self.given()
+        code, by_code = given.pop("code", None), given.pop("by_code", False)
+        if instance.auth != "oidc":
+            await self.ask(instance, partial(sign_in, instance, given))
+        elif code is None:
+            waiting = await self.ask(instance, partial(begin_sign_in, instance, by_code=by_code))
+            asyncio.get_running_loop().call_later(waiting.seconds_left + 1, waiting.check_time)
+        else:
+            await self.enter(instance, code)
+        await self.describe(instance)
 
     @verb
     async def delete(self) -> None:
-        """Sign out."""
+        """Sign out, and give up a sign-in that waits."""
         instance = await self.instance()
         await self.ask(instance, partial(sign_out, instance))
+        await self.describe(instance)
+
+    async def enter(self, instance: Instance, code: str) -> None:
+        """Enter the code of the page."""
+        waiting = await self.workers.run("", partial(pending_sign_in, instance))
+        if waiting is None:
+            raise BadRequest(f"No sign-in to {instance.name} waits for a code.", "Begin one.")
+        await self.ask(instance, partial(waiting.enter, code))
+
+    async def describe(self, instance: Instance) -> None:
+        """Answer with the sign-in as it is now."""
         self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+
+    def given(self) -> dict[str, Any]:
+        """Read from the body what is given; what is null or missing is left out."""
+        kinds = {"username": str, "password": str, "code": str, "by_code": bool}
+        try:
+            body: Any = json.loads(self.request.body or b"{}")
+        except ValueError:
+            body = None
+        words = {key: body.get(key) for key in kinds} if isinstance(body, dict) else {"username": 0}
+        if not all(value is None or isinstance(value, kinds[key]) for key, value in words.items()):
+            raise BadRequest(
+                "The body is none of a sign-in.",
+                "Send a JSON object with username, password or code as text, or by_code as true or false.",
+            )
+        return {key: value for key, value in words.items() if value is not None}
 
 
 class ScopesHandler(LakeHandler):

@@ -11,6 +11,7 @@ from rucio_lab.core.model import DidInfo, Resolution, ResolvedFile
 
 if TYPE_CHECKING:
     from rucio_lab.core.lake import Holding
+    from rucio_lab.core.oidc import PendingSignIn
 
 Row = dict[str, Any]
 
@@ -38,22 +39,33 @@ def instance(instance: Instance) -> Row:
 def session(instance: Instance) -> Row:
     """Describe a sign-in, by what is known without asking anybody.
 
-    ``state`` is ``signed_in``, ``renewable`` (the next question signs in by itself) or ``signed_out``; ``fields`` are
-    what a sign-in has to be given.
+    ``state`` is ``signed_in``, ``renewable`` (the next question signs in by itself) or ``signed_out``; ``renewed`` says
+    whether it is renewed before it ends; ``fields`` are what a sign-in has to be given. ``pending`` is a sign-in that
+    waits for somebody at the page of an identity provider, ``failure`` why the last one was in vain.
     """
-    from rucio_lab.core.auth import can_renew, signed_in  # imports rucio.client: for threads only
+    from rucio_lab.core import oidc  # imports rucio.client: for threads only
+    from rucio_lab.core.auth import can_renew, signed_in
 
-    known = signed_in(instance)
-    state = "signed_in" if known else "renewable" if can_renew(instance) else "signed_out"
+    known, renewed = signed_in(instance), can_renew(instance)
+    waiting = oidc.pending(instance)
+    state = "signed_in" if known else "renewable" if renewed else "signed_out"
     return {
         "instance": instance.name,
         "state": state,
         "auth": instance.auth,
         "account": known.account if known else None,
         "expires": known.expires.isoformat() if known and known.expires else None,
+        "renewed": renewed,
         "username": instance.username,
         "fields": ["username", "password"] if instance.auth == "userpass" else [],
+        "pending": pending(waiting) if waiting and not waiting.failure else None,
+        "failure": error(waiting.failure) if waiting and waiting.failure else None,
     }
+
+
+def pending(waiting: PendingSignIn) -> Row:
+    """Describe a sign-in that waits."""
+    return {"url": waiting.url, "wants_code": waiting.wants_code, "seconds_left": round(waiting.seconds_left)}
 
 
 def did(info: DidInfo) -> Row:

@@ -72,9 +72,9 @@ def middle_of(lake: FullLake) -> Iterator[Middle]:
             middle.asked.append(Asked(self.command, self.path, self.headers))
             answer = middle.change(self.path, self._forward(body))
             middle.tokens.update(filter(None, [answer.headers.get("X-Rucio-Auth-Token")]))
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
             for name, value in answer.headers.items():
-                if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                if name.lower() not in ("transfer-encoding", "content-length", "connection"):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()

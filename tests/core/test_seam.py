@@ -122,8 +122,7 @@ def test_overridden_methods_are_really_called(middle: Middle, lake: FullLake) ->
     instance = instance_of(lake, url=middle.url)
     client = recording(instance)
     assert called == set(names) - {"_BaseClient__get_token", "_load_json_data"}
-    client.auth_token = "not-a-token"
-    client.headers["X-Rucio-Auth-Token"] = "not-a-token"
+    store(instance, "not-a-token")
     assert list(client.list_scopes())
     assert client.get_did("opendata13TeV", "GamGam")["type"] == "CONTAINER"
     assert called == set(names)
@@ -458,7 +457,7 @@ def test_a_json_web_token_that_ended_is_not_even_sent(middle: Middle, lake: Full
     with pytest.raises(SignInNeeded, match="ended at 2023-11-14 22:13 UTC") as caught:
         Lake(instance).scopes()
     assert_clear(caught.value)
-    assert not middle.asked
+    assert [seen.path for seen in middle.asked] == ["/ping"]  # for the time: the clock may be wrong
 
 
 def test_wlcg_discovery_is_for_those_who_opt_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ import requests
 from rucio_lab.demo.content import SCOPE, Catalogue
 from rucio_lab.demo.environment import REQUIREMENTS, ServerEnvironment, demo_home
 from rucio_lab.demo.lake import run_folder
-from rucio_lab.demo.processes import Child, Children, closed_environment
+from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
 from rucio_lab.demo.progress import Progress
 from rucio_lab.demo.samples import file_names
 from rucio_lab.demo.seed import SeedJob, start_seed
@@ -31,6 +31,7 @@ from tests.lake.faults import TcpProxy
 from tests.lake.packages import on_postgresql, require_packages
 from tests.lake.pki import Authority, User
 from tests.lake.postgresql import PostgreSQL
+from tests.lake.provider import Provider
 from tests.lake.storages import Nginx, Storage, XRootD
 
 _HERE = Path(__file__).parent
@@ -66,11 +67,13 @@ class FullLake:
         another name), ``roots`` (TLS and token). Each has ``url``, ``port`` and ``sent()``, the bytes of files that were read from it.
     faulty
         Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
-        FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio.
+        FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio, ``oidc`` before the identity provider.
     store
         The folder that the storages serve, with a folder for each RSE.
     children
         Runs its processes.
+    provider
+        The identity provider, where anybody may be alice; it starts when it is first asked for.
     postgresql
         Rucio's database, where RUCIO_LAB_TEST_DATABASE asks for it; else None, and Rucio is on SQLite.
     """
@@ -252,6 +255,25 @@ class FullLake:
         self._seed(content.bulk_catalogue(10_000), "bulk")
         return content.BULK
 
+    @property
+    def provider(self) -> Provider:
+        """The identity provider; alice is its subject ``alice``."""
+        if "provider" not in self._running:
+            self._running["provider"] = self._provider.start(self.children)
+            identity = {"identity": f"SUB=alice, ISS={self._provider.url}", "authtype": "OIDC", "default": True}
+            self.rest("POST", "/accounts/alice/identities", json={**identity, "email": "alice@lake.invalid"})
+        return self._provider
+
+    @contextmanager
+    def old_tokens(self) -> Iterator[None]:
+        """Have Rucio find each token that it gives to be ten minutes old: it renews none within its first five."""
+        age = "AFTER INSERT ON tokens BEGIN UPDATE tokens SET updated_at = datetime('now', '-10 minutes')"
+        self._execute(f"CREATE TRIGGER old_tokens {age} WHERE token = NEW.token; END")
+        try:
+            yield
+        finally:
+            self._execute("DROP TRIGGER old_tokens")
+
     # ------------------------------------------------------------------------------------ how it is brought up
 
     def _start(self, environment: ServerEnvironment, stack: ExitStack) -> None:
@@ -261,11 +283,15 @@ class FullLake:
             content.ROOT_PASSWORD,
             database_url=self._start_postgresql() if on_postgresql() else "",
             tls=tls,
-            sections={"policy": {"package": "lake_policy"}},
+            sections={
+                "policy": {"package": "lake_policy"},
+                "oidc": {"idpsecrets": str(self.folder / "idpsecrets.json"), "admin_issuer": "lake"},
+            },
             python_path=(_HERE / "policy",),
         )
         server = RucioServer(self.folder / "server", environment.python, settings, self.children)
         self.url = server.url
+        self._write_provider()
         database = server.bootstrap()
         sources = self.folder / "sources"
         command: list[str | Path] = [sys.executable, "-m", files.__name__, sources]
@@ -285,6 +311,15 @@ class FullLake:
         self.postgresql = PostgreSQL(self.folder / "postgresql")
         self.postgresql.start(self.children)
         return self.postgresql.url
+
+    def _write_provider(self) -> None:
+        """Tell Rucio of the identity provider, which it asks when somebody first signs in there."""
+        port = free_port()
+        self._provider_proxy = TcpProxy(port)
+        self._provider = Provider(self.folder, f"http://127.0.0.1:{self._provider_proxy.port}", port)
+        known = {"issuer": self._provider.url, "client_id": "rucio", "client_secret": "rucio-secret"}
+        known |= {"redirect_uris": [f"{self.url}/auth/oidc_code"], "SCIM": {"client_id": "x", "client_secret": "x"}}
+        (self.folder / "idpsecrets.json").write_text(json.dumps({"lake": known}))
 
     def _make_users(self) -> None:
         people = (("root", "Lake Root", "Admins"), ("alice", "Alice Analyst", "Users"), ("bob", "Bob Builder", "Users"))
@@ -325,6 +360,7 @@ class FullLake:
         dead, silent = TcpProxy(0), TcpProxy(0)
         dead.refuse()
         silent.silent()
+        self.faulty["oidc"] = self._provider_proxy
         for proxy in (*self.faulty.values(), dead, silent):
             stack.callback(proxy.close)
         return {

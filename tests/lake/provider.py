@@ -1,0 +1,186 @@
+"""The identity provider of the test lake: oidc-provider-mock, where anybody may say who he is.
+
+Run as a module it is the server. Its own access tokens are opaque; here they are JSON web tokens, as those of the
+grid's providers are. Whoever asks for the scope ``offline_access`` gets a refresh token, a new one with each renewal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import secrets
+import sys
+import time
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from rucio_lab.demo.lake import answers
+from rucio_lab.demo.processes import Child, Children
+
+SCOPE = "openid profile offline_access"
+_HERE = Path(__file__)
+
+
+class Provider:
+    """The provider, seen from the tests.
+
+    Parameters
+    ----------
+    folder
+        Keeps its key, which stays the same when it is started again: Rucio keeps the public half for 12 hours.
+    url
+        Where it is asked, its name as an issuer; a proxy that forwards to ``port``.
+    port
+        Where it listens.
+    """
+
+    def __init__(self, folder: Path, url: str, port: int) -> None:
+        self.url = url
+        self._port = port
+        self._key = folder / "provider.jwk"
+
+    def start(self, children: Children) -> Child:
+        """Start it, and wait until it answers."""
+        command: list[str | Path] = [sys.executable, "-m", "tests.lake.provider", "--port", str(self._port)]
+        command += ["--issuer", self.url, "--key", self._key]
+        child = children.start("the identity provider", command, cwd=_HERE.parents[2])
+        child.wait_ready(lambda: answers(f"http://127.0.0.1:{self._port}/jwks"), seconds=60)
+        return child
+
+    def token(self, subject: str = "alice", **claims: Any) -> str:
+        """Give a token without any questions.
+
+        Parameters
+        ----------
+        subject
+            Whom it is for.
+        claims
+            Those of the token that are to be others; ``life`` is short for ``exp``, in seconds from now.
+        """
+        return self._ask("GET", f"/mint/{subject}", params={"claims": json.dumps(claims)}).text
+
+    def tokens_live(self, seconds: float) -> None:
+        """Say how long the tokens live that it gives from now on."""
+        self._ask("PUT", f"/lifetime/{seconds:g}")
+
+    def revoke(self, subject: str) -> None:
+        """Take back the refresh tokens of somebody."""
+        self._ask("POST", f"/users/{subject}/revoke-tokens")
+
+    def renewals(self) -> int:
+        """Say how often it has renewed a token."""
+        return int(self._ask("GET", "/renewals").text)
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        response = requests.request(method, f"http://127.0.0.1:{self._port}{path}", timeout=30, **options)
+        response.raise_for_status()
+        return response
+
+
+def visit(url: str, ca: Path, *, subject: str = "alice", deny: bool = False) -> str:
+    """Do what somebody does in a browser at the address of a sign-in.
+
+    Parameters
+    ----------
+    url
+        The address.
+    ca
+        The authority that Rucio's certificate is checked with.
+    subject
+        Who they say they are.
+    deny
+        Whether they refuse instead.
+
+    Returns
+    -------
+    str
+        What the last page says: Rucio's, with the code if one is to be pasted.
+    """
+    with requests.Session() as browser:
+        browser.verify, browser.trust_env = str(ca), False
+        page = browser.get(url, timeout=30)
+        page.raise_for_status()
+        last = browser.post(page.url, data={"action": "deny"} if deny else {"sub": subject}, timeout=30)
+        return last.text
+
+
+def code_on(page: str) -> str:
+    """Find the code on Rucio's page."""
+    found = re.search(r"\b[A-Za-z0-9]{50}\b", unescape(page))
+    assert found, page
+    return found[0]
+
+
+def serve(port: int, issuer: str, key_file: Path) -> None:
+    """Be the server."""
+    import flask
+    import oidc_provider_mock
+    import werkzeug.serving
+    from authlib import jose
+    from authlib.oauth2.rfc6750 import BearerTokenGenerator
+    from oidc_provider_mock import _app, _storage
+
+    if not key_file.exists():
+        made = jose.JsonWebKey.generate_key("RSA", 2048, options={"kid": "lake"}, is_private=True)
+        key_file.touch(mode=0o600)
+        key_file.write_text(json.dumps(made.as_dict(is_private=True)))
+    key = jose.JsonWebKey.import_key(json.loads(key_file.read_text()))
+    app = flask.Flask("oidc_provider_mock")
+    app.secret_key = secrets.token_bytes(16)
+    state = {"lifetime": 3600.0, "renewals": 0}
+
+    def mint(subject: str, *, life: float | None = None, **claims: Any) -> str:
+        now = time.time()
+        known = {"iss": issuer, "sub": subject, "aud": "rucio", "scope": "openid profile", "wlcg.ver": "1.0"}
+        known |= {"iat": now, "nbf": now, "exp": now + (life or state["lifetime"]), "jti": secrets.token_hex(8)}
+        return str(jose.jwt.encode({"alg": "RS256", "kid": "lake"}, known | claims, key).decode())
+
+    def access_token(client: Any, grant_type: str, user: Any, scope: str) -> str:
+        state["renewals"] += grant_type == "refresh_token"
+        return mint(user.sub, scope=scope)
+
+    app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = access_token
+    BearerTokenGenerator._get_expires_in = lambda *_: max(1, int(state["lifetime"]))
+    _storage.Client.SCOPES_SUPPORTED = (*_storage.Client.SCOPES_SUPPORTED, "offline_access")
+    _app.RefreshTokenGrant.INCLUDE_NEW_REFRESH_TOKEN = True
+    _app.RefreshTokenGrant.TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+    plain = _app.AuthorizationCodeGrant.generate_token
+
+    def generate_token(self: Any, *args: Any, scope: str = "", **kwargs: Any) -> Any:
+        return plain(self, *args, **{**kwargs, "scope": scope, "include_refresh_token": "offline_access" in scope})
+
+    _app.AuthorizationCodeGrant.generate_token = generate_token
+    oidc_provider_mock.init_app(app)
+    app.debug = False
+
+    @app.before_request
+    def same_key() -> None:
+        _storage.storage.jwk = key
+
+    @app.get("/mint/<subject>")
+    def give(subject: str) -> str:
+        return mint(subject, **json.loads(flask.request.args["claims"]))
+
+    @app.put("/lifetime/<seconds>")
+    def live(seconds: str) -> str:
+        state["lifetime"] = float(seconds)
+        return ""
+
+    @app.get("/renewals")
+    def renewals() -> str:
+        return str(state["renewals"])
+
+    werkzeug.serving.run_simple("127.0.0.1", port, app, threaded=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--issuer", required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    options = parser.parse_args()
+    serve(options.port, options.issuer, options.key)
