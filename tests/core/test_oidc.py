@@ -262,10 +262,12 @@ def test_a_listing_outlives_several_tokens(
         enter(here, lake)
         monkeypatch.setattr("rucio_lab.core.lake.MOST_DIDS", 1)
         tokens = set()
-        for _ in Lake(here).files_of([DID("opendata13TeV", "GamGam.Data")] * 8):
+        for _ in Lake(here).files_of([DID("opendata13TeV", "GamGam.Data")] * 100):
             time.sleep(0.2)
             tokens.add(stored(here))
-        assert len(tokens) >= 3
+            if len(tokens) > 2:
+                break
+        assert len(tokens) > 2
 
 
 def test_an_idle_process_keeps_the_sign_in(here: Instance, lake: FullLake, provider: Provider) -> None:
