@@ -168,7 +168,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rucio_cfg: str = ""
     ca: str = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
-    schemes: tuple[str, ...] = ("root", "https", "http")
+    schemes: tuple[str, ...] = ("root", "roots", "https", "http")
     rse: str = ""
     site: str = ""
     mounts: dict[str, Mount] = {}

@@ -125,18 +125,23 @@ class StorageFailed(RucioLabError):  # noqa: N818
         As for every error; the message is what follows the storage's address, for example ``refuses connections``.
     concerns
         What it speaks for: the whole ``server``, the ``credentials`` that it was shown, or this ``file`` only.
+    slow
+        Whether it just did not answer in time, and may if it is given more.
     """
 
     code, status = "storage_failed", 502
 
     def __init__(
-        self, message: str, remedy: str = "", *, concerns: Literal["server", "credentials", "file"] = "file"
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        concerns: Literal["server", "credentials", "file"] = "file",
+        slow: bool = False,
     ) -> None:
         super().__init__(message, remedy)
         self.concerns = concerns
-
-    def __reduce__(self) -> tuple[type[StorageFailed], tuple[str, str], dict[str, str]]:
-        return type(self), (self.message, self.remedy), {"concerns": self.concerns}
+        self.slow = slow
 
 
 class LakeUnreachable(RucioLabError):  # noqa: N818

@@ -20,7 +20,7 @@ from rucio_lab.core.rucio_api import chunks, exception, parse_filters
 MOST_DIDS = 1000
 """Rucio refuses more DIDs than this in one request for replicas."""
 
-ALL_SCHEMES = ("root", "roots", "xroot", "https", "davs", "http", "file", "gsiftp", "srm")
+ALL_SCHEMES = ("root", "roots", "xroot", "xroots", "https", "davs", "http", "file", "gsiftp", "srm")
 """What replicas are asked for: also schemes that no reader here knows, so that it can be said why they are left out."""
 
 

@@ -7,8 +7,9 @@ from typing import Literal
 
 from rucio_lab.core.did import DID
 
-Access = Literal["auto", "stream", "mount"]
-"""How files are made usable: a URL (stream), a path on a mounted RSE (mount), or whichever is better (auto)."""
+Access = Literal["auto", "stream", "mount", "lake"]
+"""How files are made usable: a URL (stream), a path on a mounted RSE (mount), a ``rucio://`` URL that is resolved when
+it is opened (lake), or whichever is best (auto)."""
 
 DIDType = Literal["all", "collection", "container", "dataset", "file"]
 

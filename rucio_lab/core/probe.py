@@ -59,6 +59,20 @@ def verdict(where: Endpoint) -> str | None:
     return known[0] if known is not None and known[1] > time.monotonic() else None
 
 
+def remember(replica: Replica, reason: str) -> bool:
+    """Remember that the server of a replica is of no use, as a reader has found out.
+
+    Returns
+    -------
+    bool
+        Whether that is news.
+    """
+    where = (replica.rse, replica.endpoint)
+    news = not verdict(where)
+    _verdicts[where] = (reason, time.monotonic() + _REMEMBER_DEAD)
+    return news
+
+
 def forget() -> None:
     """Forget all verdicts, so that every endpoint is asked again."""
     _verdicts.clear()

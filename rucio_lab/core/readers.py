@@ -10,10 +10,10 @@ from importlib.util import find_spec
 
 from rucio_lab.core.errors import BadRequest
 
-SPELLINGS = {"davs": "https", "xroot": "root"}
+SPELLINGS = {"davs": "https", "xroot": "root", "xroots": "roots"}
 """Schemes of Rucio that readers know by another name."""
 
-READABLE = ("root", "https", "http")
+READABLE = ("root", "roots", "https", "http")
 """Schemes of direct URLs that have readers."""
 
 BROKEN_UPROOT = ("5.7.6", "5.7.7")
@@ -69,9 +69,11 @@ def unreadable(scheme: str) -> str:
         The reason; empty if it can be read.
     """
     scheme = SPELLINGS.get(scheme, scheme)
-    if scheme == "root":
+    if scheme in ("root", "roots"):
         missing = [package for package in ("XRootD", "fsspec_xrootd") if find_spec(package) is None]
-        return f"root:// needs the package {' and '.join(missing).lower()}, which is not installed" if missing else ""
+        return (
+            f"{scheme}:// needs the package {' and '.join(missing).lower()}, which is not installed" if missing else ""
+        )
     if scheme in ("https", "http"):
         return "" if find_spec("aiohttp") else f"{scheme}:// needs the package aiohttp, which is not installed"
     return f"no reader here knows {scheme}://"

@@ -80,6 +80,9 @@ class Reader(abc.ABC):
     def close(self) -> None:
         """Give up what it holds. Does not wait."""
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def open_replica(replica: Replica, instance: Instance, size: int, *, silence: float | None = None) -> Reader:
     """Open a replica for reading.
@@ -157,8 +160,9 @@ def http_words(error: Exception) -> StorageFailed:
         return StorageFailed(words, concerns="credentials")
     if isinstance(error, aiohttp.ClientConnectorError):
         return http_words(error.os_error)
+    if isinstance(error, TimeoutError):
+        return StorageFailed("did not answer in time", concerns="server", slow=True)
     for kind, words in (
-        (TimeoutError, "did not answer in time"),
         (ConnectionRefusedError, "refuses connections"),
         (aiohttp.TooManyRedirects, "sends the reader on from one address to the next"),
         (aiohttp.ClientPayloadError, "stopped in the middle of its answer"),
@@ -166,9 +170,9 @@ def http_words(error: Exception) -> StorageFailed:
     ):
         if isinstance(error, kind):
             return StorageFailed(words, concerns="server")
-    if isinstance(error, OSError):
-        return StorageFailed(f"cannot be reached ({error.strerror or error})", concerns="server")
-    return StorageFailed(f"does not answer as a web server ({type(error).__name__})", concerns="server")
+    unknown = f"does not answer as a web server ({type(error).__name__})"
+    words = f"cannot be reached ({error.strerror or error})" if isinstance(error, OSError) else unknown
+    return StorageFailed(words, concerns="server")
 
 
 class _HttpReader(Reader):
@@ -284,11 +288,11 @@ class _RootReader(Reader):
         from XRootD.client import File
         from XRootD.client.flags import OpenFlags
 
+        self._file = File()
         super().__init__(replica, size)
         self._instance = instance
         readers.limit_xrootd()
         _trust_in_xrootd(tuple(authority_paths(instance)))
-        self._file = File()
         self._file.set_property("ReadRecovery", "false")  # we know of other replicas than XRootD does
         self._call(self._file.open, xrootd_url(replica, instance), OpenFlags.READ, silence=silence)
         status = self._call(self._file.stat, silence=silence)  # came with the answer to open
@@ -340,10 +344,10 @@ class _RootReader(Reader):
         if not submitted.ok:
             _under_way.discard(file)
             raise self._failure(submitted)
-        if not answered.wait(0.75 * silence if size > 0 else silence) and not (
-            size > 0 and _greets(self.replica, 0.25 * silence) and answered.wait(most)
-        ):
-            raise StorageFailed(f"did not answer within {silence:g} s", concerns="server")
+        if not answered.wait(0.75 * silence):
+            there = _greets(self.replica, 0.25 * silence)
+            if not answered.wait(most - 0.75 * silence if there else 0):
+                raise StorageFailed(f"did not answer within {silence:g} s", concerns="server", slow=there)
         status, response = answer
         if not status.ok:
             raise self._failure(status)
@@ -364,8 +368,10 @@ class _RootReader(Reader):
         return StorageFailed(f"answers with an error ({_brief(said)})")
 
     def close(self) -> None:
-        with suppress(ValueError):  # it was never opened
-            self._file.close(callback=lambda *_: None)
+        file = self._file
+        if file.is_open():
+            _under_way.add(file)
+            file.close(callback=lambda *_: _under_way.discard(file))
 
 
 _under_way: set[Any] = set()
@@ -489,6 +495,7 @@ class _LocalReader(Reader):
 
     def __init__(self, replica: Replica, size: int, silence: float) -> None:
         super().__init__(replica, size)
+        self._handle = -1
         self._handle = _in_thread(lambda: os.open(replica.url, os.O_RDONLY), silence)
         found = _in_thread(lambda: os.fstat(self._handle).st_size, silence)
         if found != size:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from rucio_lab.core import probe, readers
 from rucio_lab.core.config import Instance, load_instances
@@ -78,6 +78,20 @@ def resolve(request: Request) -> Resolution:
         shared=sum(len(wanted.files[file.did]) > 1 for file in files),
         notes=(*wanted.notes, *_notes(files)),
     )
+
+
+def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Replica], list[LeftOut]]:
+    """Sort the replicas of one file as ``rucio://`` reads them, with the credentials of the instance. Asks nobody.
+
+    Returns
+    -------
+    list of Replica
+        Those that can be read here, best first.
+    list of LeftOut
+        The others, and why.
+    """
+    draft = _Sorter(instance, Request((), instance.name, "lake")).draft(row.did, row)
+    return draft.candidates, draft.left_out
 
 
 # ------------------------------------------------------------------------------------------------ which files
@@ -195,6 +209,7 @@ class _Sorter:
         self._schemes = tuple(readers.SPELLINGS.get(scheme, scheme) for scheme in schemes)
         self._mounts = instance.mounts if request.access != "stream" else {}
         self._stream = request.access != "mount"
+        self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
 
     def draft(self, did: DID, row: FileReplicas | None) -> _Draft:
         """Sort the replicas of one file, best first: mounted, then on the local network, then by scheme."""
@@ -204,7 +219,7 @@ class _Sorter:
         found: dict[str, Replica] = {}
         left_out: dict[LeftOut, None] = {}
         for pfn in row.pfns:
-            for replica, reason in self._judge(pfn, row.states.get(pfn.rse, "AVAILABLE")):
+            for replica, reason in self._judge(did, pfn, row.states.get(pfn.rse, "AVAILABLE")):
                 if reason:
                     left_out[LeftOut(replace(replica, pfn="", priority=0), reason)] = None
                 else:
@@ -215,16 +230,18 @@ class _Sorter:
         draft.candidates = sorted(found.values(), key=self._rank)
         return draft
 
-    def _rank(self, replica: Replica) -> tuple[bool, bool, int, int]:
+    def _rank(self, replica: Replica) -> tuple[bool, bool, int, bool, int]:
         scheme = replica.scheme
         order = self._schemes.index(scheme) if scheme in self._schemes else 0
-        return scheme != "file", replica.domain != "lan", order, replica.priority
+        cached = replica.endpoint == self._cache_endpoint
+        return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
-    def _judge(self, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
+    def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
         """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
         scheme, _, rest = pfn.url.partition("://")
         scheme = readers.SPELLINGS.get(scheme, scheme)
-        url = f"{scheme}://{_without_options(rest)}"
+        rest = _without_options(rest)
+        url = f"{scheme}://{_escaped(rest, did.name) if scheme in ('https', 'http') else rest}"
         replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
         if not _is_address(url):
             yield replica, "its address cannot be understood"
@@ -240,8 +257,15 @@ class _Sorter:
                 asked_for = scheme in self._schemes
                 not_asked_for = f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
                 yield replica, readers.unreadable(scheme) if asked_for else not_asked_for
+                if asked_for and scheme == "root" and self._through_cache(replica):
+                    yield replace(replica, url=f"{self._cache_endpoint}//{url}"), readers.unreadable(scheme)
             elif not path:
                 yield replica, "no folder is configured for it (mounts in rucio_lab.toml)"
+
+    def _through_cache(self, replica: Replica) -> bool:
+        """Whether a replica is to be read through the XCache: never twice, and not on the local network."""
+        there_already = replica.endpoint == self._cache_endpoint or "root://" in replica.url.removeprefix("root://")
+        return bool(self._cache_endpoint) and replica.domain != "lan" and not there_already
 
     def _mounted(self, pfn: Pfn) -> str:
         """Give the local path of a PFN on a mounted RSE; empty if there is none, or it would lead out of the folder."""
@@ -266,6 +290,11 @@ def _is_address(url: str) -> bool:
 def _without_options(rest: str) -> str:
     """Strip the options that Rucio adds to https PFNs for its own tools, which servers do not know."""
     return rest.partition("&#")[0]
+
+
+def _escaped(rest: str, name: str) -> str:
+    """Escape what a name holds that means something else in a web address; Rucio writes names as they are."""
+    return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=") if rest.endswith(name) else rest
 
 
 def _check_mounts(drafts: list[_Draft]) -> None:

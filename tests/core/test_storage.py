@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import stat
 import sys
@@ -72,7 +71,7 @@ def test_a_file_on_a_mounted_rse_is_read(lake: FullLake) -> None:
     path = lake.path("NOTEBOOK-POSIX", SCOPE, "posix._0001.root")
     replica = Replica("NOTEBOOK-POSIX", str(path))
     read(replica, instance_with(lake), path.read_bytes())
-    with pytest.raises(StorageFailed, match="has .* bytes, but Rucio has registered 5"):
+    with pytest.raises(StorageFailed, match=r"has .* bytes, but Rucio has registered 5"):
         reading.open_replica(replica, instance_with(lake), 5)
 
 
@@ -155,7 +154,7 @@ def test_a_token_is_read_again_when_its_file_changes(lake: FullLake, token_file:
 def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     script = (
-        f"import sys; sys.path.insert(0, {os.getcwd()!r}); open({str(runs)!r}, 'a').write('x');"
+        f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); open({str(runs)!r}, 'a').write('x');"
         "from tests.lake.storages import storage_token; print(storage_token(seconds=4))"
     )
     instance = instance_with(lake, token_command=(sys.executable, "-c", script))

@@ -64,7 +64,8 @@ class FullLake:
     storages
         By name: ``root``, ``http``, ``http-norange``, ``https`` (open to anyone), ``https-cert`` (403 without a client
         certificate), ``https-token`` (401 without a token), ``https-door`` (with a token, sends on to ``https``, under
-        another name), ``roots`` (TLS and token). Each has ``url``, ``port`` and ``sent()``, the bytes of files that were read from it.
+        another name), ``roots`` (TLS and token). Each has ``url``, ``port`` and ``sent()``, the bytes of files that
+        were read from it.
     faulty
         Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
         FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio, ``oidc`` before the identity provider.
