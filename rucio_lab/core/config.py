@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.model import Access
 
 Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 
@@ -135,6 +136,8 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         CA bundle (file or folder) that Rucio's certificate is checked with; empty for the usual ones.
     timeout
         Longest silence of Rucio, in seconds.
+    access
+        How files are attached where nothing else is said: ``auto``, ``stream``, ``mount`` or ``lake``.
     schemes
         Schemes of direct URLs, best first.
     rse
@@ -168,6 +171,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rucio_cfg: str = ""
     ca: str = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
+    access: Access = "auto"
     schemes: tuple[str, ...] = ("root", "roots", "https", "http")
     rse: str = ""
     site: str = ""

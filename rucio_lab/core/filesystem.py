@@ -82,19 +82,6 @@ class Address(NamedTuple):
         return DID.parse(f"{self.scope}:{self.name}")
 
 
-def lake_url(instance: str, did: DID) -> str:
-    """Write the address of a DID.
-
-    Parameters
-    ----------
-    instance
-        Name of the instance, or its host.
-    did
-        A file, dataset or container.
-    """
-    return PREFIX + Address(instance, *did).path
-
-
 class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """The lakes of all configured instances, for reading.
 

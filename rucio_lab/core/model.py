@@ -73,7 +73,7 @@ class Replica:
 
     @property
     def scheme(self) -> str:
-        """How it is read: ``root``, ``https``, ``http``, or ``file`` for a local path."""
+        """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a local path."""
         scheme, separator, _ = self.url.partition("://")
         return scheme if separator else "file"
 
@@ -141,7 +141,7 @@ class Request:
     instance
         Name of the instance.
     access
-        How the files are to be read.
+        How the files are to be read; empty for the instance's own way.
     schemes
         The only schemes to use, best first; empty for those of the instance.
     rse
@@ -154,7 +154,7 @@ class Request:
 
     dids: tuple[str, ...]
     instance: str
-    access: Access = "auto"
+    access: Access | Literal[""] = ""
     schemes: tuple[str, ...] = ()
     rse: str = ""
     limit: int | None = None

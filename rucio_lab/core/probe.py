@@ -1,6 +1,7 @@
 """Is a replica reachable? Asked quickly, in parallel, and remembered for some minutes.
 
-A server is asked just as its reader would ask it, without any credentials: a plain URL carries none.
+A server is asked just as its reader would ask it, without any credentials: a plain URL carries none. Whether it would
+give the file to ``rucio://``, with the credentials of the instance, `refusals` finds out.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
+
+if TYPE_CHECKING:
+    from rucio_lab.core.config import Instance
 
 TIMEOUT = 2.0
 """How long a server may take to answer, in seconds."""
@@ -30,6 +37,13 @@ _AT_ONCE = 50  # probes
 
 Endpoint = tuple[str, str]
 """An RSE and one of its servers (``scheme://host:port``), or one URL of it where each file has rights of its own."""
+
+_CREDENTIALS = "asks for credentials that a plain URL cannot carry"
+NEEDS_OURS = f"{_CREDENTIALS} (those of the instance)"
+"""Why a replica is left out that is known to be read with credentials of the instance."""
+
+_UNTRUSTED = "has a certificate that Python does not trust here"
+_CERTIFICATE = "refuses the TLS connection"
 
 _verdicts: dict[Endpoint, tuple[str, float]] = {}
 _by_file: dict[Endpoint, float] = {}
@@ -157,9 +171,9 @@ async def _probe_http(url: str) -> str:
             empty = response.status == 200 and response.content_length == 0  # an empty file has no parts to serve
             return "" if empty else _judge_http(response.status)
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError):
-        return "has a certificate that Python does not trust here (SSL_CERT_FILE can name its CA)"
+        return f"{_UNTRUSTED} (SSL_CERT_FILE can name its CA)"
     except (aiohttp.ClientSSLError, ssl.SSLError):
-        return "refuses the TLS connection (it may want a client certificate)"
+        return f"{_CERTIFICATE} (it may want a client certificate)"
     except aiohttp.ClientConnectorError as error:
         raise error.os_error from error
     except aiohttp.ClientError as error:
@@ -172,8 +186,44 @@ def _judge_http(status: int) -> str:
     if status == 200:
         return "does not serve parts of files (no Range requests), so it cannot be streamed from"
     if status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
-        return _OfOneFile(f"asks for credentials that a plain URL cannot carry (HTTP {status})")
+        return _OfOneFile(f"{_CREDENTIALS} (HTTP {status})")
     return _OfOneFile(f"answers with an error (HTTP {status})")
+
+
+def wants_credentials(reason: str) -> bool:
+    """Whether a replica was left out for a reason that credentials or a CA could do away with."""
+    return any(words in reason for words in (_CREDENTIALS, _UNTRUSTED, _CERTIFICATE))
+
+
+def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dict[Endpoint, str]:
+    """Ask for the first byte of some replicas with the credentials of an instance, all at once.
+
+    Parameters
+    ----------
+    replicas
+        Each with the size of the file in bytes; one for each endpoint is asked for.
+    instance
+        Whose they are.
+
+    Returns
+    -------
+    dict
+        Endpoint -> why it refuses; empty if it does not.
+    """
+    from rucio_lab.core.reading import open_replica
+
+    def ask(replica: Replica, size: int) -> str:
+        try:
+            reader = open_replica(replica, instance, size, silence=TIMEOUT)
+            reader.read([(0, min(1, size))], TIMEOUT)
+            reader.close()
+        except StorageFailed as error:
+            return error.message
+        return ""
+
+    asked = {(replica.rse, replica.endpoint): (replica, size) for replica, size in replicas}
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rucio-lab-probe") as pool:
+        return dict(zip(asked, pool.map(ask, *zip(*asked.values(), strict=True)), strict=True)) if asked else {}
 
 
 # A stat() on a dead network mount never returns and cannot be interrupted, so it happens in a process of its own.

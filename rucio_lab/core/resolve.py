@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from rucio_lab.core import probe, readers
 from rucio_lab.core.config import Instance, load_instances
-from rucio_lab.core.did import DID
+from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
@@ -54,15 +54,26 @@ def resolve(request: Request) -> Resolution:
     if request.limit is not None and request.limit < 1:
         raise BadRequest(f"A limit of {request.limit} files makes no sense.", "Ask for 1 at least.")
     instance = load_instances().get(request.instance or None)
-    request = replace(request, instance=instance.name)
+    choosy = bool(request.schemes or request.rse)
+    usual = "auto" if choosy and instance.access == "lake" else instance.access
+    request = replace(request, instance=instance.name, access=request.access or usual)
     lake = Lake(instance)
+    if request.access == "lake" and choosy:
+        raise BadRequest(
+            "With access lake a replica is chosen when a file is opened, so it takes no schemes and no RSE expression.",
+            "Leave them out, or set schemes and rse of the instance in rucio_lab.toml.",
+        )
     wanted = _expand(lake, request)
     chosen = sorted(wanted.files)[: request.limit]
+    if request.access == "lake":
+        return _in_lake(instance, request, wanted, chosen)
     rows = _replicas(lake, request, wanted, chosen)
     sorter = _Sorter(instance, request)
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     _check_mounts(drafts)
     _drop_dead(drafts)
+    if request.access == "auto" and not choosy:
+        _through_lake(instance, drafts)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
     missing = _missing(lake, request, [draft for draft in drafts if not draft.candidates])
     if missing and not (request.allow_missing and files):
@@ -78,6 +89,35 @@ def resolve(request: Request) -> Resolution:
         shared=sum(len(wanted.files[file.did]) > 1 for file in files),
         notes=(*wanted.notes, *_notes(files)),
     )
+
+
+def _in_lake(instance: Instance, request: Request, wanted: _Wanted, chosen: list[DID]) -> Resolution:
+    """Give addresses that are resolved when they are opened: no replica is asked for now."""
+    from rucio_lab.core import lakefile
+
+    lakefile.expect(instance, chosen)
+    return Resolution(
+        request=request,
+        files=tuple(_lake_file(instance, wanted.infos[did], wanted.files[did]) for did in chosen),
+        total=len(wanted.files),
+        open=tuple(wanted.open),
+        shared=sum(len(wanted.files[did]) > 1 for did in chosen),
+        notes=tuple(wanted.notes),
+    )
+
+
+def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> ResolvedFile:
+    replica = Replica("", lake_url(instance.name, info.did))
+    return ResolvedFile(info.did, datasets, info.bytes or 0, info.adler32, (replica,))
+
+
+def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
+    """Say from which replicas ``rucio://`` would read some files now: those to be tried, in order, and the others."""
+    found = {}
+    for row in Lake(instance).replicas(dids, rse=instance.rse, site=instance.site):
+        candidates, left_out = readable_replicas(instance, row)
+        found[row.did] = sorted(candidates, key=lambda replica: bool(_dead(replica))), left_out
+    return found
 
 
 def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Replica], list[LeftOut]]:
@@ -102,6 +142,7 @@ class _Wanted:
     """The files of a request: each with the datasets that it was reached through."""
 
     files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
+    infos: dict[DID, DidInfo] = field(default_factory=dict)
     collections: list[DID] = field(default_factory=list)
     open: list[DID] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -115,6 +156,7 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
     for info in asked:
         if info.type == "file":
             wanted.files[info.did] = ()
+            wanted.infos[info.did] = info
             continue
         if info.open:
             wanted.open.append(info.did)
@@ -123,6 +165,7 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
     listed: Counter[DID] = Counter()
     for dataset, file in lake.files_of(dict.fromkeys(dataset for datasets in below.values() for dataset in datasets)):
         wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
+        wanted.infos[file.did] = file
         listed[dataset] += 1
     _check_whole(asked, {did: sum(listed[dataset] for dataset in datasets) for did, datasets in below.items()})
     empty = [info.did for info in asked if info.type != "file" and info.length == 0]
@@ -205,10 +248,18 @@ class _Sorter:
     """Sorts the replicas of a file by whether and how they can be read here."""
 
     def __init__(self, instance: Instance, request: Request) -> None:
+        """Take the settings of the instance, as far as the request does not overrule them.
+
+        Where an instance has credentials or a CA of its own for roots://, ``auto`` does not give roots:// away as a
+        plain URL: XRootD's client would look for them elsewhere.
+        """
         schemes = request.schemes or instance.schemes
         self._schemes = tuple(readers.SPELLINGS.get(scheme, scheme) for scheme in schemes)
         self._mounts = instance.mounts if request.access != "stream" else {}
         self._stream = request.access != "mount"
+        storage = instance.storage
+        ours = storage.token_file or storage.token_command or storage.proxy or storage.ca
+        self._ours_for_roots = request.access == "auto" and bool(ours)
         self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
 
     def draft(self, did: DID, row: FileReplicas | None) -> _Draft:
@@ -256,9 +307,10 @@ class _Sorter:
             if scheme != "file" and self._stream:
                 asked_for = scheme in self._schemes
                 not_asked_for = f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
-                yield replica, readers.unreadable(scheme) if asked_for else not_asked_for
+                reason = readers.unreadable(scheme) if asked_for else not_asked_for
+                yield replica, reason or (probe.NEEDS_OURS if scheme == "roots" and self._ours_for_roots else "")
                 if asked_for and scheme == "root" and self._through_cache(replica):
-                    yield replace(replica, url=f"{self._cache_endpoint}//{url}"), readers.unreadable(scheme)
+                    yield replace(replica, url=f"{self._cache_endpoint}//{url}"), reason
             elif not path:
                 yield replica, "no folder is configured for it (mounts in rucio_lab.toml)"
 
@@ -330,8 +382,29 @@ def _drop_dead(drafts: list[_Draft]) -> None:
         probe.probe(unknown.values())
 
 
+def _through_lake(instance: Instance, drafts: list[_Draft]) -> None:
+    """Take ``rucio://`` for files whose storages only ask for credentials, where those of the instance are accepted."""
+    asking: dict[int, list[Replica]] = {}
+    for number, draft in enumerate(drafts):
+        if not draft.candidates:
+            asking[number] = [left.replica for left in draft.left_out if probe.wants_credentials(left.reason)]
+    sizes = {number: row.bytes for number in asking if (row := drafts[number].row)}
+    refusals = probe.refusals(
+        [(replica, sizes[number]) for number, replicas in asking.items() for replica in replicas], instance
+    )
+    for number, replicas in asking.items():
+        draft = drafts[number]
+        why = {replica: refusals[replica.rse, replica.endpoint] for replica in replicas}
+        accepted = [replica for replica in replicas if not why[replica]]
+        draft.candidates = [Replica(each.rse, lake_url(instance.name, draft.did)) for each in accepted[:1]]
+        draft.left_out = [
+            LeftOut(left.replica, f"{left.replica.endpoint} {why[left.replica]}") if why.get(left.replica) else left
+            for left in draft.left_out
+        ]
+
+
 def _dead(replica: Replica) -> str:
-    if replica.scheme == "file":
+    if replica.scheme in ("file", "rucio"):
         return ""
     reason = probe.verdict(probe.endpoint(replica))
     return f"{replica.endpoint} {reason}" if reason else ""
@@ -380,6 +453,12 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
     """Say what a user should know of how the files will be read."""
     notes = []
     schemes = {file.replica.scheme for file in files}
+    if "rucio" in schemes:
+        count = sum(file.replica.scheme == "rucio" for file in files)
+        which = f"{count:,} of {len(files):,} files are" if count < len(files) else "The files are"
+        notes.append(
+            f"{which} read as rucio://, since their storages ask for credentials that a plain URL cannot carry."
+        )
     if "root" in schemes and (broken := readers.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --scheme https."

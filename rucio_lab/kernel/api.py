@@ -30,7 +30,7 @@ SEARCH_LIMIT = 1000
 
 def attach(
     *dids: str | DID,
-    access: Access = "auto",
+    access: Access | None = None,
     scheme: str | Sequence[str] | None = None,
     rse: str | None = None,
     instance: str | None = None,
@@ -44,7 +44,8 @@ def attach(
     dids
         Files, datasets and containers as ``scope:name``; a name may hold the wildcard ``*``.
     access
-        ``stream`` gives URLs, ``mount`` paths on mounted RSEs, ``auto`` whichever is better.
+        ``stream`` gives URLs, ``mount`` paths on mounted RSEs, ``lake`` addresses (``rucio://``) that are resolved when
+        they are opened and go on when a replica dies, ``auto`` whichever is best; by default the instance's, else auto.
     scheme
         The only schemes to use, best first, for example ``"https"`` or ``"root,https"``; by default the instance's.
     rse
@@ -72,7 +73,7 @@ def attach(
 def find_files(
     dids: Iterable[str | DID],
     *,
-    access: Access,
+    access: Access | None,
     scheme: str | Sequence[str] | None,
     rse: str | None,
     instance: str | None,
@@ -86,14 +87,14 @@ def find_files(
         DID.parse(str(did))  # what is malformed is refused before anybody is asked
     if not dids:
         raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
-    if access not in get_args(Access):
+    if access is not None and access not in get_args(Access):
         raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
     if limit is not None and limit < 1:
         raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
     request = Request(
         dids=tuple(map(str, dids)),
         instance=instance or "",
-        access=access,
+        access=access or "",
         schemes=schemes_of(scheme or ()),
         rse=rse or "",
         limit=limit,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
-from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table, without_query
+
+MOST_EXPLAINED = 1000
+"""For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""
 
 MOST_ROWS = 20
 """So many files are shown in the HTML table of a list."""
+
+
+Replicas = dict[tuple[str, DID], tuple[Sequence[Replica], Sequence[LeftOut]]]
+"""Instance and file -> the replicas that would be read, best first, and those that would not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +80,12 @@ class FileEntry(str):
 
     @property
     def rse(self) -> str:
-        """Name of the RSE it is read from."""
+        """Name of the RSE it is read from; empty where that is decided when it is opened."""
         return self._file.replica.rse
 
     @property
     def scheme(self) -> str:
-        """How it is read: ``root``, ``https``, ``http``, or ``file`` for a path on a mounted RSE."""
+        """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a path on a mount."""
         return self._file.replica.scheme
 
     @property
@@ -188,8 +195,15 @@ class FileList(list[str]):
     # ---------------------------------------------------------------------------------------- its tie to Rucio
 
     def explain(self) -> Explanation:
-        """Say which replicas were taken, which are in reserve, and which were left out, and why."""
-        return Explanation(self._entries(), self.missing)
+        """Say which replicas were taken, which are in reserve, and which were left out, and why.
+
+        For ``rucio://`` addresses Rucio is asked now, for the first 1,000 at most.
+        """
+        entries = self._entries()
+        by_instance: dict[str, list[DID]] = {}
+        for entry in [entry for entry in entries if entry.scheme == "rucio"][:MOST_EXPLAINED]:
+            by_instance.setdefault(entry._source.request.instance, []).append(entry.did)
+        return Explanation(entries, self.missing, _replicas_now(by_instance))
 
     def refresh(self) -> Self:
         """Ask Rucio again what was asked before, and take over the answer in place.
@@ -298,11 +312,12 @@ class FileList(list[str]):
         cut = any(source.cut for source in sources) and len(entries) < total
         parts = [f"{len(entries):,} of {count(total, 'file')}" if cut else count(len(entries), "file")]
         if entries:
-            rses = [rse for rse, _ in Counter(entry.rse for entry in entries).most_common()]
+            rses = [rse for rse, _ in Counter(entry.rse for entry in entries if entry.rse).most_common()]
             schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
             how = several([scheme for scheme in schemes if scheme != "file"], 3)
             words = [f"over {how}" if how else "", "mounted" if "file" in schemes else ""]
-            parts += [size(self.bytes), f"from {several(rses)} {' and '.join(filter(None, words))}"]
+            where = f"from {several(rses)}" if rses else "from wherever they are when they are opened,"
+            parts += [size(self.bytes), f"{where} {' and '.join(filter(None, words))}"]
         if len(self) > len(entries):
             parts.append(f"{len(self) - len(entries):,} of your own")
         opened = [kind for source in self._whole for kind in source.open]
@@ -333,6 +348,18 @@ def _gone(reasons: dict[str, str]) -> FilesUnavailable:
         "Attach anew, and take the part from that.",
         reasons=reasons,
     )
+
+
+def _replicas_now(by_instance: dict[str, list[DID]]) -> Replicas:
+    """Look up from where ``rucio://`` would read some files."""
+    from rucio_lab.core.config import load_instances
+    from rucio_lab.core.resolve import replicas_of
+
+    return {
+        (name, did): found
+        for name, dids in by_instance.items()
+        for did, found in replicas_of(load_instances().get(name), dids).items()
+    }
 
 
 def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, Source]]) -> FileList:
@@ -366,16 +393,19 @@ class Explanation:
     _HEADER = ("files", "RSE", "endpoint", "replica", "why")
     _MOST_ROWS = 40
 
-    def __init__(self, entries: Iterable[FileEntry], missing: dict[DID, str]) -> None:
+    def __init__(self, entries: Iterable[FileEntry], missing: dict[DID, str], now: Replicas) -> None:
         found: dict[tuple[str, str, str, str], list[DID]] = {}
 
         def note(did: DID, replica: Replica, state: str, why: str = "") -> None:
             found.setdefault((replica.rse, _endpoint(replica), state, why), []).append(did)
 
         for entry in entries:
-            for replica in entry.replicas:
-                note(entry.did, replica, "taken" if replica is entry.replicas[0] else "in reserve")
-            for left in entry._file.left_out:
+            known = now.get((entry._source.request.instance, entry.did))
+            replicas, left_out = known if known else (entry.replicas, entry._file.left_out)
+            for replica in replicas:
+                why = "when it is opened" if replica.scheme == "rucio" else ""
+                note(entry.did, replica, "taken" if replica is replicas[0] else "in reserve", why)
+            for left in left_out:
                 note(entry.did, left.replica, "left out", left.reason)
         for did, reason in missing.items():
             note(did, Replica("", ""), "missing", reason)

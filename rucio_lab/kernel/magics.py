@@ -9,9 +9,10 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from rucio_lab.core.errors import BadRequest, RucioLabError
+from rucio_lab.core.model import Access
 from rucio_lab.kernel.names import variable_name
 
 
@@ -60,7 +61,9 @@ def _parser(name: str, takes: str, description: str, epilog: str = "") -> MagicP
 def add_attach_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how files are to be read; those of ``%rucio_attach`` and ``rucio-lab resolve``."""
     parser.add_argument(
-        "--access", choices=("auto", "stream", "mount"), default="auto", help="URLs, or paths on mounted RSEs"
+        "--access",
+        choices=get_args(Access),
+        help="URLs, paths on mounted RSEs, or rucio:// addresses that survive a dead replica (default: the instance's)",
     )
     parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
     parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")

@@ -411,7 +411,7 @@ class ResolveHandler(LakeHandler):
         request = Request(
             dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),
             instance=instance.name,
-            access=self.choice("access", Access, "auto"),
+            access=self.choice("access", Access, "auto") if self.get_query_argument("access", "") else "",
             schemes=schemes_of(self.get_query_argument("scheme", "")),
             rse=self.get_query_argument("rse", ""),
             limit=self.number("limit", None),

@@ -22,9 +22,9 @@ import uproot
 
 from rucio_lab.core import lakefile, probe
 from rucio_lab.core.config import load_instances
-from rucio_lab.core.did import DID
+from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
-from rucio_lab.core.filesystem import Address, LakeFileSystem, lake_url
+from rucio_lab.core.filesystem import Address, LakeFileSystem
 from tests.core.support import assert_clear, within
 from tests.lake.content import CMS_DATASET, CMS_FILE, HOSTILE, HOSTILE_NAMES, SCOPE
 from tests.lake.lake import FullLake

@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import fsspec
 import pytest
 
 from rucio_lab.core import probe
 from rucio_lab.core.config import load_instances
-from rucio_lab.core.did import DID
+from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.lake import Lake
-from rucio_lab.core.model import Request, Resolution
+from rucio_lab.core.model import Access, Request, Resolution
 from rucio_lab.core.resolve import resolve
 from tests.core.middle import Answer, middle_of
 from tests.core.support import assert_clear, within
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES, LOST, UNAVAILABLE
 from tests.lake.lake import FullLake
+from tests.lake.storages import storage_token
 
 SCOPE = "opendata13TeV"
 
@@ -541,3 +543,89 @@ def test_a_listing_that_was_cut_on_its_way(lake: FullLake, monkeypatch: pytest.M
         with pytest.raises(LakeBroken, match="arrived") as caught:
             resolve(Request((f"{SCOPE}:data_D.GamGam",), ""))
         assert_clear(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------ rucio:// addresses
+
+
+def test_addresses_that_are_resolved_when_they_are_opened(lake: FullLake, configure: Configure) -> None:
+    resolution = attach("GamGam", access="lake")
+    direct = attach("GamGam")
+    assert [file.did for file in resolution.files] == [file.did for file in direct.files]
+    assert [(file.bytes, file.adler32) for file in resolution.files] == [
+        (file.bytes, file.adler32) for file in direct.files
+    ]
+    assert [file.datasets for file in resolution.files] == [file.datasets for file in direct.files]
+    assert all(file.url == lake_url("test", file.did) for file in resolution.files)
+    (file,) = attach("dead._0001.root", access="lake").files
+    assert file.replica.scheme == "rucio"
+    with pytest.raises(BadRequest, match="no schemes and no RSE expression"):
+        attach("GamGam", access="lake", schemes=("root",))
+    configure(access="lake")
+    assert attach("large").files[0].replica.scheme == "rucio"
+    assert attach("large", schemes=("root",)).files[0].replica.scheme == "root"
+    assert attach("large", access="stream").files[0].replica.scheme == "root"
+
+
+def test_no_replica_is_asked_for_before_a_file_is_opened(
+    lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach("GamGam")
+    rucio = lake.faulty["rucio"]
+    configure(url=f"https://127.0.0.1:{rucio.port}", auth_url=lake.url)
+    attach("large", access="lake")
+
+    def cost(access: Access) -> int:
+        rucio.forget()
+        assert len(attach("GamGam", access=access).files) > 10
+        return rucio.sent
+
+    assert cost("lake") < cost("stream") / 2
+
+
+@pytest.mark.parametrize("name", ["token", "certificate", "roots"])
+def test_where_a_plain_url_does_not_suffice(lake: FullLake, configure: Configure, tmp_path: Path, name: str) -> None:
+    token = tmp_path / "token"
+    token.write_text(storage_token())
+    storage = {"ca": str(lake.authority.ca), "proxy": str(lake.users["alice"].pem), "token_file": str(token)}
+    configure(storage=storage)
+    resolution = attach(name)
+    (file,) = resolution.files
+    assert file.url == lake_url("test", file.did)
+    assert file.replica.rse == {"token": "TOKEN-DISK", "certificate": "CERT-DISK", "roots": "ROOTS-DISK"}[name]
+    assert "asks for credentials that a plain URL cannot carry" in file.left_out[0].reason
+    (note,) = resolution.notes
+    assert "are read as rucio://" in note
+    with fsspec.open(file.url) as stream:
+        assert stream.read(4) == b"root"
+    with pytest.raises(FilesUnavailable, match="credentials"):
+        attach(name, schemes=("https", "roots"), access="stream" if name != "roots" else "auto")
+
+
+def test_a_storage_that_refuses_says_what_is_missing(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
+    configure(storage={"ca": str(lake.authority.ca)})
+    said = str(unavailable("token"))
+    assert re.search(r"TOKEN-DISK: https://\S+ asks for credentials \(HTTP 401\); no storage token is configured", said)
+    wrong = tmp_path / "wrong"
+    wrong.write_text(storage_token(signature="d3Jvbmc", audience="https://other.example"))
+    configure(storage={"ca": str(lake.authority.ca), "token_file": str(wrong)})
+    assert "refuses the storage token for https://other.example" in str(unavailable("token"))
+
+
+def test_xcache_is_put_before_an_address_once(lake: FullLake, configure: Configure) -> None:
+    cache = lake.storages["root"].url
+    configure(storage={"xcache": f"{cache}/"}, schemes=["root"])
+    (file,) = attach("faulty.root").files
+    origin = f"root://127.0.0.1:{lake.faulty['root'].port}"
+    assert [replica.url[: len(cache) + 2 + len(origin)] for replica in file.replicas[:1]] == [f"{cache}//{origin}"]
+    assert file.replicas[1].endpoint == origin
+    (file,) = attach("large").files  # lies on the very server of the cache
+    assert file.url.count("root://") == 1
+
+
+def test_names_that_mean_something_in_web_addresses(configure: Configure) -> None:
+    configure(schemes=["https"])
+    for name in ("hash#fragment", "question?mark=1&x=2", "per%20cent"):
+        (file,) = resolve(Request((f"{HOSTILE}:{name}.root",), "test")).files
+        with fsspec.open(file.url) as stream:
+            assert stream.read(4) == b"root"
