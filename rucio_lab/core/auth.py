@@ -222,7 +222,9 @@ class RucioClient(Client):  # type: ignore[misc]
 
     @session.setter
     def session(self, _new: requests.Session) -> None:
+        instance = self.instance
         self._session = Session()
+        self._session.hooks["response"].append(lambda answer, **_: clock.look(instance, answer.headers))
 
     def catch_up(self) -> None:
         """Take the token that is stored now, which others may have renewed or removed; renew it where it is due."""
@@ -258,13 +260,14 @@ class RucioClient(Client):  # type: ignore[misc]
         self._obtain(rejected=None)
 
     def _BaseClient__get_token(self) -> None:  # noqa: N802
-        self._obtain(rejected=self.auth_token)
+        # Where two requests at once are the first with a JSON web token, Rucio may refuse one of them for no reason.
+        if not bearer.is_accepted(self.instance, self.token):
+            self._obtain(rejected=self.auth_token)
 
     def _send_request(self, url: str, *args: Any, get_token: bool = False, **kwargs: Any) -> requests.Response:
         if not get_token:
             self.catch_up()
         response: requests.Response = super()._send_request(url, *args, get_token=get_token, **kwargs)
-        clock.look(self.instance, response.headers)
         broke = response.status_code >= requests.codes.server_error
         if broke and (get_token or "ExceptionClass" not in response.headers):
             raise LakeBroken(
@@ -367,13 +370,8 @@ class RucioClient(Client):  # type: ignore[misc]
         auth, remedy = self.instance.auth, how_to_sign_in(self.instance)
         if auth == "oidc" and old is not None and self.may_sign_in:
             return oidc.refresh(self.instance, old)
-        if auth == "token" and self.instance.token_command and self.may_sign_in:
-            return replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
         if auth == "token":
-            if known is None:
-                raise bearer.missing(self.instance)
-            what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
-            return self._not_ended(known, rejected, what, "Get a new one, then try again.")
+            return self._token_from_elsewhere(known, rejected)
         if auth == "oidc" and known is not None:
             return self._not_ended(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
         try:
@@ -384,6 +382,17 @@ class RucioClient(Client):  # type: ignore[misc]
             if known is not None and error.rucio is None:
                 raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
             raise
+
+    def _token_from_elsewhere(self, known: Token | None, rejected: str | None) -> Token:
+        """Run the token command, where there is one; else say what is wrong with the token that lies there."""
+        if self.instance.token_command and self.may_sign_in:
+            known = replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
+            if known.text != rejected:
+                return known
+        if known is None:
+            raise bearer.missing(self.instance)
+        what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
+        return self._not_ended(known, rejected, what, "Get a new one, then try again.")
 
     def _not_ended(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
         """Give a token that ended only by the wrong clock of this machine; else say what is wrong with it."""

@@ -15,9 +15,9 @@ from rucio_lab.core import clock
 from rucio_lab.core.config import Instance
 from rucio_lab.core.credentials import sendable
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
-from rucio_lab.core.rest import ping
+from rucio_lab.core.rest import get, ping
 from rucio_lab.core.rucio_api import wlcg_token_discovery
-from rucio_lab.core.tokens import Token, bearer, jwt_claims, jwt_time
+from rucio_lab.core.tokens import Token, bearer_token, jwt_claims, jwt_time
 
 COMMAND_SECONDS = 30.0
 """Longest time that a token command may take."""
@@ -33,7 +33,7 @@ def found(instance: Instance) -> Token | None:
             text = Path(instance.token_file).read_text().strip()
     if not text and instance.auth == "token" and instance.wlcg_token:
         text = wlcg_token_discovery()
-    return bearer(text) if text and sendable(text) else None
+    return bearer_token(text) if text and sendable(text) else None
 
 
 def by_command(instance: Instance) -> Token:
@@ -64,7 +64,7 @@ def by_command(instance: Instance) -> Token:
         text = ""
     if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
         raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
-    token = bearer(text)
+    token = bearer_token(text)
     if not token.valid(clock.now(instance)):
         raise refused(
             instance, token, f"The token from {program} for {instance.name}", "Get a new one, then try again."
@@ -85,6 +85,15 @@ def _output(instance: Instance) -> bytes:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command[0])
     return output
+
+
+def is_accepted(instance: Instance, token: Token) -> bool:
+    """Ask Rucio once more whether it accepts a JSON web token that has not ended."""
+    if not jwt_claims(token.text) or not token.valid(clock.now(instance)):
+        return False
+    headers = {"X-Rucio-Auth-Token": token.text}
+    with get(instance, f"{instance.auth_url}/auth/validate", headers, timeout=instance.timeout) as answer:
+        return answer.ok
 
 
 def missing(instance: Instance) -> SignInNeeded:
@@ -179,19 +188,14 @@ def _clocks(instance: Instance) -> str:
     ahead = clock.ahead(instance)
     if not ahead:
         return ""
-    return f" (the clock of this machine is {_span(abs(ahead))} {'behind' if ahead > 0 else 'ahead of'} that of Rucio)"
+    where = "behind" if ahead > 0 else "ahead of"
+    return f" (the clock of this machine is {clock.span(abs(ahead))} {where} that of Rucio)"
 
 
 def ask_for_the_time(instance: Instance) -> None:
     """Learn Rucio's time, lest a wrong clock takes a token for ended; a Rucio that is away is no error here."""
     with suppress(RucioLabError):
         ping(instance, min(5.0, instance.timeout))
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _date(when: float | None) -> str:

@@ -25,7 +25,7 @@ from rucio_lab.core.errors import (
     SignInNeeded,
 )
 from rucio_lab.core.rest import get
-from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, bearer
+from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, bearer_token
 
 SECONDS = 300.0
 """How long a sign-in may take: Rucio keeps it no longer."""
@@ -232,7 +232,7 @@ def refresh(instance: Instance, token: Token) -> Token:
             raise _not_renewed(instance, _said(answer))
     if not text:
         raise _not_renewed(instance, "invalid_grant")
-    new = bearer(text, token.account)
+    new = bearer_token(text, token.account)
     ends = new.expires if new.expires is not None else float(expires) if expires.isdecimal() else None
     began = token.issued if text == token.text else clock.now(instance)
     return Token(text, token.account, ends, began, renewable=True)
@@ -250,7 +250,7 @@ def _complete(instance: Instance, text: str) -> Token:
                     f"{instance.name} gave a token, and does not accept it.", "Tell the operators of this instance."
                 )
             account = str(answer.json()["account"])
-    plain = bearer(text, account)
+    plain = bearer_token(text, account)
     token = Token(text, account, plain.expires, clock.now(instance))
     try:
         return refresh(instance, token)

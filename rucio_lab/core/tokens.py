@@ -222,7 +222,7 @@ def jwt_expiry(text: str) -> float | None:
     return jwt_time(jwt_claims(text), "exp")
 
 
-def bearer(text: str, account: str | None = None) -> Token:
+def bearer_token(text: str, account: str | None = None) -> Token:
     """Make a `Token` of a bearer token, with what its claims say if it is a JSON web token."""
     claims = jwt_claims(text)
     return Token(text, account, jwt_time(claims, "exp"), jwt_time(claims, "iat"))

@@ -175,14 +175,15 @@ def _ls(_shell: Any, args: argparse.Namespace) -> Any:
 
 def _login(_shell: Any, args: argparse.Namespace) -> None:
     from rucio_lab.core.auth import can_renew
+    from rucio_lab.core.clock import until
     from rucio_lab.core.config import load_instances
     from rucio_lab.kernel.api import login
 
     instance = load_instances().get(args.name or args.instance)
     sign_in = login(instance.name, username=args.username, code=args.code, timeout=args.timeout)
     who = f" as {sign_in.account}" if sign_in.account else ""
-    until = f" until {sign_in.expires:%Y-%m-%d %H:%M} UTC" if sign_in.expires else ""
-    print(f"Signed in to {instance.name}{who}{until}{', renewed by itself' if can_renew(instance) else ''}.")
+    renewed = ", renewed before it ends" if can_renew(instance) else ""
+    print(f"Signed in to {instance.name}{who}{until(sign_in.expires)}{renewed}.")
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:
