@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks import attach, hyy, imports, rest
+from benchmarks import attach, hyy, imports, rest, sidebar
 from benchmarks.table import Row, show
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
@@ -25,6 +25,7 @@ def main() -> None:
             bulk = lake.add_bulk()
             rows += attach.measure(lake, bulk)
             rows += rest.measure(lake, bulk)
+            rows += sidebar.measure(lake, bulk)
     show(rows)
 
 

@@ -128,11 +128,13 @@ export class LakePanel extends SidePanel {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    this._focus('.jp-RucioLab-text, .jp-RucioLab-signin input, button');
+    this._focus('.jp-RucioLab-text', '.jp-RucioLab-signin input', 'button');
   }
 
-  private _focus(selector: string): void {
-    this.node.querySelector<HTMLElement>(selector)?.focus();
+  /** Focus the first of what is there. */
+  private _focus(...selectors: string[]): void {
+    const found = selectors.map(selector => this.node.querySelector<HTMLElement>(selector));
+    found.find(element => element !== null)?.focus();
   }
 
   /** The sections make sense only where one can search. */

@@ -222,7 +222,8 @@ def _jupyterlab(lake: DemoLake, results: Path, progress: Progress, *, browser: b
     env = {**lake.env, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
     server = lake.children.start("JupyterLab", command, env=env, cwd=results, grace=10)
     server.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api"), seconds=60)
-    progress.say(f"\nJupyterLab: http://127.0.0.1:{port}/lab?token={token}\nCtrl-C ends it, and the lake with it.")
+    progress.say(f"\nJupyterLab: http://127.0.0.1:{port}/lab/tree/{_NOTEBOOK}?token={token}")
+    progress.say("The lake is in its left sidebar, under the drop. Ctrl-C ends JupyterLab, and the lake with it.")
     with suppress(KeyboardInterrupt):
         _until_end(server)
     progress.say("Ending JupyterLab and the lake...")

@@ -1,4 +1,4 @@
-"""A real JupyterLab with the sidebar, in folders of its own."""
+"""A real JupyterLab or Notebook with the sidebar, in folders of its own."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ BUILT = ROOT / "rucio_lab" / "labextension"
 TOKEN = "browser-tests"
 START_SECONDS = 60
 
+PYTHON = os.environ.get("RUCIO_LAB_TEST_PYTHON", sys.executable)
+"""The Python whose JupyterLab and Notebook are tested; the kernels are those of this environment."""
+
 _NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+
+# the name that --LabApp and such have of each
+_APPLICATIONS = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
 
 _LAUNCH = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
 _KERNELS = {
     "python3": ("Python 3", "python", _LAUNCH),
+    "late": ("Late", "python", f"import time; time.sleep(3); {_LAUNCH}"),
     # to the import system, None means that there is no such module
     "lacking": ("Lacking", "python", f"import sys; sys.modules['rucio_lab'] = None; {_LAUNCH}"),
     "foreign": ("Foreign", "R", _LAUNCH),
@@ -44,18 +51,29 @@ class JupyterLab:
         What it sees beyond the environment of the tests.
     with_server
         Whether the server half is enabled.
+    application
+        ``jupyterlab`` or ``notebook``.
 
     Attributes
     ----------
-    url
-        Its address, with a token.
     notebooks
         The folder that it shows.
+    data
+        Its data folder.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, with_server: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        with_server: bool = True,
+        application: str = "jupyterlab",
+    ) -> None:
         self._folder = folder
         self._port = free_port()
+        self._application = application
+        self.data = folder / "data"
         self.notebooks = folder / "notebooks"
         self._environment = {**os.environ, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
@@ -78,10 +96,10 @@ class JupyterLab:
             "ServerApp.port_retries": 0,
             "ServerApp.root_dir": self.notebooks,
             "IdentityProvider.token": TOKEN,
-            "LabApp.expose_app_in_browser": True,
+            f"{_APPLICATIONS[self._application]}.expose_app_in_browser": True,
             "ServerApp.jpserver_extensions": self._extensions,
         }
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+        command = [PYTHON, "-m", self._application, "--no-browser", "--allow-root", "--ip=127.0.0.1"]
         command += [f"--{name}={value}" for name, value in options.items()]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
@@ -94,16 +112,18 @@ class JupyterLab:
         self._process.terminate()
         self._process.wait(START_SECONDS)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/lab?token={TOKEN}&reset"
+    def url(self, path: str = "lab") -> str:
+        """The address of a page, with a token; nothing is left there of an earlier visit."""
+        return f"http://127.0.0.1:{self._port}/{path}?token={TOKEN}&reset"
 
-    def request(self, method: str, route: str) -> None:
-        """Ask the server half directly, as another tab of the browser might."""
+    def request(self, method: str, route: str, body: Any = None) -> Any:
+        """Ask the server directly, as another tab of the browser might."""
         url = f"http://127.0.0.1:{self._port}/{route}"
-        request = urllib.request.Request(url, method=method, headers={"Authorization": f"token {TOKEN}"})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Authorization": f"token {TOKEN}"}, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(request, timeout=START_SECONDS).close()
+        with opener.open(request, timeout=START_SECONDS) as response:
+            return json.load(response)
 
     def _folders(self) -> dict[str, str]:
         names = {"HOME": "home", "IPYTHONDIR": "ipython", "JUPYTER_PATH": "path"}

@@ -26,15 +26,42 @@ class Sidebar:
 
     def __init__(self, page: Page, lab: JupyterLab) -> None:
         self.page = page
-        page.goto(lab.url)
-        page.locator(".jp-Launcher").wait_for()  # it takes the focus when it comes
-        page.locator(".jp-SideBar [data-id='rucio-lab']").click()
+        self._lab = lab
+        self._open()
         self.root = page.locator("#rucio-lab")
         self.text = self.root.get_by_label("Name to search for")
         self.scope = self.root.get_by_label("Scope")
         self.rows = self.root.get_by_role("treeitem")
         self.alert = self.root.get_by_role("alert")
         self.dialog = page.locator(".jp-Dialog")
+
+    def _open(self) -> None:
+        self.page.goto(self._lab.url())
+        self.page.locator(".jp-Launcher").wait_for()  # it takes the focus when it comes
+        self.page.locator(".jp-SideBar [data-id='rucio-lab']").click()
+
+    def leave(self) -> None:
+        """Forget what was searched for, and sign out of everything."""
+        if self.text.input_value() or self.scope.input_value():
+            self.search("", "")
+        for instance in ("test", "faulty", "certificate"):
+            self._lab.request("DELETE", f"rucio-lab/session?instance={instance}")
+        self.run("rucio-lab:refresh")
+        self.root.get_by_label("Password").wait_for()
+
+    def come_in(self) -> None:
+        """Sign in to ``test``, without the form."""
+        if self._lab.request("GET", "rucio-lab/session?instance=test")["state"] == "signed_out":
+            given = {"username": "alice", "password": "alice-pass"}
+            self._lab.request("POST", "rucio-lab/session?instance=test", given)
+        self.run("rucio-lab:refresh")
+        self.choose_instance("test")
+        self.text.wait_for()
+
+    def come_to_front(self) -> None:
+        """Be looked at again; a headless browser has no window that one could look at."""
+        self.page.bring_to_front()
+        self.page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')) }")
 
     def run(self, command: str, arguments: dict[str, Any] | None = None) -> None:
         """Run a command of JupyterLab, and wait for its end."""
@@ -160,3 +187,13 @@ class Sidebar:
         assert box
         clip = None if wide else FloatRect(x=0, y=0, width=box["x"] + box["width"] + 2, height=700)
         self.page.screenshot(path=path, animations="disabled", caret="hide", clip=clip)
+
+
+class NotebookSidebar(Sidebar):
+    """The same in Notebook 7, beside the notebook ``here.ipynb``."""
+
+    def _open(self) -> None:
+        self.page.goto(self._lab.url("notebooks/here.ipynb"))
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=_KERNEL_MS)
+        for name in ("View", "Left Sidebar", "Show Rucio Data Lake"):
+            self.page.locator(".lm-MenuBar-item, .lm-Menu-item").get_by_text(name, exact=True).click()

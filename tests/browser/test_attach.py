@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import Watched
-from tests.browser.lab import JupyterLab
 from tests.browser.sidebar import Sidebar
+from tests.lake.lake import FullLake
 
 PLOT = """
 import uproot, awkward as ak, matplotlib.pyplot as plt
@@ -19,76 +17,53 @@ _ = plt.hist(ak.to_numpy(ak.flatten(pt)) / 1000)
 """
 
 
-def test_from_sign_in_to_plot(signed_out: JupyterLab, page: Page, pytestconfig: pytest.Config) -> None:
-    sidebar = Sidebar(page, signed_out)
-    sidebar.sign_in("wrong")
-    expect(sidebar.alert).to_be_visible()
-    expect(sidebar.root.get_by_label("Password")).to_have_value("")
-    sidebar.sign_in("alice-pass")
-    expect(sidebar.root.locator(".jp-RucioLab-account")).to_have_text(re.compile(r"alice · \d+ (min|h|days)"))
-    sidebar.search("GamGam")
-    expect(sidebar.row("GamGam")).to_be_visible()
-    sidebar.text.press("ArrowDown")  # from here on by keyboard
-    expect(sidebar.row("GamGam")).to_be_focused()
-    page.keyboard.press("ArrowRight")
-    expect(sidebar.row("GamGam")).to_have_attribute("aria-expanded", "true")
-    expect(sidebar.rows.nth(1)).to_have_attribute("aria-level", "2")
-    expect(sidebar.rows.nth(1)).to_contain_text("GamGam.Data")
-    page.keyboard.press("ArrowDown")
-    expect(sidebar.rows.nth(1)).to_be_focused()
-    expect(sidebar.root.get_by_role("rowheader", name="CERN-EOS")).to_be_visible()
-    page.keyboard.press("Shift+Enter")
-    name = sidebar.dialog.get_by_label("Variable")
+def test_from_sign_in_to_plot(here: Sidebar, pytestconfig: pytest.Config) -> None:
+    here.sign_in("wrong")
+    expect(here.alert).to_contain_text("Check user name and password, and try again.")
+    expect(here.root.get_by_label("Password")).to_have_value("")
+    here.sign_in("alice-pass")
+    expect(here.root.locator(".jp-RucioLab-account")).to_have_text(re.compile(r"alice · \d+ (min|h|days)"))
+    here.search("GamGam")
+    expect(here.row("GamGam")).to_be_visible()
+    here.text.press("ArrowDown")  # from here on by keyboard
+    expect(here.row("GamGam")).to_be_focused()
+    here.page.keyboard.press("ArrowRight")
+    expect(here.row("GamGam")).to_have_attribute("aria-expanded", "true")
+    expect(here.rows.nth(1)).to_have_attribute("aria-level", "2")
+    expect(here.rows.nth(1)).to_contain_text("GamGam.Data")
+    here.page.keyboard.press("ArrowDown")
+    expect(here.rows.nth(1)).to_be_focused()
+    expect(here.root.get_by_role("rowheader", name="CERN-EOS")).to_be_visible()
+    here.page.keyboard.press("Shift+Enter")
+    name = here.dialog.get_by_label("Variable")
     expect(name).to_have_value("GamGam_Data", timeout=60_000)
     name.fill("data")
-    page.keyboard.press("Enter")
-    sidebar.expect_output("from CERN-EOS")
-    assert sidebar.sources() == ["%load_ext rucio_lab\n%rucio_attach opendata13TeV:GamGam.Data as data"]
-    sidebar.write_cell(PLOT)
-    expect(sidebar.notebook.locator(".jp-OutputArea-output img")).to_be_visible(timeout=60_000)
+    here.page.keyboard.press("Enter")
+    here.expect_output("from CERN-EOS")
+    assert here.sources() == ["%load_ext rucio_lab\n%rucio_attach opendata13TeV:GamGam.Data as data"]
+    here.write_cell(PLOT)
+    expect(here.notebook.locator(".jp-OutputArea-output img")).to_be_visible(timeout=60_000)
     if pytestconfig.getoption("--screenshots", default=False):
         for theme in ("Dark", "Light"):
-            sidebar.use_theme(theme)
-            sidebar.draw("attached", theme, wide=True)
+            here.use_theme(theme)
+            here.draw("attached", theme, wide=True)
 
 
-@pytest.fixture(scope="module")
-def shared(lab: JupyterLab, watched: Watched) -> Iterator[Sidebar]:
-    """One page for the tests that only attach."""
-    page = watched.new_page()
-    sidebar = Sidebar(page, lab)
-    sidebar.text.wait_for()
-    yield sidebar
-    page.close()
-
-
-@pytest.fixture
-def sidebar(shared: Sidebar, watched: Watched, request: pytest.FixtureRequest) -> Iterator[Sidebar]:
-    """The sidebar, signed in to ``test`` by the test above, with no notebook open."""
-    with watched.traced(request.node):
-        yield shared
-        shared.close_all()
-
-
-def test_no_name_is_taken_and_the_magics_are_loaded_once(sidebar: Sidebar) -> None:
-    sidebar.search("GamGam.MC")
-    sidebar.new_notebook()
-    sidebar.attach("GamGam.MC")
-    sidebar.expect_output("GamGam_MC:")
-    sidebar.attach("GamGam.MC")
-    sidebar.expect_output("GamGam_MC_2:")
-    assert sidebar.sources()[1:] == ["%rucio_attach opendata13TeV:GamGam.MC as GamGam_MC_2"]
-
-
-def test_a_bad_name_is_asked_again(sidebar: Sidebar) -> None:
+def test_a_good_name_is_found_and_the_magics_are_loaded_once(sidebar: Sidebar) -> None:
     sidebar.search("GamGam.MC")
     sidebar.new_notebook()
     sidebar.attach("GamGam.MC", "print")
     expect(sidebar.dialog.get_by_text("This is a builtin of Python.")).to_be_visible()
-    expect(sidebar.dialog.get_by_label("Variable")).to_be_focused()
-    sidebar.dialog.get_by_label("Variable").fill("mc")
+    field = sidebar.dialog.get_by_label("Variable")
+    expect(field).to_be_focused()
+    field.fill("GamGam_MC")
     sidebar.page.keyboard.press("Enter")
-    sidebar.expect_output("mc:")
+    sidebar.expect_output("GamGam_MC:")
+    sidebar.ask_to_attach("GamGam.MC")
+    expect(sidebar.dialog.get_by_text("This notebook attaches it already, as GamGam_MC.")).to_be_visible()
+    sidebar.page.keyboard.press("Enter")
+    sidebar.expect_output("GamGam_MC_2:")
+    assert sidebar.sources()[1:] == ["%rucio_attach opendata13TeV:GamGam.MC as GamGam_MC_2"]
 
 
 def test_after_a_restart_and_a_failed_cell(sidebar: Sidebar) -> None:
@@ -124,7 +99,7 @@ def test_a_cell_that_was_dropped_is_told(sidebar: Sidebar) -> None:
     expect(sidebar.page.get_by_text("was not run, since one before it failed")).to_be_visible()
 
 
-def test_with_a_kernel_that_lacks_the_package(sidebar: Sidebar) -> None:
+def test_with_a_kernel_that_lacks_the_package(sidebar: Sidebar, bulk: str) -> None:
     sidebar.search("GamGam.MC")
     sidebar.new_notebook("lacking")
     sidebar.attach("GamGam.MC", "mc")
@@ -132,6 +107,22 @@ def test_with_a_kernel_that_lacks_the_package(sidebar: Sidebar) -> None:
     sidebar.write_cell("print(len(mc), mc[0].split('://')[0])")
     sidebar.expect_output("root")
     assert sidebar.sources()[0].startswith('mc = [\n    "root://')
+    sidebar.search("partly")
+    sidebar.attach("partly")
+    expect(sidebar.dialog).to_contain_text("1 of the 2 files of opendata13TeV:partly:")
+    expect(sidebar.dialog).to_contain_text("on tape")
+    sidebar.dialog.get_by_role("button", name="Take the other file").click()
+    expect(sidebar.page.get_by_text("partly is a plain list")).to_be_visible()
+    assert sidebar.sources()[-1].startswith("# 1 of 2 files cannot be read, and are not in this list:\n#   ")
+    # on SQLite Rucio takes 25 s to count the replicas of so many files, and nobody can sign in meanwhile
+    sidebar.page.route("**/rucio-lab/replicas*", lambda _: None)
+    for name, words in (("on.tape", "A rule can bring a copy to a disk"), (bulk, "this has 10,000 files")):
+        sidebar.search(name)
+        sidebar.attach(name)
+        expect(sidebar.dialog).to_contain_text(words)
+        expect(sidebar.dialog).not_to_contain_text("--")
+        sidebar.page.keyboard.press("Escape")
+    assert len(sidebar.sources()) == 3
 
 
 def test_with_a_kernel_that_is_no_python(sidebar: Sidebar) -> None:
@@ -143,12 +134,45 @@ def test_with_a_kernel_that_is_no_python(sidebar: Sidebar) -> None:
 
 
 def test_with_a_notebook_that_is_closed_meanwhile(sidebar: Sidebar) -> None:
+    close = "() => window.jupyterapp.shell.currentWidget.dispose()"
     sidebar.search("GamGam.MC")
+    sidebar.run("notebook:create-new", {"kernelName": "late"})
+    sidebar.row("GamGam.MC").click()
+    sidebar.page.keyboard.press("Shift+Enter")
+    expect(sidebar.page.get_by_text("Waiting for the kernel of the notebook…")).to_be_visible()
+    sidebar.page.evaluate(close)  # while its kernel starts
+    expect(sidebar.dialog).to_contain_text("was closed")
+    sidebar.page.keyboard.press("Escape")
     sidebar.new_notebook()
     sidebar.ask_to_attach("GamGam.MC")
-    sidebar.page.evaluate("() => window.jupyterapp.shell.currentWidget.dispose()")
+    sidebar.page.evaluate(close)  # while the dialog is open
     sidebar.page.keyboard.press("Enter")
     expect(sidebar.dialog).to_contain_text("was closed")
+    sidebar.page.keyboard.press("Escape")
+    sidebar.new_notebook()
+    sidebar.write_cell("import time; time.sleep(60)")
+    sidebar.attach("GamGam.MC")
+    expect(sidebar.cells).to_have_count(3)
+    sidebar.page.evaluate(close)  # while the cell waits; nothing is to come of it
+    expect(sidebar.dialog).not_to_be_visible()
+
+
+def test_with_a_notebook_that_cannot_be_written(sidebar: Sidebar) -> None:
+    def guard(route: Route) -> None:  # root, as whom tests may run, can write to all files
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "writable": False})
+
+    sidebar.search("GamGam.MC")
+    sidebar.page.route(re.compile(r"/api/contents/[^/]*\.ipynb\?"), guard)
+    sidebar.new_notebook()
+    sidebar.ask_to_attach("GamGam.MC")
+    expect(sidebar.dialog).to_contain_text("This notebook cannot be saved")
+    sidebar.page.keyboard.press("Enter")
+    sidebar.expect_output("GamGam_MC:")
+    sidebar.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.model.readOnly = true }")
+    sidebar.attach("GamGam.MC")
+    expect(sidebar.dialog).to_contain_text("The notebook cannot be written.")
+    assert len(sidebar.sources()) == 1
 
 
 def test_with_an_instance_that_is_not_the_default(sidebar: Sidebar) -> None:
@@ -159,18 +183,34 @@ def test_with_an_instance_that_is_not_the_default(sidebar: Sidebar) -> None:
     sidebar.attach("GamGam.MC", "mc")
     sidebar.expect_output("mc:")
     assert sidebar.sources()[0].endswith("%rucio_attach opendata13TeV:GamGam.MC as mc --instance faulty")
-    sidebar.choose_instance("test")
 
 
-def test_copy(sidebar: Sidebar) -> None:
+def test_copy(sidebar: Sidebar, full_lake: FullLake) -> None:
+    page = sidebar.page
     sidebar.search("GamGam.MC")
     sidebar.row("GamGam.MC").click()
     sidebar.root.get_by_role("button", name="Copy DID").click()
-    sidebar.page.wait_for_function("async () => await navigator.clipboard.readText() === 'opendata13TeV:GamGam.MC'")
+    page.wait_for_function("async () => await navigator.clipboard.readText() === 'opendata13TeV:GamGam.MC'")
     sidebar.row("GamGam.MC").click(button="right")
-    sidebar.page.get_by_role("menuitem", name="Copy as Python List").click()
-    expect(sidebar.page.get_by_text("Copied the addresses of")).to_be_visible()
-    assert sidebar.page.evaluate("navigator.clipboard.readText()").startswith('[\n    "root://')
+    page.get_by_role("menuitem", name="Copy as Python List").click()
+    expect(page.get_by_text("Copied the addresses of")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").startswith('[\n    "root://')
+    sidebar.search("partly")
+    sidebar.row("partly").click()
+    sidebar.root.get_by_role("button", name="Copy list").click()
+    expect(page.get_by_text(re.compile("Copied the addresses of 1 of 2 files.*on tape"))).to_be_visible()
+    listed = page.evaluate("navigator.clipboard.readText()")
+    assert listed.startswith("# 1 of 2 files cannot be read")
+    sidebar.choose_instance("faulty")
+    sidebar.search("GamGam.MC")
+    sidebar.row("GamGam.MC").click()
+    expect(sidebar.root.get_by_role("rowheader", name="CERN-EOS")).to_be_visible()
+    full_lake.faulty["rucio"].silent()
+    sidebar.root.get_by_role("button", name="Copy list").click()
+    waiting = page.locator(".Toastify__toast", has_text="Asking for the addresses")
+    waiting.get_by_role("button", name="Cancel").click()
+    expect(waiting).not_to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == listed
 
 
 def test_names_are_text_and_never_code(sidebar: Sidebar) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +18,6 @@ Look = Callable[[Sidebar, str], None]
 
 MOST_NODES = 600
 MOST_TASKS = 3
-
-
-@pytest.fixture
-def here(signed_out: JupyterLab, page: Page) -> Sidebar:
-    return Sidebar(page, signed_out)
 
 
 @pytest.fixture
@@ -40,10 +37,11 @@ def look(pytestconfig: pytest.Config) -> Look:
     return look
 
 
-def test_the_states_of_a_lake(here: Sidebar, look: Look, full_lake: FullLake) -> None:
+def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:
     expect(here.root.get_by_text("You are signed out of test.")).to_be_visible()
     look(here, "signed-out")
     here.sign_in("alice-pass")
+    expect(here.root.get_by_text("Choose a scope to search in.")).to_be_visible()
     here.scope.fill("opendata13TeV")
     expect(here.root.get_by_role("button", name="Show everything in it")).to_be_visible()
     look(here, "no-pattern")
@@ -62,54 +60,96 @@ def test_the_states_of_a_lake(here: Sidebar, look: Look, full_lake: FullLake) ->
     look(here, "found")
 
 
-def test_a_lake_that_is_slow_or_gone(here: Sidebar, full_lake: FullLake) -> None:
-    here.choose_instance("faulty")
-    here.search("GamGam")
-    expect(here.row("GamGam")).to_be_visible()
+def test_a_lake_that_is_slow_or_gone(sidebar: Sidebar, look: Look, full_lake: FullLake) -> None:
+    sidebar.choose_instance("faulty")
+    sidebar.search("GamGam")
+    expect(sidebar.row("GamGam")).to_be_visible()
     full_lake.faulty["rucio"].silent()
-    here.text.fill("Gam")
-    expect(here.root.get_by_text("Asking faulty…")).to_be_visible()
-    expect(here.root.get_by_text("Still asking faulty…")).to_be_visible()
-    here.root.get_by_role("button", name="Cancel").click()
-    expect(here.root.get_by_text("Cancelled.")).to_be_visible()
+    sidebar.text.fill("Gam")
+    expect(sidebar.root.get_by_text("Asking faulty…")).to_be_visible()
+    expect(sidebar.root.get_by_text("Still asking faulty…")).to_be_visible()
+    look(sidebar, "slow")
+    sidebar.root.get_by_role("button", name="Cancel").click()
+    expect(sidebar.root.get_by_text("Cancelled.")).to_be_visible()
     full_lake.faulty["rucio"].refuse()
-    here.root.get_by_role("button", name="Ask again").click()
-    expect(here.alert).to_contain_text("faulty")
+    sidebar.root.get_by_role("button", name="Ask again").click()
+    expect(sidebar.alert).to_contain_text("faulty")
     full_lake.faulty["rucio"].forward()
-    here.root.get_by_role("button", name="Try again").click()
-    expect(here.row("GamGam")).to_be_visible()
+    sidebar.root.get_by_role("button", name="Try again").click()
+    expect(sidebar.row("GamGam")).to_be_visible()
 
 
-def test_how_slow_looks(here: Sidebar, look: Look) -> None:
+def test_a_did_that_is_gone_meanwhile(sidebar: Sidebar) -> None:
+    def rename(route: Route) -> None:  # what Rucio has, it does not forget while one waits
+        route.continue_(url=route.request.url.replace("GamGam.MC", "gone"))
+
+    sidebar.page.route("**/rucio-lab/did?*", rename)
+    sidebar.search("GamGam.MC")
+    sidebar.row("GamGam.MC").click()
+    expect(sidebar.alert).to_contain_text("has no DID opendata13TeV:gone")
+    expect(sidebar.alert).to_contain_text("the search shows what there is")
+    expect(sidebar.alert).not_to_contain_text("%")
+
+
+def test_a_sign_in_that_runs_out(here: Sidebar, look: Look, lab: JupyterLab) -> None:
     here.sign_in("alice-pass")
-    here.text.wait_for()
-    here.page.route("**/rucio-lab/dids*", lambda _: None)  # a real one might answer while it is looked at
-    here.search("GamGam")
-    expect(here.root.get_by_text("Still asking test…")).to_be_visible()
-    look(here, "slow")
-
-
-def test_a_sign_in_that_runs_out(here: Sidebar, look: Look, signed_out: JupyterLab) -> None:
-    here.sign_in("alice-pass")
     here.search("GamGam")
     expect(here.row("GamGam")).to_be_visible()
-    signed_out.request("DELETE", "rucio-lab/session?instance=test")  # in another tab
-    here.text.fill("Data")
-    expect(here.alert).to_be_visible()
+    (token,) = (lab.data / "rucio-lab" / "tokens").iterdir()
+    token.write_text(json.dumps({**json.loads(token.read_text()), "expires": time.time() + 3}))
+    here.run("rucio-lab:refresh")
+    expect(here.row("GamGam")).to_be_visible()
+    expect(here.root.get_by_text("less than 1 min")).to_be_visible()
+    expect(here.alert).to_contain_text("Your sign-in ran out.")  # and nothing was asked
     expect(here.root.get_by_label("Password")).to_be_visible()
     look(here, "signed-out-meanwhile")
     here.sign_in("alice-pass")
-    expect(here.row("GamGam.Data")).to_be_visible()
+    expect(here.row("GamGam")).to_be_visible()
+
+
+def test_two_tabs(here: Sidebar, page: Page, lab: JupyterLab) -> None:
+    other = Sidebar(page, lab)
+    other.sign_in("alice-pass")
+    other.search("GamGam")
+    expect(other.row("GamGam")).to_be_visible()
+    here.come_to_front()
+    expect(here.text).to_be_visible()
+    here.search("Data")
     here.root.get_by_role("button", name="Sign out").click()
     expect(here.root.get_by_text("You are signed out of test.")).to_be_visible()
-
-
-def test_ten_thousand_rows(here: Sidebar, look: Look, bulk: str) -> None:
+    other.text.fill("Data")
+    expect(other.alert).to_contain_text("You are not signed in to test. Sign in again to go on.", use_inner_text=True)
     here.sign_in("alice-pass")
-    here.root.get_by_label("Type", exact=True).select_option("file")
-    here.search("bulk")
-    expect(here.root.get_by_text("10,000 found")).to_be_visible(timeout=60_000)
-    page = here.page
+    expect(here.row("GamGam.Data")).to_be_visible()
+    other.come_to_front()
+    expect(other.row("GamGam.Data")).to_be_visible()
+    here.root.get_by_role("button", name="Sign out").click()
+    other.come_to_front()
+    expect(other.alert).to_contain_text("You were signed out elsewhere.")
+
+
+def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
+    here.choose_instance("certificate")
+    expect(here.root.get_by_text("signs in by itself")).to_be_visible()
+    here.search("GamGam.MC")
+    expect(here.row("GamGam.MC")).to_be_visible()
+    expect(here.root.locator(".jp-RucioLab-account")).to_contain_text("alice · ")
+    here.choose_instance("proxy")
+    expect(here.root.get_by_text("your X.509 proxy")).to_be_visible()
+    assert here.root.locator("input").count() == 0
+    here.root.get_by_role("button", name="Sign in").click()
+    expect(here.alert).to_contain_text("cannot be read")
+    expect(here.alert).to_contain_text("voms-proxy-init")
+    look(here, "certificate-missing")
+
+
+def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:
+    page, type_ = sidebar.page, sidebar.root.get_by_label("Type", exact=True)
+    type_.select_option("file")
+    sidebar.search("*")
+    expect(sidebar.root.get_by_text("The first 10,000. There are more: narrow the search")).to_be_visible()
+    sidebar.search("bulk")
+    expect(sidebar.root.get_by_text("10,000 found")).to_be_visible()
     page.evaluate(
         """() => { window.tasks = 0; new PerformanceObserver(list => { window.tasks += list.getEntries().length })
             .observe({ entryTypes: ['longtask'] }) }"""
@@ -122,24 +162,26 @@ def test_ten_thousand_rows(here: Sidebar, look: Look, bulk: str) -> None:
         page.wait_for_timeout(30)
     assert page.locator("#rucio-lab *").count() < MOST_NODES
     assert page.evaluate("window.tasks") <= MOST_TASKS
-    here.rows.last.click()
+    sidebar.rows.last.click()
     page.keyboard.press("Home")
-    expect(here.rows.first).to_be_focused()
+    expect(sidebar.rows.first).to_be_focused()
     page.keyboard.press("End")
-    expect(here.row(f"{bulk}._009999.root")).to_be_focused()
-    look(here, "ten-thousand")
+    expect(sidebar.row(f"{bulk}._009999.root")).to_be_focused()
+    look(sidebar, "ten-thousand")
+    type_.select_option("collection")
 
 
 @pytest.fixture
-def unconfigured(tmp_path: Path) -> Iterator[JupyterLab]:
-    empty = tmp_path / "rucio_lab.toml"
-    empty.touch()
-    with JupyterLab(tmp_path / "lab", {"RUCIO_LAB_CONFIG": str(empty)}) as lab:
-        yield lab
+def unconfigured(config: Path) -> Iterator[None]:
+    """No instance is configured, for a moment."""
+    known = config.read_text()
+    config.write_text("")
+    yield
+    config.write_text(known)
 
 
-def test_without_an_instance(unconfigured: JupyterLab, page: Page, look: Look) -> None:
-    sidebar = Sidebar(page, unconfigured)
+def test_without_an_instance(sidebar: Sidebar, unconfigured: None, look: Look) -> None:
+    sidebar.run("rucio-lab:refresh")
     expect(sidebar.root.get_by_text("No Rucio instance is configured.")).to_be_visible()
     expect(sidebar.root.get_by_text("rucio-lab demo")).to_be_visible()
     look(sidebar, "no-instance")
@@ -152,12 +194,12 @@ def test_without_the_server_half(tmp_path: Path, page: Page, look: Look) -> None
         look(sidebar, "no-server")
 
 
-def test_with_a_server_half_of_another_version(here: Sidebar, look: Look) -> None:
+def test_with_a_server_half_of_another_version(sidebar: Sidebar, look: Look) -> None:
     def answer(route: Route) -> None:  # only a release later could be it for real
         response = route.fetch()
         route.fulfill(response=response, json={**response.json(), "version": "99.0"})
 
-    here.page.route("**/rucio-lab/instances*", answer)
-    here.run("rucio-lab:refresh")
-    expect(here.alert).to_contain_text("its server half 99.0")
-    look(here, "other-version")
+    sidebar.page.route("**/rucio-lab/instances*", answer)
+    sidebar.run("rucio-lab:refresh")
+    expect(sidebar.alert).to_contain_text("its server half 99.0")
+    look(sidebar, "other-version")

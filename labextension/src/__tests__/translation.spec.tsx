@@ -97,7 +97,7 @@ describe('translation', () => {
     ['signing in', () => (model.instance!.session = session('signed_out', { username: '7' }))],
     [
       'signing in by certificate',
-      () => (model.instance!.session = session('signed_out', { auth: '8', fields: [] }))
+      () => (model.instance!.session = session('signed_out', { auth: 'x509', fields: [] }))
     ],
     ['signing in by itself', () => (model.instance!.session = session('renewable'))]
   ])('covers %s', async (_, enter) => {

@@ -122,6 +122,18 @@ function signInWords(
     : words;
 }
 
+/** What one signs in with, where it is no password. */
+function methodText(auth: string, trans: TranslationBundle): string {
+  const known: Record<string, string> = {
+    gss: trans.__('your Kerberos ticket'),
+    ssh: trans.__('your SSH key'),
+    token: trans.__('a token'),
+    x509: trans.__('your X.509 certificate'),
+    x509_proxy: trans.__('your X.509 proxy')
+  };
+  return known[auth] ?? auth;
+}
+
 /** The form for what the instance's way of signing in needs, which may be nothing. */
 function SignIn({ model, trans }: IViewProps): JSX.Element {
   const { fields, username, auth } = model.session!;
@@ -176,7 +188,9 @@ function SignIn({ model, trans }: IViewProps): JSX.Element {
         </label>
       )}
       {!fields.length && (
-        <p className="jp-RucioLab-remedy">{trans.__('This instance signs you in by %1.', auth)}</p>
+        <p className="jp-RucioLab-remedy">
+          {trans.__('This instance takes no password, but %1.', methodText(auth, trans))}
+        </p>
       )}
       <Button
         type="submit"
