@@ -17,7 +17,7 @@ from typing import Literal
 
 from rucio_lab._version import __version__
 from rucio_lab.core import readers
-from rucio_lab.core.config import Instance, Instances, config_files, load_instances, rucio_cfg_path
+from rucio_lab.core.config import Instance, Instances, check_remote, config_files, load_instances, rucio_cfg_path
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
@@ -191,6 +191,7 @@ def check_configuration() -> Iterator[Finding]:
     cfg = rucio_cfg_path()
     if cfg:
         yield Finding("good", f"{cfg} (Rucio's own)")
+    yield from check_site()
     instances = _instances()
     if isinstance(instances, RucioLabError):
         yield Finding("bad", instances.message, instances.remedy)
@@ -205,6 +206,24 @@ def check_configuration() -> Iterator[Finding]:
         yield Finding("good", f"Default instance: {instances.default_name}")
     else:
         yield Finding("note", "No instance is the default: notebooks must name one.", "Set default in rucio_lab.toml.")
+
+
+def check_site() -> Iterator[Finding]:
+    """Fetch the site's remote configuration, and say how old the copy is that is used where it cannot be had."""
+    try:
+        known = check_remote()
+    except RucioLabError:
+        return  # a file that cannot be read is said with the instances
+    if known is None:
+        return
+    url, copy = known
+    if not copy.failure:
+        yield Finding("good", f"{url} (the site's)")
+    elif copy.text is None:
+        yield Finding("bad", copy.failure, "There is no copy of an earlier time.")
+    else:
+        age = (datetime.now(UTC) - datetime.fromtimestamp(copy.fetched, UTC)).total_seconds() / 3600
+        yield Finding("note", copy.failure, f"The copy of {age:.1f} hours ago is used.")
 
 
 def check_instances() -> Iterator[Finding]:

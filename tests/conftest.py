@@ -34,6 +34,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def authority(pytestconfig: pytest.Config) -> Authority:
+    """The authority that signs all certificates of the tests."""
+    return pytestconfig.stash[_AUTHORITY]
+
+
+@pytest.fixture(scope="session")
 def full_lake(pytestconfig: pytest.Config) -> Iterator[FullLake]:
     """The test lake itself, brought up once; changes nothing of this process."""
     with FullLake(pytestconfig.stash[_AUTHORITY]) as lake:

@@ -15,21 +15,27 @@ environment, merged key by key in Jupyter's own order of precedence), or in the 
     [instances.escape.mounts.CERN-EOS]
     prefix = "/eos/"
     folder = "/mnt/eos"
+
+Relative paths are relative to the file they stand in. What is public of well-known instances comes with the package
+(`rucio_lab.core.presets`); ``remote`` names one more file, of a site, which is the weakest (`rucio_lab.core.remote`).
 """
 
 from __future__ import annotations
 
 import configparser
 import os
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from rucio_lab.core import presets, remote
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.model import Access
 
@@ -38,7 +44,8 @@ Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 FILE = "rucio_lab.toml"
 _EXAMPLES = "docs/configuration.md has examples."
 NO_INSTANCE_REMEDY = (
-    "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter; "
+    "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter "
+    f'(default = "escape" is enough for a preset: {", ".join(presets.names())}); '
     "`rucio-lab demo` starts a lake of its own to try, and `rucio-lab doctor` shows where was looked."
 )
 
@@ -130,6 +137,9 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Program and arguments that print a bearer token, for ``token``.
     wlcg_token
         Whether ``token`` also looks where the WLCG bearer token discovery looks.
+    hub_token
+        Under a JupyterHub: key of the user's ``auth_state`` whose value is kept fresh in ``token_file``, for example
+        ``access_token``. Where ``token_file`` is not set, it is a file of the user's own below Jupyter's data folder.
     rucio_cfg
         A rucio.cfg that gives what is not set here; a password in it is used, and never copied.
     ca
@@ -168,6 +178,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     token_file: str = ""
     token_command: tuple[str, ...] = ()
     wlcg_token: bool = False
+    hub_token: str = ""
     rucio_cfg: str = ""
     ca: str = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
@@ -192,8 +203,8 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, *identity)
 
 
-_STORAGE_PATHS = ("token_file", "proxy", "ca")
-_PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca")
+_PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca", "proxy")
+"""Settings of an instance and of its storage that name files."""
 
 
 class Instances:
@@ -206,7 +217,7 @@ class Instances:
     default
         Name of the one that is meant when none is named; None if there is no telling.
     sources
-        The files they come from.
+        The files they come from, the one that wins last.
     problems
         Sentences on what was found and could not be used.
     """
@@ -244,22 +255,30 @@ class Instances:
         ConfigurationError
             If there is no such instance, or no default.
         """
+        if name is not None and (instance := self._find(name)) is not None:
+            return instance
         if not self._instances:
             raise ConfigurationError(" ".join(["No Rucio instance is configured.", *self.problems]), NO_INSTANCE_REMEDY)
         known = "Known instances: " + ", ".join(self.names) + "."
-        if name is None:
-            if self.default_name is None:
-                raise ConfigurationError(
-                    f"Several Rucio instances are configured and none is the default. {known}",
-                    f"Name one, or set default in {FILE}.",
-                )
-            return self._instances[self.default_name]
+        if name is not None:
+            raise ConfigurationError(f"There is no Rucio instance {name!r}.", known)
+        if self.default_name is None:
+            raise ConfigurationError(
+                f"Several Rucio instances are configured and none is the default. {known}",
+                f"Name one, or set default in {FILE}.",
+            )
+        return self._instances[self.default_name]
+
+    def _find(self, name: str) -> Instance | None:
+        """Find an instance by its name, or else by its host."""
         if name in self._instances:
             return self._instances[name]
-        for instance in self:
-            if name in (instance.host, instance.url):
-                return instance
-        raise ConfigurationError(f"There is no Rucio instance {name!r}.", known)
+        candidates = chain(self, self._presets())
+        return next((one for one in candidates if name in (one.name, one.host, one.url)), None)
+
+    def _presets(self) -> Iterator[Instance]:
+        """Give the presets that nobody has chosen: not listed, but their names mean the same everywhere."""
+        return (_complete(name, {}) for name in presets.names() if name not in self._instances)
 
 
 def load_instances() -> Instances:
@@ -274,15 +293,12 @@ def load_instances() -> Instances:
     explicit = os.environ.get("RUCIO_LAB_CONFIG")
     if explicit and not files:
         raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is no file.", "Mend or unset it.")
-    merged: dict[str, dict[str, Any]] = {}
-    default = None
-    for path in files:
-        layer = _read_toml(path)
-        default = layer.default or default
-        for name, settings in layer.instances.items():
-            mine = merged.setdefault(name, {})
-            tables = {key: {**mine.get(key, {}), **settings.get(key, {})} for key in ("mounts", "storage")}
-            mine.update(settings, **tables)
+    layers = [_read_toml(path) for path in files]
+    given, missing = _remote_layer(layers)
+    default = next((layer.default for layer in reversed([given, *layers]) if layer.default), None)
+    merged = _merge(given, layers)
+    if default in presets.names():
+        merged.setdefault(default, {})
     instances = [_complete(name, settings) for name, settings in merged.items()]
     found, problems = (None, []) if explicit else _from_rucio_cfg()
     if found is not None and not any(instance.url == found.url for instance in instances):
@@ -292,7 +308,24 @@ def load_instances() -> Instances:
         default = instances[0].name
     if default is not None and default not in {instance.name for instance in instances}:
         raise ConfigurationError(f"The default instance {default!r} of {FILE} is not configured.", "Mend default.")
-    return Instances(tuple(instances), default, tuple(files), tuple(problems))
+    return Instances(tuple(instances), default, tuple(files), (*missing, *problems))
+
+
+def check_remote() -> tuple[str, remote.Copy] | None:
+    """Fetch the site's remote configuration now, if there is one.
+
+    Returns
+    -------
+    tuple of str and Copy, or None
+        Its address, and the last good copy with what went wrong since.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file cannot be read.
+    """
+    source = _remote_source([_read_toml(path) for path in config_files() if path.is_file()])
+    return (source.url, remote.refresh(source, _read_remote)) if source else None
 
 
 def config_files() -> list[Path]:
@@ -358,39 +391,157 @@ def _parse_rucio_cfg(path: Path) -> configparser.ConfigParser:
     return parser
 
 
-class _Layer(msgspec.Struct, forbid_unknown_fields=True):
-    """One ``rucio_lab.toml``, its instances not yet merged with those of other files."""
+class Layer(msgspec.Struct, forbid_unknown_fields=True):
+    """One ``rucio_lab.toml``, its instances not yet merged with those of other files.
+
+    Attributes
+    ----------
+    default
+        Name of the instance that is meant when none is named.
+    remote
+        https address of one more ``rucio_lab.toml``, kept by a site; all files are stronger than it.
+    remote_ca
+        CA bundle (file or folder) that the certificate of ``remote`` is checked with; empty for the usual ones.
+    instances
+        Settings of the instances, by name.
+    """
 
     default: str | None = None
+    remote: str = ""
+    remote_ca: str = ""
     instances: dict[str, Any] = {}
 
 
-def _read_toml(path: Path) -> _Layer:
-    where = ""
+def _read_toml(path: Path) -> Layer:
     try:
-        layer = msgspec.convert(tomllib.loads(path.read_text()), _Layer)
-        for name, settings in layer.instances.items():
-            where = f"instances.{name}: "
-            msgspec.convert(settings, Instance)
+        layer = _layer(path.read_text())
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Mend its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(
-            f"{path} is not valid: {where}{error}.", "Mend it; docs/configuration.md has examples."
+            f"{path} is not valid: {error}.", "Mend it; docs/configuration.md has examples."
         ) from error
+    folder = path.parent.absolute()
+    if layer.remote_ca:
+        layer.remote_ca = _expand(layer.remote_ca, folder)
+    for settings in layer.instances.values():
+        settings.update(_with_paths(settings, folder))
+        settings.get("storage", {}).update(_with_paths(settings.get("storage", {}), folder))
+        for mount in settings.get("mounts", {}).values():
+            mount["folder"] = _expand(mount["folder"], folder)
     return layer
 
 
+def _layer(text: str) -> Layer:
+    """Check a ``rucio_lab.toml`` by itself; the message of a ValidationError begins with the instance."""
+    layer = msgspec.convert(tomllib.loads(text), Layer)
+    for name, settings in layer.instances.items():
+        try:
+            msgspec.convert(settings, Instance)
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(f"instances.{name}: {error}") from None
+    return layer
+
+
+# ------------------------------------------------------------------------------------------------ from elsewhere
+
+REMOTE_SETTINGS = {
+    *("url", "auth_url", "auth", "vo", "timeout", "schemes", "rse", "site"),
+    *("oidc_issuer", "oidc_audience", "oidc_scope", "oidc_refresh_lifetime"),
+}
+"""What a remote configuration may set: where a Rucio is and how it is spoken to, but no file and no program of this
+machine, and nothing that hands out a credential which is already there. What is not named here is refused."""
+
+REMOTE_WAYS = ("userpass", "x509", "x509_proxy", "oidc", "gss")
+"""Ways of signing in that a remote configuration may choose: those that take no token or key file from this machine."""
+
+CREDENTIALS = ("token_file", "token_command", "wlcg_token", "hub_token", "ssh_private_key")
+"""Settings that send to the instance what is secret already; they stand in the file that names its address."""
+
+
+def _remote_source(layers: Sequence[Layer]) -> remote.Source | None:
+    """Give the address that the strongest file names."""
+    layer = next((layer for layer in reversed(layers) if layer.remote), None)
+    return remote.Source(layer.remote, layer.remote_ca) if layer else None
+
+
+def _remote_layer(layers: Sequence[Layer]) -> tuple[Layer, list[str]]:
+    """Read the copy of the remote configuration; where there is none, say why."""
+    source = _remote_source(layers)
+    if source is None:
+        return Layer(), []
+    copy = remote.copy_of(source, _read_remote)
+    return (Layer(), [copy.failure]) if copy.text is None else (_read_remote(copy.text), [])
+
+
+def _read_remote(text: str) -> Layer:
+    """Read a remote configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not valid, or sets what it may not.
+    """
+    remedy = "Its keeper must mend it; docs/configuration.md says what it may hold."
+    try:
+        layer = _layer(text)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"The remote configuration is not valid: {error}.", remedy) from error
+    if layer.remote or layer.remote_ca:
+        raise ConfigurationError("The remote configuration names a remote of its own.", remedy)
+    if layer.default and layer.default not in {*layer.instances, *presets.names()}:
+        raise ConfigurationError(f"The remote configuration has no instance {layer.default!r}, its default.", remedy)
+    for name, settings in layer.instances.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # least of all the host of another instance, which means that one
+            raise ConfigurationError(f"The remote configuration may not name an instance {name!r}.", remedy)
+        fixed = {"url", "auth_url", "auth"} if name in presets.names() else set()
+        if forbidden := sorted(settings.keys() - (REMOTE_SETTINGS - fixed)):
+            raise ConfigurationError(
+                f"The remote configuration may not set {', '.join(forbidden)} of instance {name!r}.", remedy
+            )
+        if settings.get("auth", REMOTE_WAYS[0]) not in REMOTE_WAYS:
+            raise ConfigurationError(
+                f"The remote configuration may not choose auth = {settings['auth']!r} for instance {name!r}.", remedy
+            )
+        addresses = [settings[key] for key in ("url", "auth_url") if key in settings]
+        if not (fixed or "url" in settings) or not all(map(_is_address, addresses)):
+            raise ConfigurationError(f"The remote configuration has no usable address of instance {name!r}.", remedy)
+        if any(not address.startswith("https://") for address in addresses):
+            raise ConfigurationError(f"The remote configuration names instance {name!r} without https.", remedy)
+    return layer
+
+
+def _merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
+    """Merge the files key by key, the last one wins; then what they leave open is filled from the remote layer."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for name, settings in layer.instances.items():
+            mine = merged.setdefault(name, {})
+            tables = {key: {**mine.get(key, {}), **settings.get(key, {})} for key in ("mounts", "storage")}
+            mine.update(settings, **tables)
+    for name, settings in given.instances.items():
+        mine = merged.setdefault(name, {})
+        own = {"url", "rucio_cfg"} & mine.keys()
+        if not own and name not in presets.names() and (secret := [key for key in CREDENTIALS if mine.get(key)]):
+            raise ConfigurationError(
+                f"{secret[0]} of instance {name!r} is set here, and its address only in the remote configuration.",
+                f"Set its url beside {secret[0]}: what is secret goes only where a file of this machine says.",
+            )
+        keep = settings.keys() - ({"url", "auth_url", "auth"} if own else set())
+        merged[name] = {**{key: settings[key] for key in keep}, **mine}
+    return merged
+
+
 def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
-    """Fill in from the instance's own rucio.cfg what ``rucio_lab.toml`` leaves open, and check the result."""
+    """Fill in from a preset or the instance's own rucio.cfg what ``rucio_lab.toml`` leaves open; check the result."""
     known = dict(settings)
     if cfg := known.get("rucio_cfg"):
-        known = {**_cfg_settings(read_rucio_cfg(_expand(cfg))), **known}
-    known.update({key: _expand(known[key]) for key in _PATHS if known.get(key)})
+        known = {**_with_paths(_cfg_settings(read_rucio_cfg(cfg))), **known}
+    elif not known.get("url"):
+        known = {**presets.settings(name), **known}
     known["name"] = name
-    if storage := known.get("storage"):
-        paths = {key: _expand(storage[key]) for key in _STORAGE_PATHS if storage.get(key)}
-        known["storage"] = {**storage, **paths}
+    if known.get("hub_token"):
+        known = {"auth": "token", "token_file": _hub_file(name), **known}
     for key in ("url", "auth_url"):
         if key in known:
             known[key] = known[key].rstrip("/")
@@ -460,13 +611,26 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
         }
         settings.update({ours: os.environ[name] for name, ours in environment.items() if os.environ.get(name)})
         name = urlsplit(settings.get("url", "")).netloc or str(path)
-        return _complete(name, {**settings, "rucio_cfg": str(path)}), []
+        return _complete(name, {**_with_paths(settings), "rucio_cfg": str(path)}), []
     except ConfigurationError as error:
         return None, [str(error)]
 
 
-def _expand(path: str) -> str:
+def _hub_file(name: str) -> str:
+    """Give where the token that JupyterHub keeps is written, if nobody says."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return str(Path(jupyter_data_dir()) / "rucio-lab" / "hub" / f"{quote(name, safe='')}.token")
+
+
+def _with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
+    """Give settings with their paths expanded."""
+    return {**settings, **{key: _expand(settings[key], base) for key in _PATHS if settings.get(key)}}
+
+
+def _expand(path: str, base: Path = Path()) -> str:
+    """Fill in variables and ``~``; a relative path is relative to a folder, by default as the process sees it."""
     with suppress(RuntimeError):  # of a user who does not exist
         if "\0" not in path:
-            return str(Path(os.path.expandvars(path)).expanduser())
+            return str(base / Path(os.path.expandvars(path)).expanduser())
     raise ConfigurationError(f"{path!r} can be no path of a file.", "Mend it.")

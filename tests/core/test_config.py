@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from rucio_lab.core import presets
 from rucio_lab.core.config import Instance, Instances, load_instances, rucio_cfg_path
 from rucio_lab.core.errors import ConfigurationError
 from tests.core.support import assert_clear
@@ -105,6 +107,32 @@ def test_names_expand_variables(toml: Write, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CA_FOLDER", "/somewhere")
     toml('[instances.one]\nurl = "https://one"\nca = "$CA_FOLDER/ca.pem"')
     assert load_instances().get().ca == "/somewhere/ca.pem"
+
+
+def test_relative_paths_are_relative_to_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server and kernel have working folders of their own, and must mean the same."""
+    site, user = tmp_path / "site", tmp_path / "user"
+    rucio_cfg(site)
+    user.mkdir()
+    monkeypatch.delenv("JUPYTER_NO_CONFIG")
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(user))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(site))
+    (site / "rucio_lab.toml").write_text(
+        """
+        [instances.one]
+        rucio_cfg = "etc/rucio.cfg"
+        ca = "ca.pem"
+        [instances.one.mounts.A]
+        prefix = "/a/"
+        folder = "../a"
+        """
+    )
+    (user / "rucio_lab.toml").write_text('[instances.one]\ntoken_file = "token"\nclient_proxy = "/abs/proxy"')
+    monkeypatch.chdir("/")
+    one = load_instances().get("one")
+    assert (one.rucio_cfg, one.ca) == (str(site / "etc" / "rucio.cfg"), str(site / "ca.pem"))
+    assert (one.token_file, one.client_proxy) == (str(user / "token"), "/abs/proxy")
+    assert Path(one.mounts["A"].folder).resolve() == tmp_path / "a"
 
 
 @pytest.mark.parametrize("name", ["two", "two.example.org:8080", "http://two.example.org:8080"])
@@ -339,6 +367,54 @@ except ConfigurationError as error:
     environment = {"RUCIO_CONFIG": str(tmp_path / "missing.cfg"), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert str(tmp_path / "missing.cfg") in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ presets
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_an_instance(name: str) -> None:
+    """Whose name means the same everywhere, chosen or not."""
+    instance = load_instances().get(name)
+    assert instance.name == name
+    assert instance.url.startswith("https://")
+    assert instance.auth_url.startswith("https://")
+    assert load_instances().get(instance.host) == instance
+    assert load_instances().names == ()  # nobody has chosen it
+
+
+def test_a_default_is_enough_to_choose_a_preset(toml: Write) -> None:
+    toml('default = "escape"')
+    instances = load_instances()
+    assert instances.names == ("escape",)
+    assert instances.get().url == "https://vre-rucio.cern.ch"
+
+
+def test_a_preset_is_overridden_key_by_key(toml: Write) -> None:
+    preset = load_instances().get("escape")
+    toml('[instances.escape]\naccount = "ann"\nauth = "gss"\ntimeout = 7')
+    instances = load_instances()
+    assert instances.names == ("escape",)
+    assert instances.get() == msgspec.structs.replace(preset, account="ann", auth="gss", timeout=7)
+
+
+@pytest.mark.parametrize("own", ['url = "https://mine"', 'rucio_cfg = "etc/rucio.cfg"'])
+def test_an_address_of_ones_own_takes_nothing_of_a_preset(toml: Write, tmp_path: Path, own: str) -> None:
+    rucio_cfg(tmp_path)
+    toml(f"[instances.escape]\n{own}")
+    instance = load_instances().get("escape")
+    assert "vre" not in instance.url + instance.auth_url
+    assert instance.auth == "userpass"
+
+
+def test_the_token_of_a_hub_has_a_place(toml: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    toml('[instances."a/b"]\nurl = "https://a"\nhub_token = "access_token"')
+    instance = load_instances().get()
+    assert instance.auth == "token"
+    assert instance.token_file == str(tmp_path / "data" / "rucio-lab" / "hub" / "a%2Fb.token")
+    toml('[instances.a]\nurl = "https://a"\nhub_token = "access_token"\ntoken_file = "mine"')
+    assert load_instances().get().token_file == str(tmp_path / "mine")
 
 
 # ------------------------------------------------------------------------------------------------ nothing, and secrets

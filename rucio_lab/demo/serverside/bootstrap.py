@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rucio.db.sqla.session import get_engine, wait_for_database
 from rucio.db.sqla.util import build_database, create_base_vo, create_root_account
-from sqlalchemy import inspect  # type: ignore[import-not-found] # of the server's environment
+from sqlalchemy import inspect
 
 if __name__ == "__main__":
     wait_for_database(timeout=20, interval=1)

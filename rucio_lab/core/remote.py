@@ -1,0 +1,252 @@
+"""A site's configuration at an https address: fetched beside the work, kept on disk, and never waited for twice.
+
+Who needs it gets the copy on disk at once; a copy that is old is fetched anew by a thread meanwhile. Only where there
+is no copy at all, the first question waits for it, for some seconds at most. What cannot be fetched or is not valid
+leaves the last good copy in force.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rucio_lab.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import requests
+
+MAX_AGE = 3600.0
+"""Age of a copy at which it is fetched anew, in seconds."""
+
+RETRY = 60.0
+"""How long after a failure it is not tried again, in seconds."""
+
+FIRST_WAIT = 5.0
+"""Longest wait for the first copy, in seconds."""
+
+DEADLINE = 10.0
+"""Longest time that a fetch may take, in seconds."""
+
+MAX_BYTES = 256 * 1024
+"""Longest configuration that is read."""
+
+Check = Callable[[str], object]
+"""Raises a ConfigurationError for a text that is no good configuration."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a remote configuration is.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    ca
+        CA bundle (file or folder) that its certificate is checked with; empty for the usual ones.
+    """
+
+    url: str
+    ca: str = ""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The last good copy of a remote configuration, and what went wrong since.
+
+    Attributes
+    ----------
+    text
+        The configuration; None if there was none yet.
+    fetched
+        When it was fetched, in seconds since the epoch; 0 for never.
+    failure
+        Why it could not be fetched the last time; empty if it could.
+    tried
+        When it was last tried, in seconds since the epoch; 0 for never.
+    """
+
+    text: str | None = None
+    fetched: float = 0.0
+    failure: str = ""
+    tried: float = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it should be fetched."""
+        now = time.time()
+        old = not 0 <= now - self.fetched < MAX_AGE
+        return old and not (self.failure and 0 <= now - self.tried < RETRY)
+
+
+def copy_of(source: Source, check: Check) -> Copy:
+    """Give the last good copy, and see to it that it is fetched when it is due.
+
+    Parameters
+    ----------
+    source
+        Where it comes from.
+    check
+        What a new copy must pass.
+    """
+    copy = _read(source, check)
+    if not copy.due:
+        return copy
+    with _lock:
+        thread = _fetching.get(source.url)
+        if thread is None or not thread.is_alive():
+            thread = _fetching[source.url] = threading.Thread(target=refresh, args=(source, check), daemon=True)
+            thread.start()
+    if copy.text is not None:
+        return copy
+    thread.join(FIRST_WAIT)
+    copy = _read(source, check)
+    failure = f"The site's configuration at {source.url} did not come within {FIRST_WAIT:.0f} seconds."
+    return copy if copy.tried else replace(copy, failure=failure)
+
+
+def refresh(source: Source, check: Check) -> Copy:
+    """Fetch it now, and give the last good copy with the outcome. Parameters are those of `copy_of`."""
+    try:
+        text = _fetch(source)
+        check(text)
+    except ConfigurationError as error:
+        copy = replace(_read(source, check), failure=error.message, tried=time.time())
+    else:
+        copy = Copy(text, time.time(), tried=time.time())
+    _write(source, copy)
+    return copy
+
+
+# ------------------------------------------------------------------------------------------------ over the network
+
+
+def _fetch(source: Source) -> str:
+    import requests
+
+    if not _is_https(source.url):
+        raise ConfigurationError(f"remote is no https address without a password: {_shown(source)}.", "Mend it.")
+    answer: requests.Response | None = None
+    try:
+        answer = requests.get(
+            source.url,
+            verify=source.ca or True,
+            timeout=FIRST_WAIT,
+            stream=True,
+            allow_redirects=False,
+            auth=lambda request: request,  # or requests would send what ~/.netrc has for that host
+        )
+        if answer.status_code != 200:
+            raise ConfigurationError(
+                f"The site's configuration at {_shown(source)} is not to be had: HTTP {answer.status_code}"
+                + (", which leads elsewhere." if answer.is_redirect else "."),
+                "Mend remote, or tell its keeper.",
+            )
+        return _text(source, answer)
+    except (OSError, ValueError) as error:  # requests' own errors are both of these
+        raise ConfigurationError(
+            f"The site's configuration at {_shown(source)} cannot be fetched: {_why(error)}.", "Tell its keeper."
+        ) from error
+    finally:
+        if answer is not None:
+            answer.close()
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and parts.username is None
+
+
+def _text(source: Source, answer: requests.Response) -> str:
+    """Read an answer that is neither long nor slow."""
+    deadline = time.monotonic() + DEADLINE
+    body = b""
+    for chunk in answer.iter_content(16 * 1024):
+        body += chunk
+        if len(body) > MAX_BYTES or time.monotonic() > deadline:
+            limit = f"longer than {MAX_BYTES // 1024} kB" if len(body) > MAX_BYTES else "too slow"
+            raise ConfigurationError(f"The site's configuration at {_shown(source)} is {limit}.", "Tell its keeper.")
+    return body.decode()
+
+
+def _shown(source: Source) -> str:
+    return source.url.partition("?")[0].rpartition("@")[2]
+
+
+def _why(error: Exception) -> str:
+    import requests
+
+    kinds = {
+        requests.exceptions.SSLError: "its certificate is not accepted",
+        requests.exceptions.Timeout: "it does not answer in time",
+        requests.exceptions.ConnectionError: "nobody answers, or the connection broke",
+        UnicodeDecodeError: "it is no text",
+    }
+    return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)
+
+
+# ------------------------------------------------------------------------------------------------ on disk
+
+_lock = threading.Lock()
+_fetching: dict[str, threading.Thread] = {}
+_unwritten: dict[str, Copy] = {}  # what a full or read-only disk did not take
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _fetching.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _path(source: Source) -> Path:
+    from jupyter_core.paths import jupyter_data_dir
+
+    digest = hashlib.sha256(source.url.encode()).hexdigest()[:16]
+    return Path(jupyter_data_dir()) / "rucio-lab" / "remote" / f"{digest}.json"
+
+
+def _read(source: Source, check: Check) -> Copy:
+    """Read the copy; one that does not pass any more (it is from another version, or was cut) is as good as none."""
+    if source.url in _unwritten:
+        return _unwritten[source.url]
+    try:
+        copy = Copy(**json.loads(_path(source).read_text()))
+        if copy.text is not None:
+            check(copy.text)
+    except (OSError, ValueError, TypeError, AttributeError, ConfigurationError):
+        return Copy()
+    return copy
+
+
+def _write(source: Source, copy: Copy) -> None:
+    path = _path(source)
+    temporary = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+        with os.fdopen(handle, "w") as file:
+            json.dump(vars(copy), file)
+        Path(temporary).replace(path)
+        _unwritten.pop(source.url, None)
+    except OSError:
+        if temporary:
+            with suppress(OSError):
+                Path(temporary).unlink()
+        _unwritten[source.url] = copy
