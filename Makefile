@@ -34,9 +34,10 @@ $(VENV)/.installed: pyproject.toml $(SIDEBAR) | $(VENV)
 	@$(BIN)/pip install -qq -e .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	@echo "Installing the test tools into $(VENV) (about 300 MB, once) ..."
+$(VENV)/.installed-test: $(VENV)/.installed tests/hub/package-lock.json
+	@echo "Installing the test tools into $(VENV) (about 300 MB, once), and JupyterHub's proxy (npm: 9 MB) ..."
 	@$(BIN)/pip install -qq -e '.[test]'
+	@cd tests/hub && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 $(VENV):
@@ -44,4 +45,4 @@ $(VENV):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment can be made: on Debian and Ubuntu, apt install python3-venv."; exit 1; }
 
 clean:
-	rm -rf $(VENV) rucio_lab/labextension labextension/lib labextension/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) rucio_lab/labextension labextension/lib labextension/node_modules tests/hub/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

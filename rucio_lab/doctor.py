@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rucio_lab._version import __version__
 from rucio_lab.core import readers
 from rucio_lab.core.config import Instance, Instances, check_remote, config_files, load_instances, rucio_cfg_path
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
+from rucio_lab.server.hub import Hub, keep, wanted
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
 """Where the install puts the file that loads the magics, below ``sys.prefix``."""
@@ -61,13 +63,13 @@ def run(_options: argparse.Namespace) -> int:
         "Kernels": check_kernels,
         "Sidebar": check_sidebar,
         "Configuration": check_configuration,
+        "JupyterHub": check_hub,
         "Instances": check_instances,
     }
     failed = False
     for title, check in checks.items():
-        print(title, flush=True)
-        for finding in check():
-            print(finding, flush=True)
+        for number, finding in enumerate(check()):
+            print(finding if number else f"{title}\n{finding}", flush=True)
             failed = failed or finding.level == "bad"
     print("Something must be mended: see FAIL above." if failed else "All is well.")
     return int(failed)
@@ -224,6 +226,32 @@ def check_site() -> Iterator[Finding]:
     else:
         age = (datetime.now(UTC) - datetime.fromtimestamp(copy.fetched, UTC)).total_seconds() / 3600
         yield Finding("note", copy.failure, f"The copy of {age:.1f} hours ago is used.")
+
+
+def check_hub() -> Iterator[Finding]:
+    """See whether the JupyterHub that this runs under gives the tokens that instances take from it."""
+    instances = _instances()
+    tokens = [] if isinstance(instances, RucioLabError) else wanted(instances)
+    if not tokens:
+        return
+    hub = Hub.of(os.environ)
+    if hub is None:
+        names = ", ".join(token.whose for token in tokens)
+        yield Finding("note", f"This is not under a JupyterHub, so nobody keeps the token for {names} fresh.")
+        return
+    try:
+        auth_state = hub.auth_state()
+    except RucioLabError as error:
+        yield Finding("bad", error.message, error.remedy)
+        return
+    for token in tokens:
+        try:
+            expires = keep(token, auth_state)
+        except RucioLabError as error:
+            yield Finding("bad", error.message, error.remedy)
+        else:
+            left = f", which ends in {(expires - time.time()) / 60:.0f} minutes" if expires else ""
+            yield Finding("good", f"{token.whose} takes the {token.key} of {hub.user}{left}")
 
 
 def check_instances() -> Iterator[Finding]:

@@ -73,14 +73,18 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     token_file
         File with a bearer token for storages; read again whenever it changes.
     token_command
-        Program and arguments that print such a token. It is run without a shell, and again before the token ends.
+        Program and arguments that print such a token; run without a shell, again before the token ends, for at most 30
+        seconds.
     wlcg_token
         Whether the token is also looked for where the WLCG bearer token discovery looks.
+    hub_token
+        Under a JupyterHub: key of the user's ``auth_state`` whose value is kept fresh in ``token_file``.
     proxy
-        X.509 proxy, or certificate with key, in one PEM file; by default ``X509_USER_PROXY``, then
-        ``/tmp/x509up_u<uid>``.
+        X.509 proxy, or certificate with key, in one PEM file; by default ``X509_USER_PROXY``, then ``client_proxy`` of
+        the instance, then ``/tmp/x509up_u<uid>``.
     ca
-        CA bundle (file or folder) for the certificates of storages, besides the usual ones.
+        CA bundle (file or folder) for the certificates of storages, besides those of Python, ``X509_CERT_FILE``, and
+        ``X509_CERT_DIR`` or ``/etc/grid-security/certificates``.
     xcache
         Address of an XCache that root:// files are read through, for example ``root://xcache.site:1094``.
     timeout
@@ -92,6 +96,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     token_file: str = ""
     token_command: tuple[str, ...] = ()
     wlcg_token: bool = False
+    hub_token: str = ""
     proxy: str = ""
     ca: str = ""
     xcache: str = ""
@@ -115,7 +120,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     vo
         Virtual organisation of a multi-VO Rucio.
     username
-        User name for ``userpass``.
+        User name for ``userpass``; the password is asked for by ``%rucio_login``, or taken from ``rucio_cfg``.
     client_cert, client_key
         Files for ``x509``.
     client_proxy
@@ -522,7 +527,8 @@ def _merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
     for name, settings in given.instances.items():
         mine = merged.setdefault(name, {})
         own = {"url", "rucio_cfg"} & mine.keys()
-        if not own and name not in presets.names() and (secret := [key for key in CREDENTIALS if mine.get(key)]):
+        secret = [key for key in CREDENTIALS if mine.get(key) or mine.get("storage", {}).get(key)]
+        if secret and not own and name not in presets.names():
             raise ConfigurationError(
                 f"{secret[0]} of instance {name!r} is set here, and its address only in the remote configuration.",
                 f"Set its url beside {secret[0]}: what is secret goes only where a file of this machine says.",
@@ -534,14 +540,15 @@ def _merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
 
 def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     """Fill in from a preset or the instance's own rucio.cfg what ``rucio_lab.toml`` leaves open; check the result."""
-    known = dict(settings)
-    if cfg := known.get("rucio_cfg"):
-        known = {**_with_paths(_cfg_settings(read_rucio_cfg(cfg))), **known}
-    elif not known.get("url"):
-        known = {**presets.settings(name), **known}
-    known["name"] = name
-    if known.get("hub_token"):
-        known = {"auth": "token", "token_file": _hub_file(name), **known}
+    if cfg := settings.get("rucio_cfg"):
+        known = _with_paths(_cfg_settings(read_rucio_cfg(cfg)))
+    else:
+        known = {} if settings.get("url") else dict(presets.settings(name))
+    if settings.get("hub_token"):
+        known |= {"auth": "token", "token_file": _hub_file(name, "token")}
+    known |= {**settings, "name": name}
+    if known.get("storage", {}).get("hub_token"):
+        known["storage"] = {"token_file": _hub_file(name, "storage"), **known["storage"]}
     for key in ("url", "auth_url"):
         if key in known:
             known[key] = known[key].rstrip("/")
@@ -616,11 +623,11 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
         return None, [str(error)]
 
 
-def _hub_file(name: str) -> str:
-    """Give where the token that JupyterHub keeps is written, if nobody says."""
+def _hub_file(name: str, kind: str) -> str:
+    """Give where a token that JupyterHub keeps is written, if nobody says."""
     from jupyter_core.paths import jupyter_data_dir
 
-    return str(Path(jupyter_data_dir()) / "rucio-lab" / "hub" / f"{quote(name, safe='')}.token")
+    return str(Path(jupyter_data_dir()) / "rucio-lab" / "hub" / f"{quote(name, safe='')}.{kind}")
 
 
 def _with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:

@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.private import write_private
 
 if TYPE_CHECKING:
     import requests
@@ -236,17 +235,9 @@ def _read(source: Source, check: Check) -> Copy:
 
 
 def _write(source: Source, copy: Copy) -> None:
-    path = _path(source)
-    temporary = None
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-        with os.fdopen(handle, "w") as file:
-            json.dump(vars(copy), file)
-        Path(temporary).replace(path)
-        _unwritten.pop(source.url, None)
+        write_private(_path(source), json.dumps(vars(copy)))
     except OSError:
-        if temporary:
-            with suppress(OSError):
-                Path(temporary).unlink()
         _unwritten[source.url] = copy
+    else:
+        _unwritten.pop(source.url, None)

@@ -25,6 +25,7 @@ class _Mode:
     kind: str = "forward"
     delay: float = 0  # seconds that each message of a client waits
     limit: int | None = None  # bytes of the server that a connection lets through
+    hold: int | None = None  # bytes of the server after which a connection waits until the mode changes
     answer: bytes = b""
 
 
@@ -103,6 +104,10 @@ class TcpProxy:
     def cut(self, size: int) -> None:
         """Pass everything on, but end each connection when that many bytes came from the server; ends open ones."""
         self._change(_Mode(limit=size), abort=True)
+
+    def hold(self, size: int) -> None:
+        """Pass everything on, but let each connection wait when that many bytes came from the server."""
+        self._change(_Mode(hold=size))
 
     def answer(self, content: bytes) -> None:
         """Answer whatever is asked with these bytes, and end the connection."""
@@ -202,11 +207,14 @@ class TcpProxy:
             self._pump_out(reader, server_writer), self._pump_in(connection, server_reader, writer, mode.limit)
         )
 
-    async def _wait(self, writer: asyncio.StreamWriter, delay: float = 0) -> None:
+    async def _wait(self, writer: asyncio.StreamWriter, delay: float = 0, *, sent: int = 0) -> None:
         """Wait as long as the mode wants before something is written."""
         await asyncio.sleep(delay)
-        while self._mode.kind == "silent" and not writer.is_closing():  # noqa: ASYNC110 - two things can end it
+        while self._holds_back(sent) and not writer.is_closing():  # noqa: ASYNC110 - two things can end it
             await asyncio.sleep(_TICK)
+
+    def _holds_back(self, sent: int) -> bool:
+        return self._mode.kind == "silent" or (self._mode.hold is not None and sent >= self._mode.hold)
 
     async def _pump_out(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
@@ -221,7 +229,7 @@ class TcpProxy:
         self, connection: _Connection, server: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None
     ) -> None:
         while data := await server.read(_CHUNK):
-            await self._wait(writer)
+            await self._wait(writer, sent=connection.sent)
             data = data if limit is None else data[: limit - connection.sent]
             connection.sent += len(data)
             self.sent += len(data)
