@@ -13,6 +13,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
 from rucio_lab.core.lake import Lake
 from rucio_lab.core.model import DidInfo
+from rucio_lab.demo import survey
 from tests.core.middle import Answer, middle_of
 from tests.core.support import assert_clear, instance_of
 from tests.lake.content import CMS_DATASET, CMS_FILE, HOSTILE, HOSTILE_NAMES
@@ -209,7 +210,7 @@ def test_names_of_cms(asked: Lake) -> None:
 
 
 def test_scopes_and_rses(asked: Lake) -> None:
-    assert asked.scopes() == sorted({HOSTILE, SCOPE, "user.alice", "user.bob"})
+    assert asked.scopes() == sorted({HOSTILE, SCOPE, survey.SCOPE, "user.alice", "user.bob"})
     rses = asked.rses()
     assert rses["CERN-EOS"] is True
     assert rses["BLOCKED-DISK"] is False

@@ -1,4 +1,4 @@
-"""What the test lake holds: the demo's GamGam, a DID for each thing that can be wrong with data, and hostile names."""
+"""What the test lake holds: the demo's GamGam and stars, a DID for each thing that can go wrong, and hostile names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rucio_lab.demo import survey
 from rucio_lab.demo.content import (
     SCOPE,
     XROOTD,
@@ -112,7 +113,7 @@ def catalogue(places: Places, users: Mapping[str, User]) -> Catalogue:
     return Catalogue(
         accounts=_accounts(users),
         rses=content.rses(),
-        datasets=(*content.gamgam(), *content.faults()),
+        datasets=(*content.gamgam(), content.survey(), *content.faults()),
         containers=(
             Container(SCOPE, "GamGam.Data", tuple(_dataset_name(s) for s in files.SAMPLES if s.is_data)),
             Container(SCOPE, "GamGam.MC", tuple(_dataset_name(s) for s in files.SAMPLES if not s.is_data)),
@@ -183,7 +184,7 @@ def _accounts(users: Mapping[str, User]) -> tuple[Account, ...]:
         Account(name, (Identity("USERPASS", name, password), Identity("X509", users[name].dn)), (f"user.{name}",))
         for name, password in PASSWORDS.items()
     ]
-    return (Account("root", (Identity("X509", users["root"].dn),), (SCOPE, HOSTILE)), *people)
+    return (Account("root", (Identity("X509", users["root"].dn),), (SCOPE, HOSTILE, survey.SCOPE)), *people)
 
 
 def _dataset_name(sample: Sample) -> str:
@@ -261,6 +262,11 @@ class _Content:
         metadata["project"] = "data16_13TeV" if sample.is_data else "mc16_13TeV"
         its = tuple(File(name, rses, f"{self._places.sources}/{name}") for name in file_names(sample))
         return Dataset(SCOPE, _dataset_name(sample), its, metadata, is_open=sample.name == "data_D")
+
+    def survey(self) -> Dataset:
+        rses = ("CERN-EOS", "NOTEBOOK-POSIX")
+        its = tuple(File(name, rses, f"{self._places.sources}/{name}") for name in survey.FILES)
+        return Dataset(survey.SCOPE, survey.DATASET, its)
 
     def faults(self) -> tuple[Dataset, ...]:
         first_of_a = file_names(files.SAMPLES[0])[0]

@@ -1,4 +1,4 @@
-"""The files of the test lake: the demo's synthetic ntuples, but fewer events. ``python -m tests.lake.files DIR``."""
+"""The files of the test lake: ntuples with fewer events, and the stars. ``python -m tests.lake.files DIR``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from rucio_lab.demo import ntuples, samples
+from rucio_lab.demo import ntuples, samples, survey
 from rucio_lab.demo.samples import Sample
 
 SAMPLES = tuple(
@@ -35,6 +35,7 @@ def write(folder: Path) -> None:
     for sample in (*SAMPLES, SMALL, LARGE):
         for number, name in enumerate(samples.file_names(sample)):
             ntuples.write_file(partial / name, ntuples.make_events(sample, number))
+    survey.write(partial)
     partial.rename(folder)
 
 
