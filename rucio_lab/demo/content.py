@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rucio_lab.demo import survey
 from rucio_lab.demo.samples import SAMPLES, Sample, file_names
 
 SCOPE = "opendata13TeV"
@@ -13,6 +14,15 @@ SCOPE = "opendata13TeV"
 
 RSE = "DEMO-DISK"
 """The demo's storage."""
+
+MIRROR = "DEMO-MIRROR"
+"""Another storage, with a copy of `MIRRORED`."""
+
+MIRRORED = "data_D"
+"""The sample that lies on both storages."""
+
+SITE = "DEMO"
+"""Site of the demo's storage, and of its users: the mirror is elsewhere."""
 
 STUDENT = "student"
 """The account that the demo's users work with; also its user name and its password."""
@@ -176,34 +186,55 @@ class Catalogue:
         return Catalogue(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def demo_catalogue(ntuple_folder: str, storage_folder: str, storage_port: int) -> Catalogue:
+def demo_catalogue(ntuple_folder: str, storages: Mapping[str, tuple[str, int]]) -> Catalogue:
     """Return the content of the demo lake.
 
     Parameters
     ----------
     ntuple_folder
         Where the files of :mod:`rucio_lab.demo.ntuples` are.
-    storage_folder
-        The folder that the storage serves.
-    storage_port
-        Its port on 127.0.0.1.
+    storages
+        For `RSE` and `MIRROR`, the folder that the storage serves, and its port on 127.0.0.1.
     """
-    http = Protocol("http", "127.0.0.1", storage_port, "/lake/", WEBDAV)
-    rse = Rse(RSE, (http,), {"site": "DEMO", "country": "CH"}, folder=storage_folder)
     return Catalogue(
         accounts=(
             Account("root", scopes=(SCOPE,)),
             Account(STUDENT, (Identity("USERPASS", STUDENT, STUDENT),), (f"user.{STUDENT}",)),
         ),
-        rses=(rse,),
+        rses=(_rse(RSE, SITE, *storages[RSE]), _rse(MIRROR, "ELSEWHERE", *storages[MIRROR])),
         datasets=tuple(_dataset(sample, ntuple_folder) for sample in SAMPLES),
         containers=(
             Container(SCOPE, "GamGam.Data", tuple(f"{s.name}.GamGam" for s in SAMPLES if s.is_data)),
             Container(SCOPE, "GamGam.MC", tuple(f"{s.name}.GamGam" for s in SAMPLES if not s.is_data)),
             Container(SCOPE, "GamGam", ("GamGam.Data", "GamGam.MC")),
         ),
-        rules=(Rule(SCOPE, "GamGam", RSE), Rule(SCOPE, "data_A.GamGam", RSE, STUDENT, lifetime=30 * 86400)),
+        rules=(
+            Rule(SCOPE, "GamGam", RSE),
+            Rule(SCOPE, f"{MIRRORED}.GamGam", MIRROR),
+            Rule(SCOPE, "data_A.GamGam", RSE, STUDENT, lifetime=30 * 86400),
+        ),
     )
+
+
+def survey_catalogue(folder: str) -> Catalogue:
+    """Return what astronomers find in the demo lake.
+
+    Parameters
+    ----------
+    folder
+        Where the files of :mod:`rucio_lab.demo.survey` are.
+    """
+    files = tuple(File(name, (RSE,), source=f"{folder}/{name}") for name in survey.FILES)
+    return Catalogue(
+        accounts=(Account("root", scopes=(survey.SCOPE,)),),
+        datasets=(Dataset(survey.SCOPE, survey.DATASET, files),),
+        rules=(Rule(survey.SCOPE, survey.DATASET, RSE),),
+    )
+
+
+def _rse(name: str, site: str, folder: str, port: int) -> Rse:
+    http = Protocol("http", "127.0.0.1", port, "/lake/", WEBDAV)
+    return Rse(name, (http,), {"site": site, "country": "CH"}, folder=folder)
 
 
 def _dataset(sample: Sample, folder: str) -> Dataset:
@@ -215,7 +246,8 @@ def _dataset(sample: Sample, folder: str) -> Dataset:
     files = []
     for name in file_names(sample):
         path = f"{folder}/{name}"
-        files.append(File(name, (RSE,), source=path, metadata={"events": _events(path)}))
+        rses = (RSE, MIRROR) if sample.name == MIRRORED else (RSE,)
+        files.append(File(name, rses, source=path, metadata={"events": _events(path)}))
     return Dataset(SCOPE, f"{sample.name}.GamGam", tuple(files), metadata)
 
 

@@ -16,15 +16,15 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from rucio_lab.demo import samples
-from rucio_lab.demo.content import STUDENT, Catalogue, demo_catalogue
+from rucio_lab.demo import samples, survey
+from rucio_lab.demo.content import MIRROR, RSE, SITE, STUDENT, Catalogue, demo_catalogue, survey_catalogue
 from rucio_lab.demo.environment import ServerEnvironment, demo_home, remove_folder, waiting_lock
 from rucio_lab.demo.opendata import open_data_catalogue
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
 from rucio_lab.demo.progress import Progress
 from rucio_lab.demo.seed import SeedJob, start_seed
 from rucio_lab.demo.server import RucioServer, RucioServerSettings, write_private
-from rucio_lab.demo.storage import Traffic, read_traffic
+from rucio_lab.demo.storage import Traffic, folder_of, read_traffic
 
 _STEP_SECONDS = 120
 
@@ -125,12 +125,12 @@ def _write_ntuples(folder: Path, children: Children, progress: Progress) -> None
 
 
 class Storage:
-    """The HTTP storage of a lake.
+    """An HTTP storage of a lake.
 
     Parameters
     ----------
     folder
-        Where its files and its log go; it is made.
+        Where its files and its log go; it is made. Its name is that of the storage.
 
     Attributes
     ----------
@@ -147,11 +147,14 @@ class Storage:
         self.port = free_port()
         self.log = folder / "requests.log"
         self.root.mkdir(parents=True)
+        self.log.with_name("port").write_text(str(self.port))
 
     def start(self, children: Children) -> Child:
         """Start to serve."""
         command = [sys.executable, "-m", "rucio_lab.demo.storage", "--port", str(self.port)]
-        return children.start("the storage", [*command, "--root", self.root, "--log", self.log])
+        return children.start(
+            f"the storage {self.root.parent.name}", [*command, "--root", self.root, "--log", self.log]
+        )
 
     def wait_ready(self, child: Child) -> None:
         """Wait until it answers.
@@ -208,8 +211,8 @@ class DemoLake:
         Everything of this lake; removed at the end.
     url
         Address of its Rucio server.
-    storage
-        Its storage.
+    storage, mirror
+        Its storages: all of its data lie on the first one, and some of them on the second one, too.
     children
         Runs its processes; whatever is started here ends before the lake does.
     env
@@ -219,6 +222,7 @@ class DemoLake:
     folder: Path
     url: str
     storage: Storage
+    mirror: Storage
     children: Children
     env: dict[str, str]
 
@@ -251,14 +255,21 @@ class DemoLake:
         server = RucioServer(self.folder / "server", environment.python, settings, self.children)
         self.url = server.url
         database = server.bootstrap()
-        self.storage = Storage(self.folder / "storage")
-        storage = self.storage.start(self.children)
+        self.storage, self.mirror = (Storage(folder_of(self.folder, rse)) for rse in (RSE, MIRROR))
+        storages = [(storage, storage.start(self.children)) for storage in (self.storage, self.mirror)]
         ntuple_folder = ensure_ntuples(self._home, self.children, self._progress)
         database.wait_end(seconds=_STEP_SECONDS)
         api = server.serve()
-        catalogue = demo_catalogue(str(ntuple_folder), str(self.storage.root), self.storage.port)
+        places = {RSE: self.storage, MIRROR: self.mirror}
+        catalogue = demo_catalogue(
+            str(ntuple_folder), {rse: (str(place.root), place.port) for rse, place in places.items()}
+        )
+        if survey.can_be_written():
+            survey.write(self.folder / "survey")
+            catalogue += survey_catalogue(str(self.folder / "survey"))
         server.wait_ready(api)
-        self.storage.wait_ready(storage)
+        for place, child in storages:
+            place.wait_ready(child)
         self._seed(catalogue + open_data_catalogue() if self._open_data else catalogue)
         self._write_client()
 
@@ -284,5 +295,6 @@ class DemoLake:
         toml = self.folder / "rucio_lab.toml"
         # a JSON string is a TOML string
         path = json.dumps(str(folder / "rucio.cfg"), ensure_ascii=False)
-        toml.write_text(f'default = "demo"\n\n[instances.demo]\nrucio_cfg = {path}\n', encoding="utf-8")
+        lines = ['default = "demo"', "", "[instances.demo]", f"rucio_cfg = {path}", f'site = "{SITE}"', ""]
+        toml.write_text("\n".join(lines), encoding="utf-8")
         self.env = closed_environment({"RUCIO_LAB_CONFIG": str(toml)})

@@ -1,9 +1,12 @@
-"""The storage of the demo lake: an HTTP server for one folder, which logs exactly what it sent.
+"""A storage of the demo lake: an HTTP server for one folder, which logs exactly what it sent.
 
 Run as ``python -m rucio_lab.demo.storage --root DIR --port N --log FILE``. It answers GET and HEAD, with one
-byte range. The log has a JSON object per line and request: ``time`` (seconds since the epoch, at its end), ``method``,
-``path``, ``range`` (the header, or null), ``status``, ``start`` (offset of the first byte) and ``sent`` (bytes of the
-body that went out, also when the reader left early).
+byte range. While there is a file ``FILE.off``, it is down: nobody listens on its port, and whoever was connected no
+longer is; :func:`stop_storage` and :func:`start_storage` do that from a notebook.
+
+The log has a JSON object per line and request: ``time`` (seconds since the epoch, at its end), ``method``, ``path``,
+``range`` (the header, or null), ``status``, ``start`` (offset of the first byte) and ``sent`` (bytes of the body that
+went out, also when the reader left early).
 """
 
 from __future__ import annotations
@@ -11,17 +14,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import unquote
 
 from tornado.concurrent import Future
+from tornado.httpserver import HTTPServer
 from tornado.web import Application, StaticFileHandler
+
+from rucio_lab.core.errors import BadRequest, RucioLabError
+
+_TICK = 0.05  # seconds between two looks at whether it is to be up
 
 
 class _FileHandler(StaticFileHandler):
@@ -112,16 +123,90 @@ def read_traffic(log: Path, root: Path) -> Traffic:
     return Traffic(sent, len(spans), whole)
 
 
+def stop_storage(rse: str) -> None:
+    """Take a storage of the demo lake down, as if its machine had died. Returns when nobody listens there any more.
+
+    Parameters
+    ----------
+    rse
+        ``DEMO-DISK`` or ``DEMO-MIRROR``.
+
+    Raises
+    ------
+    RucioLabError
+        If this is not run on the demo lake, or it does not go down.
+    """
+    log = _log_of(rse)
+    _switch(log).touch()
+    _wait_until(log, listens=False)
+
+
+def start_storage(rse: str) -> None:
+    """Bring a storage of the demo lake up again; see :func:`stop_storage`."""
+    log = _log_of(rse)
+    _switch(log).unlink(missing_ok=True)
+    _wait_until(log, listens=True)
+
+
+def folder_of(lake: Path, rse: str) -> Path:
+    """Return the folder of a storage.
+
+    Parameters
+    ----------
+    lake
+        The folder of a demo lake.
+    rse
+        Of the storage.
+    """
+    return lake / "storages" / rse
+
+
+def _log_of(rse: str) -> Path:
+    """Find the log of a storage of the lake that this process is configured for."""
+    configuration = os.environ.get("RUCIO_LAB_CONFIG", "")
+    storages = folder_of(Path(configuration).parent, "")
+    known = sorted(path.name for path in storages.iterdir()) if configuration and storages.is_dir() else []
+    if not known:
+        raise RucioLabError("This is not run on a demo lake.", "Start one with rucio-lab demo --execute NOTEBOOK.")
+    if rse not in known:
+        raise BadRequest(f"The demo lake has no storage {rse!r}.", f"There are {' and '.join(known)}.")
+    return storages / rse / "requests.log"
+
+
+def _switch(log: Path) -> Path:
+    return log.with_name(f"{log.name}.off")
+
+
+def _wait_until(log: Path, *, listens: bool) -> None:
+    port = int(log.with_name("port").read_text())
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as probe:
+            if (probe.connect_ex(("127.0.0.1", port)) == 0) == listens:
+                return
+        if time.monotonic() > deadline:
+            raise RucioLabError(f"The storage at port {port} does not react.", "Does the demo still run?")
+        time.sleep(_TICK)
+
+
 async def _serve(root: Path, port: int, log: Path) -> None:
+    end = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
     with log.open("a") as stream:
         application = Application(
             [(r"/(.*)", _FileHandler, {"path": str(root), "log": stream})], log_function=lambda _: None
         )
-        server = application.listen(port, "127.0.0.1")
-        end = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
-        await end.wait()
-        server.stop()
+        server: HTTPServer | None = None
+        while not end.is_set():
+            wanted = not _switch(log).exists()
+            if wanted and not server:
+                server = application.listen(port, "127.0.0.1")
+            elif server and not wanted:
+                server.stop()
+                await server.close_all_connections()
+                server = None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(end.wait(), _TICK)
 
 
 def main() -> None:

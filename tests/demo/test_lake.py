@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rucio.client import Client
 
-from rucio_lab.demo.content import RSE, SCOPE
+from rucio_lab.demo import survey
+from rucio_lab.demo.content import MIRROR, MIRRORED, RSE, SCOPE
 from rucio_lab.demo.lake import DemoLake
 from rucio_lab.demo.samples import SAMPLES
 
@@ -33,7 +34,9 @@ def test_containers_hold_the_datasets_of_the_release(student: Client) -> None:
 
 def test_bytes_of_the_lake_are_those_in_rucio(demo_lake: DemoLake, student: Client) -> None:
     whole = student.get_did(SCOPE, "GamGam", dynamic_depth="FILE")
-    assert whole["bytes"] == demo_lake.storage.size()
+    stars = student.get_did(survey.SCOPE, survey.DATASET, dynamic_depth="FILE")
+    assert whole["bytes"] + stars["bytes"] == demo_lake.storage.size()
+    assert student.get_did(SCOPE, f"{MIRRORED}.GamGam", dynamic_depth="FILE")["bytes"] == demo_lake.mirror.size()
     assert whole["length"] == sum(sample.files for sample in SAMPLES)
     assert 100e6 < whole["bytes"] < 150e6
 
@@ -42,11 +45,11 @@ def test_every_replica_is_where_rucio_says_with_the_right_checksum(student: Clie
     rows = list(student.list_replicas([{"scope": SCOPE, "name": "GamGam"}]))
     assert len(rows) == sum(sample.files for sample in SAMPLES)
     for row in rows:
-        (url,) = row["pfns"]
-        with urllib.request.urlopen(url) as answer:
-            content = answer.read()
-        assert row["rses"].keys() == {RSE}
-        assert (len(content), f"{zlib.adler32(content):08x}") == (row["bytes"], row["adler32"])
+        assert row["rses"].keys() == ({RSE, MIRROR} if row["name"].startswith(MIRRORED) else {RSE})
+        for url in row["pfns"]:
+            with urllib.request.urlopen(url) as answer:
+                content = answer.read()
+            assert (len(content), f"{zlib.adler32(content):08x}") == (row["bytes"], row["adler32"])
 
 
 def test_column_metadata_can_be_searched(student: Client) -> None:
@@ -61,7 +64,12 @@ def test_column_metadata_can_be_searched(student: Client) -> None:
 def test_published_data_are_closed_and_have_rules(student: Client) -> None:
     assert student.get_did(SCOPE, "data_A.GamGam")["open"] is False
     rules = {(rule["account"], rule["name"], rule["state"]) for rule in student.list_replication_rules()}
-    assert rules == {("root", "GamGam", "OK"), ("student", "data_A.GamGam", "OK")}
+    assert rules == {
+        ("root", "GamGam", "OK"),
+        ("root", "data_D.GamGam", "OK"),
+        ("root", "field_01", "OK"),
+        ("student", "data_A.GamGam", "OK"),
+    }
 
 
 def test_student_owns_a_scope_and_may_write_there(student: Client) -> None:

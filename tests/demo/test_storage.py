@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import requests
 
+from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.lake import Storage
 from rucio_lab.demo.processes import Children
-from rucio_lab.demo.storage import Traffic
+from rucio_lab.demo.storage import Traffic, folder_of, start_storage, stop_storage
 from tests.demo.support import wait_until
 
 CONTENT = random.Random(1).randbytes(3_000_000)
@@ -110,3 +111,34 @@ def test_nothing_can_be_written(storage: Storage, get: Get) -> None:
     assert get("b.root", method="PUT").status_code == 405
     assert get("b.root", method="DELETE").status_code == 405
     assert (storage.root / "b.root").read_bytes() == CONTENT[:1000]
+
+
+def test_it_can_be_stopped_and_started_from_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(folder_of(tmp_path, "DEMO-DISK"))
+    (storage.root / "f").write_bytes(CONTENT)
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(tmp_path / "rucio_lab.toml"))
+    with Children(tmp_path / "logs") as children:
+        storage.wait_ready(storage.start(children))
+        reader = socket.create_connection(("127.0.0.1", storage.port))
+        reader.sendall(b"HEAD /f HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert reader.recv(10_000)
+        for _ in range(2):
+            stop_storage("DEMO-DISK")
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", storage.port))
+            start_storage("DEMO-DISK")
+            socket.create_connection(("127.0.0.1", storage.port)).close()
+        assert reader.recv(1) == b""  # who was connected was cut off
+
+
+def test_only_storages_of_a_demo_lake_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(tmp_path / "rucio_lab.toml"))
+    with pytest.raises(RucioLabError, match="not run on a demo lake"):
+        stop_storage("DEMO-DISK")
+    Storage(folder_of(tmp_path, "DEMO-DISK"))
+    with pytest.raises(RucioLabError, match=r"no storage '../x'.* There are DEMO-DISK"):
+        stop_storage("../x")
+    monkeypatch.delenv("RUCIO_LAB_CONFIG")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RucioLabError, match="not run on a demo lake"):
+        start_storage("DEMO-DISK")
