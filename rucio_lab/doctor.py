@@ -96,6 +96,14 @@ def check_readers() -> Iterator[Finding]:
             yield Finding("note" if scheme == "root" else "bad", f"{reason}.", remedy)
         else:
             yield Finding("good", f"{scheme}:// can be read")
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class("rucio")
+    except (ValueError, ImportError) as error:
+        yield Finding("bad", f"rucio:// cannot be read: {error}.", "pip install --force-reinstall rucio-lab.")
+    else:
+        yield Finding("good", "rucio:// can be read")
     if broken := readers.broken_uproot():
         yield Finding(
             "bad",

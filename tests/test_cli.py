@@ -34,6 +34,11 @@ class TestResolve:
         assert "3 of " in done.stderr
         assert "taken" in done.stderr
 
+    def test_it_prints_addresses_that_are_resolved_later(self, lake: FullLake) -> None:
+        done = run("resolve", f"{SCOPE}:large", "--access", "lake")
+        assert done.stdout.splitlines() == [f"rucio://test/{SCOPE}/large.GamGam._0001.root"]
+        assert "CERN-EOS" in done.stderr  # where it would be read from now
+
     def test_an_error_is_one_sentence_and_a_status(self, lake: FullLake) -> None:
         done = run("resolve", f"{SCOPE}:nothing")
         assert (done.returncode, done.stdout) == (1, "")

@@ -94,12 +94,12 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     token_file: str = ""
-    token_command: tuple[str, ...] = ()
+    token_command: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
     wlcg_token: bool = False
     hub_token: str = ""
     proxy: str = ""
     ca: str = ""
-    xcache: str = ""
+    xcache: Annotated[str, msgspec.Meta(pattern="^(root://[^/@]+/*)?$")] = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 4.0
     patience: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 20.0
 

@@ -28,7 +28,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from rucio_lab.core import lakefile
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest, NotFound
+from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
 from rucio_lab.core.lake import Lake
 from rucio_lab.core.lakefile import LakeFile, NoSuchDid
 from rucio_lab.core.model import DidInfo
@@ -284,7 +284,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
             try:
                 file = self._lake_file(path)
                 return file.read([_span(starts[number], ends[number], file.size) for number in by_path[path]])
-            except OSError as error:
+            except (OSError, RucioLabError) as error:
                 if on_error == "raise":
                     raise
                 return [error] * len(by_path[path])

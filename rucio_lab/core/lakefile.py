@@ -27,7 +27,7 @@ LIFE = 300.0
 """For how long the replicas of a file are taken from memory when it is opened, in seconds."""
 
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is not tried before others
-_MOST_FILES = 512  # that are kept in memory, with an open replica each
+_MOST_FILES = 256  # that are kept in memory, with an open replica each
 _MOST_ROWS = 20_000
 _AHEAD = 200  # files that are looked up together, when the files of a list are opened one after the other
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from rucio_lab.core import presets
-from rucio_lab.core.config import Instance, Instances, load_instances, rucio_cfg_path
+from rucio_lab.core.config import Instance, Instances, Storage, load_instances, rucio_cfg_path
 from rucio_lab.core.errors import ConfigurationError
 from tests.core.support import assert_clear
 
@@ -456,3 +456,37 @@ def test_keys_differ_in_whatever_makes_another_sign_in() -> None:
 def test_instances_iterate_in_order() -> None:
     instances = Instances((Instance(name="b"), Instance(name="a")))
     assert [instance.name for instance in instances] == list(instances.names) == ["b", "a"]
+
+
+def test_settings_of_storages(toml: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOKENS", str(tmp_path))
+    toml(
+        '[instances.a]\nurl = "https://a.example"\naccess = "lake"\n[instances.a.storage]\ntoken_file = "$TOKENS/t"\n'
+        'token_command = ["htgettoken", "-o"]\nproxy = "~/proxy"\nxcache = "root://cache:1094"\ntimeout = 2'
+    )
+    instance = load_instances().get()
+    assert instance.access == "lake"
+    assert instance.storage == Storage(
+        token_file=str(tmp_path / "t"),
+        token_command=("htgettoken", "-o"),
+        proxy=str(Path.home() / "proxy"),
+        xcache="root://cache:1094",
+        timeout=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("token_command = 'a b'", "storage.token_command"),
+        ("token_command = ['']", "token_command"),
+        ("timeout = 0", "storage.timeout"),
+        ("token = 'secret'", "token"),
+        ("xcache = 'https://cache'", "xcache"),
+        ("xcache = 'root://cache//path'", "xcache"),
+    ],
+)
+def test_settings_of_storages_that_are_wrong(toml: Write, text: str, words: str) -> None:
+    toml(f'[instances.a]\nurl = "https://a.example"\n[instances.a.storage]\n{text}')
+    with pytest.raises(ConfigurationError, match=words):
+        load_instances()
