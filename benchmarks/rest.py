@@ -33,9 +33,9 @@ def _jupyter(*, extension: bool) -> Iterator[tuple[str, float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
-        command += [f"--IdentityProvider.token={_TOKEN}", "--no-browser", "--allow-root"]
+        command += ["--no-browser", "--allow-root"]
         command += [f"--ServerApp.jpserver_extensions={{'rucio_lab': {extension}}}", f"--ServerApp.root_dir={folder}"]
-        environment = {**os.environ, "JUPYTER_NO_CONFIG": "1"}
+        environment = {**os.environ, "JUPYTER_NO_CONFIG": "1", "JUPYTER_TOKEN": _TOKEN}
         begin = time.perf_counter()
         server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from rucio_lab.demo.processes import closed_environment
+from tests.lake import content
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
+from tests.leaks import SECRETS, Watch
 
 _FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN")
 _OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
 _AUTHORITY = pytest.StashKey[Authority]()
 _FOLDER = pytest.StashKey[Path]()
+_WATCH = pytest.StashKey[Watch]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,11 +29,19 @@ def pytest_configure(config: pytest.Config) -> None:
     authority = config.stash[_AUTHORITY] = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(authority.bundle)
     os.environ["XRD_STREAMERRORWINDOW"] = "0"  # XRootD's memory of servers that tests broke, and mended since
+    watch = config.stash[_WATCH] = Watch()
+    config.pluginmanager.register(watch, "watch of secrets")
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = closed_environment({})["NO_PROXY"]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def watch(pytestconfig: pytest.Config) -> Watch:
+    """What looks for secrets when all tests are done."""
+    return pytestconfig.stash[_WATCH]
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +51,13 @@ def authority(pytestconfig: pytest.Config) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def full_lake(pytestconfig: pytest.Config) -> Iterator[FullLake]:
+def full_lake(authority: Authority, watch: Watch) -> Iterator[FullLake]:
     """The test lake itself, brought up once; changes nothing of this process."""
-    with FullLake(pytestconfig.stash[_AUTHORITY]) as lake:
+    for account, password in (*content.PASSWORDS.items(), ("root", content.ROOT_PASSWORD)):
+        SECRETS.add(password, f"the password of {account}")
+    with FullLake(authority) as lake:
         yield lake
+        watch.look_into_lake(lake.folder)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from rucio_lab.demo.processes import free_port
+from tests.leaks import SECRETS
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "rucio_lab" / "labextension"
-TOKEN = "browser-tests"
+TOKEN = SECRETS.add(secrets.token_urlsafe(32), "the token of a JupyterLab")
 START_SECONDS = 60
 
 PYTHON = os.environ.get("RUCIO_LAB_TEST_PYTHON", sys.executable)
@@ -75,7 +77,7 @@ class JupyterLab:
         self._application = application
         self.data = folder / "data"
         self.notebooks = folder / "notebooks"
-        self._environment = {**os.environ, **self._folders(), **environment}
+        self._environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
         # on the command line, which goes before what the install enables
         self._extensions = {"rucio_lab": with_server}
@@ -95,7 +97,6 @@ class JupyterLab:
             "ServerApp.port": self._port,
             "ServerApp.port_retries": 0,
             "ServerApp.root_dir": self.notebooks,
-            "IdentityProvider.token": TOKEN,
             f"{_APPLICATIONS[self._application]}.expose_app_in_browser": True,
             "ServerApp.jpserver_extensions": self._extensions,
         }

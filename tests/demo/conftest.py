@@ -9,13 +9,16 @@ from rucio.client import Client
 
 from rucio_lab.demo.content import STUDENT
 from rucio_lab.demo.lake import DemoLake
+from tests.leaks import SECRETS, Watch
 
 
 @pytest.fixture(scope="session")
-def demo_lake() -> Iterator[DemoLake]:
+def demo_lake(watch: Watch) -> Iterator[DemoLake]:
     """The demo lake with the public files registered too."""
     with DemoLake(open_data=True) as lake:
+        SECRETS.add(lake._root_password, "the password of a demo's root")
         yield lake
+        watch.look_into_lake(lake.folder)
 
 
 @pytest.fixture

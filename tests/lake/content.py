@@ -26,7 +26,7 @@ from rucio_lab.demo.samples import Sample, file_names
 from tests.lake import files
 from tests.lake.pki import User
 
-ROOT_PASSWORD = "secret"
+ROOT_PASSWORD = "root-pass"
 PASSWORDS = {"alice": "alice-pass", "bob": "bob-pass"}
 
 HOSTILE = "hostile"

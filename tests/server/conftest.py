@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from jupyter_server.serverapp import ServerApp
 from tornado.httpclient import HTTPResponse
 
 from tests.lake.lake import FullLake
+from tests.leaks import SECRETS
 
 SCOPE = "opendata13TeV"
 
@@ -50,8 +52,9 @@ def jp_server_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def ask(lake: FullLake, jp_fetch: Callable[..., Awaitable[HTTPResponse]]) -> Ask:
+def ask(lake: FullLake, jp_fetch: Callable[..., Awaitable[HTTPResponse]], jp_serverapp: ServerApp) -> Ask:
     """Ask the extension: ``await ask("dids", pattern="scope:*")``; errors are answers too."""
+    SECRETS.add(jp_serverapp.identity_provider.token, "the token of a Jupyter server")
 
     async def ask(route: str, *, method: str = "GET", body: str | None = None, **arguments: Any) -> Answer:
         pairs = [(key, v) for key, value in arguments.items() for v in (value if isinstance(value, list) else [value])]

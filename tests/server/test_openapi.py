@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from rucio_lab.demo.lake import answers
 from rucio_lab.demo.processes import free_port
 from rucio_lab.server.handlers import routes
 from tests.lake.lake import FullLake
+from tests.leaks import SECRETS
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 
@@ -25,18 +27,25 @@ def test_routes_and_verbs_are_those_of_the_handlers() -> None:
 
 
 def test_a_fuzzer_finds_no_failure_of_the_server(lake: FullLake, tmp_path: Path) -> None:
-    port, token = free_port(), secrets.token_urlsafe()
+    port = free_port()
+    environment = {
+        **os.environ,
+        "JUPYTER_TOKEN": SECRETS.add(secrets.token_urlsafe(32), "the token of a Jupyter server"),
+    }
+    (tmp_path / "schemathesis.toml").write_text('headers = { Authorization = "token ${JUPYTER_TOKEN}" }')
     server = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
-    server += ["--ServerApp.jpserver_extensions={'rucio_lab': True}", f"--IdentityProvider.token={token}"]
-    server += [f"--ServerApp.root_dir={tmp_path}", "--allow-root", "--no-browser"]
-    child = lake.children.start("the fuzzed Jupyter server", server)
+    server += ["--ServerApp.jpserver_extensions={'rucio_lab': True}", "--allow-root"]
+    server += [f"--ServerApp.root_dir={tmp_path}", "--no-browser"]
+    child = lake.children.start("the fuzzed Jupyter server", server, env=environment)
     try:
         child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api"), seconds=60)
         fuzzer = [sys.executable, "-m", "schemathesis.cli", "run", str(DESCRIPTION), "--max-examples=15"]
-        fuzzer += [f"--url=http://127.0.0.1:{port}/rucio-lab", f"--header=Authorization: token {token}"]
+        fuzzer += [f"--url=http://127.0.0.1:{port}/rucio-lab"]
         fuzzer += ["--checks=not_a_server_error,content_type_conformance,response_schema_conformance"]
         fuzzer += ["--phases=examples,coverage,fuzzing", "--seed=1", "--no-color"]
-        done = subprocess.run(fuzzer, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240)
+        done = subprocess.run(
+            fuzzer, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=240
+        )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     finally:
         child.stop()

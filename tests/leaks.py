@@ -1,0 +1,254 @@
+"""No secret anywhere: what the suite leaves behind is searched for every secret that was used in it.
+
+Fixtures tell `SECRETS` what they use; tokens that were issued are found where they are kept. When all tests are done,
+`Watch` looks into every file that they left (compressed ones and pickles too), into what they printed and logged, and
+into the arguments of every process that ran below this one. A secret that turns up makes the run fail.
+
+Where a secret may stand is said by `KEPT`: files of the owner alone, which is checked.
+"""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickletools
+import re
+import sqlite3
+import stat
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+_WORD = re.compile(rb"[A-Za-z0-9_\-]{32,}")
+_TAIL = 32
+_TICK = 0.2  # seconds between two looks at the processes
+
+KEPT = {
+    "the token store": r"/rucio-lab/tokens/[0-9a-f]+(\.\w+)?$",
+    "tokens of a hub's user": r"/hub\d*/users/\w+/token$|/rucio-lab/hub/",
+    "the hub's database": r"/hub\d*/(hub\.sqlite|cookie_secret)$",
+    "client configuration of a test": r"/rucio[^/]*\.cfg$",
+    "the job that makes the accounts": r"/(job\.json|(seed|bulk)/token)$",
+    "Jupyter's own runtime files": r"/(jpserver-\d+(-open)?\.(json|html)|kernel-[^/]+\.json|jupyter_cookie_secret)$",
+}
+"""Where secrets are kept -> pattern of the path. Each must be readable by its owner alone, or in such a folder."""
+
+SERVERS = ("server", "store", "postgresql", "pki", "sources")
+"""Folders of a lake that are its servers' own: databases, keys, the files of the storages."""
+
+
+class Secrets:
+    """All secrets of a run, each with a name under which it may be spoken of."""
+
+    def __init__(self) -> None:
+        self._plain: dict[bytes, str] = {}
+        self._tails: dict[bytes, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._tails)
+
+    def add(self, secret: str, name: str) -> str:
+        """Remember a secret, and give it back.
+
+        Long ones that end in a word of their own (tokens, of which there are thousands) are found by its end.
+        """
+        words = _WORD.findall(secret.encode())
+        if words and secret.encode().endswith(words[-1]):
+            self._tails[words[-1][-_TAIL:]] = name
+        elif len(secret) >= 6:
+            for form in _forms(secret):
+                self._plain[form] = name
+        return secret
+
+    def found_in(self, content: bytes) -> set[str]:
+        """Name the secrets in some content."""
+        plain = {name for secret, name in self._plain.items() if secret in content}
+        tails = {word[-_TAIL:] for word in _WORD.findall(content)} & self._tails.keys()
+        return plain | {self._tails[tail] for tail in tails}
+
+    def add_issued_by(self, database: Path) -> None:
+        """Add the tokens that a Rucio server on SQLite has given or accepted."""
+        if database.is_file():
+            with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                for row in connection.execute("SELECT token, refresh_token FROM tokens"):
+                    for token in filter(None, row):
+                        self.add(token, "a token of Rucio's")
+
+
+def _forms(secret: str) -> set[bytes]:
+    """Give the forms in which a secret may turn up: as it is, in a URL, and in the middle of Base64."""
+    inside = {base64.b64encode(b" " * shift + secret.encode())[4 if shift else 0 :][:-4] for shift in range(3)}
+    return {secret.encode(), quote(secret, safe="").encode(), *(form for form in inside if len(form) >= 8)}
+
+
+SECRETS = Secrets()
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def contents(name: str, content: bytes) -> Iterator[bytes]:
+    """Give the content of a file, and whatever is packed in it."""
+    yield content
+    with suppress(OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, RuntimeError):
+        if content.startswith(b"\x1f\x8b"):
+            yield from contents(name, gzip.decompress(content))
+        elif content.startswith(b"BZh"):
+            yield from contents(name, bz2.decompress(content))
+        elif content.startswith(b"\xfd7zXZ"):
+            yield from contents(name, lzma.decompress(content))
+        elif content.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                for member in packed.namelist():
+                    yield from contents(member, packed.read(member))
+        elif content.startswith(b"\x80") or name.endswith((".pickle", ".pkl")):
+            words = (argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str | bytes))
+            for word in words:
+                yield from contents("", word.encode() if isinstance(word, str) else word)
+
+
+def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = ()) -> Iterator[str]:
+    """Say which files below a folder hold which secrets, and which of `KEPT` others can read.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    secrets
+        What to look for.
+    skip
+        Names in the folder that are left out.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.relative_to(folder).parts[0] in skip or path.is_symlink() or not path.is_file():
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # it went away, or is nobody's to read
+        names = {name for each in contents(path.name, content) for name in secrets.found_in(each)}
+        kept = next((what for what, pattern in KEPT.items() if re.search(pattern, str(path))), None)
+        if names and kept is None:
+            yield f"{path} holds {', '.join(sorted(names))}"
+        elif names and not _is_private(path):
+            yield f"{path} ({kept}) can be read by others"
+
+
+def _is_private(path: Path) -> bool:
+    """Whether only its owner can read a file: by its own mode, or by that of its folder."""
+    return any(not stat.S_IMODE(each.stat().st_mode) & 0o077 for each in (path, path.parent))
+
+
+# ------------------------------------------------------------------------------------------------ processes
+
+
+class Processes:
+    """The arguments of all processes that ran below this one: those it starts itself, and those seen in passing."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._known: set[tuple[str, str]] = set()
+        self._end = threading.Event()
+        sys.addaudithook(self._heard)
+        threading.Thread(target=self._run, name="watch of processes", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._end.set()
+
+    def _heard(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "subprocess.Popen" and not self._end.is_set():
+            command = arguments[1]
+            words = command if isinstance(command, list | tuple) else [command]
+            self.seen.add(
+                b"\0".join(os.fsencode(word) for word in words if isinstance(word, str | bytes | os.PathLike))
+            )
+
+    def _run(self) -> None:
+        while not self._end.wait(_TICK):
+            self._look()
+
+    def _look(self) -> None:
+        parents: dict[str, str] = {}
+        started: dict[str, str] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError, IndexError):
+                fields = path.read_text().rpartition(")")[2].split()
+                parents[path.parent.name], started[path.parent.name] = fields[1], fields[19]
+        for pid in parents:
+            above = pid
+            while above in parents and above != str(os.getpid()):
+                above = parents[above]
+            if above == str(os.getpid()) and (pid, started[pid]) not in self._known:
+                with suppress(OSError):
+                    self.seen.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+                    self._known.add((pid, started[pid]))
+
+
+# ------------------------------------------------------------------------------------------------ the run
+
+
+class Watch:
+    """A plugin of pytest that looks for the secrets of a run when it is over, and lets it fail if it finds one.
+
+    Parameters
+    ----------
+    secrets
+        What to look for.
+    """
+
+    def __init__(self, secrets: Secrets = SECRETS) -> None:
+        self._secrets = secrets
+        self._processes = Processes()
+        self._said: list[bytes] = []
+        self.leaks: list[str] = []
+
+    def look_into_lake(self, folder: Path) -> None:
+        """Look into what a lake leaves behind, before it is taken away; its servers' own files are left out."""
+        self._secrets.add_issued_by(folder / "server" / "rucio.db")
+        self.leaks += look_into(folder, self._secrets, SERVERS)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a test printed and logged, and how it failed."""
+        parts = [report.longreprtext, *(content for _, content in report.sections)]
+        self._said.append("\n".join([report.nodeid, *filter(None, parts)]).encode(errors="replace"))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look everywhere."""
+        self._processes.stop()
+        base = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        for path in base.glob("**/rucio-lab/tokens/*"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                self._secrets.add(json.loads(path.read_text())["token"], "a token of a sign-in")
+        for path in base.glob("hub*/users/*/token"):
+            self._secrets.add(path.read_text(), "a token of a hub's user")
+        self.leaks += look_into(base, self._secrets)
+        for said in self._said:
+            test = said.partition(b"\n")[0].decode()
+            self.leaks += (f"the output of {test} holds {name}" for name in self._secrets.found_in(said))
+        for command in self._processes.seen:
+            program = command.partition(b"\0")[0].decode(errors="replace")
+            self.leaks += (f"an argument of {program} is {name}" for name in self._secrets.found_in(command))
+        if self.leaks:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was found."""
+        if self.leaks:
+            terminalreporter.section("secrets that leaked", red=True)
+        for leak in sorted(set(self.leaks)):
+            terminalreporter.line(leak)
+        terminalreporter.line(f"{len(self._secrets)} secrets were looked for; {len(set(self.leaks))} leaked.")
