@@ -260,11 +260,10 @@ export class LakeModel extends VDomModel {
     void this._typing.invoke();
   }
 
-  /** Search now; what was searched before is dropped. */
+  /** Search now; what was searched before is dropped. The current DID stays, if it is found again. */
   async search(): Promise<void> {
     void this._typing.stop();
     const { pattern, query } = this;
-    this._look(null);
     if (!pattern || !this.isReady) {
       this.found.clear();
       this.found.asking.reset();

@@ -74,8 +74,7 @@ def config(full_lake: FullLake) -> Path:
         "certificate": full_lake.rucio_cfg(auth="x509"),
         "proxy": full_lake.rucio_cfg(auth="x509_proxy", client_x509_proxy="/nowhere/proxy"),
     }
-    # a machine with other work to do takes its time to look at how slowness looks
-    return full_lake.config("test", **{name: {"rucio_cfg": str(cfg), "timeout": 120.0} for name, cfg in cfgs.items()})
+    return full_lake.config("test", **{name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()})
 
 
 @pytest.fixture(scope="package")

@@ -127,10 +127,9 @@ class Sidebar:
     def new_notebook(self, kernel: str = "python3") -> None:
         """Open a notebook, and wait until its kernel is idle."""
         self.run("notebook:create-new", {"kernelName": kernel})
-        # an indicator that says idle can be there before the kernel is
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
-        idle = self.notebook.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        expect(idle).to_be_visible(timeout=_KERNEL_MS)
+        # the indicator in the toolbar can say so before the kernel is there, and is hidden where there is no room
+        idle = "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+        self.page.wait_for_function(idle, timeout=_KERNEL_MS)
 
     @property
     def notebook(self) -> Locator:

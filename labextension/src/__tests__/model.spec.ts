@@ -141,6 +141,19 @@ describe('LakeModel', () => {
     expect(model.details.holdings[0].rse).toBe('DISK');
   });
 
+  it('keeps the current DID in a new search that finds it, and no other', async () => {
+    server.json('GET did', did('b9'));
+    server.list('replicas', []);
+    await found();
+    model.setCurrent(model.rows[1]);
+    await until(() => model.details.did !== null);
+    await model.search();
+    expect([model.node?.did.name, model.details.did?.name]).toEqual(['b9', 'b9']);
+    server.list('dids', [did('other')]);
+    await model.search();
+    expect(model.node).toBeNull();
+  });
+
   it('asks to sign in again when the sign-in ran out', async () => {
     await found();
     server.json(

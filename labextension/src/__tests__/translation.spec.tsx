@@ -11,7 +11,7 @@ import { Details } from '../components/details';
 import { Header, Type } from '../components/header';
 import { Found } from '../components/tree';
 import { LakeModel } from '../model';
-import { did, instances, session } from './server';
+import { did, instances, session, until } from './server';
 
 const plain = nullTranslator.load('rucio_lab');
 
@@ -29,8 +29,8 @@ function hide(text: string): string {
 async function textsOf(view: JSX.Element): Promise<string[]> {
   const widget = ReactWidget.create(view);
   Widget.attach(widget, document.body);
-  await widget.renderPromise;
   const { node } = widget;
+  await until(() => node.textContent !== '');
   node.querySelectorAll('pre, svg').forEach(each => each.remove()); // code, and pictures
   const named = ['aria-label', 'title', 'placeholder', 'alt'];
   const attributes = [...node.querySelectorAll('*')].flatMap(each =>
@@ -69,8 +69,9 @@ describe('translation', () => {
       copyList: noop,
       toTree: noop
     };
-    const shown = [Header, Type, Found, Details].map(View => textsOf(<View {...all} />));
-    const texts = (await Promise.all(shown)).flat().filter(text => !NEVER.has(text.trim()));
+    const views = [Header, Type, Found, Details].map(View => <View key={View.name} {...all} />);
+    const shown = await textsOf(<>{views}</>);
+    const texts = shown.filter(text => !NEVER.has(text.trim()));
     expect(texts.join('')).toContain('文');
     expect(texts.filter(text => /[A-Za-z]/.test(text))).toEqual([]);
   }

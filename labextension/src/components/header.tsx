@@ -167,15 +167,23 @@ function Scope({ model, trans }: IViewProps): JSX.Element {
           }
         }}
       />
-      <Scopes scopes={model.scopes} />
+      <Scopes scopes={model.scopes} text={text} />
     </>
   );
 }
 
-const Scopes = React.memo(function Scopes(props: { scopes: readonly string[] }): JSX.Element {
+/** Most scopes that are offered: large instances have many thousands. */
+const MOST_SCOPES = 200;
+
+const Scopes = React.memo(function Scopes(props: {
+  scopes: readonly string[];
+  text: string;
+}): JSX.Element {
+  const part = props.text.trim().toLowerCase();
+  const fitting = props.scopes.filter(scope => scope.toLowerCase().includes(part));
   return (
     <datalist id="jp-RucioLab-scopes">
-      {props.scopes.map(scope => (
+      {fitting.slice(0, MOST_SCOPES).map(scope => (
         <option key={scope} value={scope} />
       ))}
     </datalist>
