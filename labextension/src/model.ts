@@ -270,6 +270,9 @@ export class LakeModel extends VDomModel {
       return;
     }
     await this.found.load(signal => this.api.search(query.instance, pattern, query.type, signal));
+    if (this.node && this.describing.phase === 'idle') {
+      void this.look(); // it was chosen just before the lines were gone
+    }
     await this._noteSession(this.found.asking);
   }
 

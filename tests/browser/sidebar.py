@@ -98,10 +98,11 @@ class Sidebar:
         self.root.get_by_role("button", name="Sign in").click()
 
     def search(self, text: str, scope: str = "opendata13TeV") -> None:
-        """Search by typing."""
+        """Search; what was found before is gone at once."""
         self.scope.fill(scope)
         self.scope.press("Enter")
         self.text.fill(text)
+        self.text.press("Enter")
 
     def row(self, name: str) -> Locator:
         """The first line of a name."""

@@ -45,7 +45,7 @@ def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:
     here.scope.fill("opendata13TeV")
     expect(here.root.get_by_role("button", name="Show everything in it")).to_be_visible()
     look(here, "no-pattern")
-    here.text.fill("no such thing")
+    here.text.press_sequentially("no such thing")  # and nothing else
     expect(here.root.get_by_text("Nothing fits opendata13TeV:*no such thing*.")).to_be_visible()
     look(here, "empty")
     here.search("x", "no.such.scope")

@@ -149,6 +149,9 @@ describe('LakeModel', () => {
     await until(() => model.details.did !== null);
     await model.search();
     expect([model.node?.did.name, model.details.did?.name]).toEqual(['b9', 'b9']);
+    model.setCurrent(model.rows[2]);
+    await model.search(); // before it is asked about
+    await until(() => model.details.did !== null);
     server.list('dids', [did('other')]);
     await model.search();
     expect(model.node).toBeNull();

@@ -7,8 +7,8 @@ import * as React from 'react';
 
 import { SearchType } from '../api';
 import { Branch } from '../tree';
-import { numberText, timeText } from '../words';
-import { Action, IViewProps } from './common';
+import { numberText, timeText, wordsOf } from '../words';
+import { Action, IViewProps, Message } from './common';
 import { Notice } from './notice';
 
 /** The whole header. */
@@ -18,6 +18,9 @@ export function Header(props: IViewProps & { toTree: () => void }): JSX.Element 
     <div className="jp-RucioLab-header">
       {model.instance && !model.isForeignVersion && <Place model={model} trans={trans} />}
       <Problems model={model} trans={trans} />
+      {model.isReady && model.signingIn.error && (
+        <Message role="alert" words={wordsOf(model.signingIn.error, trans)} />
+      )}
       {model.isReady && !model.isForeignVersion ? (
         <Search {...props} />
       ) : (

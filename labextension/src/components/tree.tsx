@@ -239,7 +239,11 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
   const Icon = ICONS[did.type];
   return (
     <>
-      <span className="jp-RucioLab-caret" onClick={() => void model.toggle(node)}>
+      <span
+        className="jp-RucioLab-caret"
+        onClick={() => void model.toggle(node)}
+        onDoubleClick={event => event.stopPropagation()} // two clicks are enough
+      >
         {isCollection(did) && <Caret.react tag="span" />}
       </span>
       <Icon.react tag="span" className="jp-RucioLab-type" />
@@ -256,6 +260,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
           model.setCurrent(node);
           attach();
         }}
+        onDoubleClick={event => event.stopPropagation()}
       >
         <attachIcon.react tag="span" />
       </button>
