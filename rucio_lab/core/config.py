@@ -208,6 +208,24 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return (self.name, self.url, self.auth_url, self.vo, self.auth, self.account, *identity)
 
 
+class Downloads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How files are downloaded; for all instances.
+
+    Attributes
+    ----------
+    folder
+        Where to; below it come instance, scope, dataset and name.
+    parallel
+        How many files at a time, in one download.
+    jobs
+        How many downloads of the server run at a time; others wait for their turn.
+    """
+
+    folder: str = "~/rucio-downloads"
+    parallel: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+
+
 _PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca", "proxy")
 """Settings of an instance and of its storage that name files."""
 
@@ -333,6 +351,22 @@ def check_remote() -> tuple[str, remote.Copy] | None:
     return (source.url, remote.refresh(source, _read_remote)) if source else None
 
 
+def load_downloads() -> Downloads:
+    """Read how files are downloaded, as it is configured now.
+
+    Raises
+    ------
+    ConfigurationError
+        If a ``rucio_lab.toml`` cannot be read, or holds what it may not hold.
+    """
+    settings: dict[str, Any] = {}
+    for path in config_files():
+        if path.is_file():
+            settings |= _read_toml(path).downloads
+    known = msgspec.convert(settings, Downloads)
+    return msgspec.structs.replace(known, folder=_expand(known.folder))
+
+
 def config_files() -> list[Path]:
     """Give all places where ``rucio_lab.toml`` is looked for, the one that wins last."""
     if explicit := os.environ.get("RUCIO_LAB_CONFIG"):
@@ -407,6 +441,8 @@ class Layer(msgspec.Struct, forbid_unknown_fields=True):
         https address of one more ``rucio_lab.toml``, kept by a site; all files are stronger than it.
     remote_ca
         CA bundle (file or folder) that the certificate of ``remote`` is checked with; empty for the usual ones.
+    downloads
+        How files are downloaded.
     instances
         Settings of the instances, by name.
     """
@@ -414,6 +450,7 @@ class Layer(msgspec.Struct, forbid_unknown_fields=True):
     default: str | None = None
     remote: str = ""
     remote_ca: str = ""
+    downloads: dict[str, Any] = {}
     instances: dict[str, Any] = {}
 
 
@@ -427,6 +464,8 @@ def _read_toml(path: Path) -> Layer:
             f"{path} is not valid: {error}.", "Mend it; docs/configuration.md has examples."
         ) from error
     folder = path.parent.absolute()
+    if layer.downloads.get("folder"):
+        layer.downloads["folder"] = _expand(layer.downloads["folder"], folder)
     if layer.remote_ca:
         layer.remote_ca = _expand(layer.remote_ca, folder)
     for settings in layer.instances.values():
@@ -445,6 +484,10 @@ def _layer(text: str) -> Layer:
             msgspec.convert(settings, Instance)
         except msgspec.ValidationError as error:
             raise msgspec.ValidationError(f"instances.{name}: {error}") from None
+    try:
+        msgspec.convert(layer.downloads, Downloads)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"downloads: {error}") from None
     return layer
 
 
@@ -494,6 +537,8 @@ def _read_remote(text: str) -> Layer:
         raise ConfigurationError(f"The remote configuration is not valid: {error}.", remedy) from error
     if layer.remote or layer.remote_ca:
         raise ConfigurationError("The remote configuration names a remote of its own.", remedy)
+    if layer.downloads:
+        raise ConfigurationError("The remote configuration may not set downloads.", remedy)
     if layer.default and layer.default not in {*layer.instances, *presets.names()}:
         raise ConfigurationError(f"The remote configuration has no instance {layer.default!r}, its default.", remedy)
     for name, settings in layer.instances.items():

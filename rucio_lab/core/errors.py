@@ -13,7 +13,8 @@
     ├── LakeBroken                Rucio answered with an error of its own, or with rubbish (502)
     ├── StorageFailed             a storage did not give what it should (502)
     ├── LakeUnreachable           nobody answers at the address of Rucio (503)
-    └── LakeTooSlow               Rucio did not answer in time (504)
+    ├── LakeTooSlow               Rucio did not answer in time (504)
+    └── NoSpace                   a disk here is full, or too small (507)
 
 The text of an error is its message followed by its remedy: ``str(error)`` is what a user should read.
 """
@@ -154,3 +155,9 @@ class LakeTooSlow(RucioLabError):  # noqa: N818
     """Rucio did not answer within the time limit of the instance."""
 
     code, status = "lake_too_slow", 504
+
+
+class NoSpace(RucioLabError):  # noqa: N818
+    """A disk of this machine is full, or too small for what is to be downloaded."""
+
+    code, status = "no_space", 507

@@ -105,12 +105,12 @@ def speaking_to(instance: Instance) -> Iterator[None]:
         raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from None
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
         raise LakeBroken(
-            f"Rucio ({instance.name}) sent an answer that cannot be read: {_first_line(error)}.",
+            f"Rucio ({instance.name}) sent an answer that cannot be read: {first_line(error)}.",
             "Check the address of the instance, or try again later.",
         ) from None
     except OSError as error:  # requests raises it for the files of ca and client_cert
         raise ConfigurationError(
-            f"A file that signing in to {instance.name} needs is of no use: {_first_line(error)}.",
+            f"A file that signing in to {instance.name} needs is of no use: {first_line(error)}.",
             "Mend its address in rucio_lab.toml or rucio.cfg.",
         ) from None
     except exception.RucioException as error:
@@ -145,7 +145,7 @@ def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
 
 def _translate(error: Exception, instance: Instance) -> RucioLabError:
     name = type(error).__name__
-    said = _first_line(error)
+    said = first_line(error)
     if name == "CannotAuthenticate":
         who = f" as {instance.username}" if instance.username else ""
         return SignInNeeded(f"{instance.name} refused the sign-in{who}: {said}.", how_to_sign_in(instance), rucio=name)
@@ -157,7 +157,7 @@ def _translate(error: Exception, instance: Instance) -> RucioLabError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Take what a Rucio error says for people: its details, never more than a line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     details = [line.removeprefix("Details:").strip() for line in lines if line.startswith("Details:")]

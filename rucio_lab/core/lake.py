@@ -47,6 +47,8 @@ class FileReplicas:
         Addresses, in Rucio's order.
     states
         RSE -> state of the replica there, for example ``AVAILABLE``.
+    md5
+        Another checksum, as registered.
     """
 
     did: DID
@@ -54,6 +56,7 @@ class FileReplicas:
     adler32: str | None
     pfns: tuple[Pfn, ...]
     states: dict[str, str]
+    md5: str | None = None
 
 
 @dataclass(slots=True)
@@ -356,4 +359,5 @@ def _file_replicas(row: dict[str, Any]) -> FileReplicas:
         adler32=row.get("adler32"),
         pfns=tuple(sorted(pfns, key=lambda pfn: pfn.priority)),
         states=_row(row.get("states") or dict.fromkeys(row.get("rses") or {}, "AVAILABLE")),
+        md5=row.get("md5"),
     )

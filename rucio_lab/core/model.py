@@ -7,9 +7,9 @@ from typing import Literal
 
 from rucio_lab.core.did import DID
 
-Access = Literal["auto", "stream", "mount", "lake"]
+Access = Literal["auto", "stream", "mount", "lake", "download"]
 """How files are made usable: a URL (stream), a path on a mounted RSE (mount), a ``rucio://`` URL that is resolved when
-it is opened (lake), or whichever is best (auto)."""
+it is opened (lake), a verified copy on this machine (download), or whichever is best without one (auto)."""
 
 DIDType = Literal["all", "collection", "container", "dataset", "file"]
 
@@ -110,6 +110,8 @@ class ResolvedFile:
         All replicas that can be read from here, the one that was taken first. Never empty.
     left_out
         Replicas that cannot be read from here or were found dead, each with the reason.
+    md5
+        Another checksum, as registered in Rucio; None where there is none.
     """
 
     did: DID
@@ -118,6 +120,7 @@ class ResolvedFile:
     adler32: str | None
     replicas: tuple[Replica, ...]
     left_out: tuple[LeftOut, ...] = ()
+    md5: str | None = None
 
     @property
     def replica(self) -> Replica:
@@ -150,6 +153,8 @@ class Request:
         At most so many files; None for all.
     allow_missing
         Whether files that cannot be read are left out (and said so) instead of being an error.
+    folder
+        Where a download goes; empty for the folder that is configured.
     """
 
     dids: tuple[str, ...]
@@ -159,6 +164,7 @@ class Request:
     rse: str = ""
     limit: int | None = None
     allow_missing: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

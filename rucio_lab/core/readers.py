@@ -16,6 +16,11 @@ SPELLINGS = {"davs": "https", "xroot": "root", "xroots": "roots"}
 READABLE = ("root", "roots", "https", "http")
 """Schemes of direct URLs that have readers."""
 
+PROBED = ("root", "roots", "https", "http")
+"""Schemes whose servers can be asked whether they are there."""
+
+_GRID_TOOLS = {"gsiftp": "gfal2", "srm": "gfal2"}
+
 BROKEN_UPROOT = ("5.7.6", "5.7.7")
 """Releases of uproot whose ``iterate`` fails over direct root:// URLs (``TypeError: integer argument expected``)."""
 
@@ -77,6 +82,24 @@ def unreadable(scheme: str) -> str:
     if scheme in ("https", "http"):
         return "" if find_spec("aiohttp") else f"{scheme}:// needs the package aiohttp, which is not installed"
     return f"no reader here knows {scheme}://"
+
+
+@cache
+def not_downloadable(scheme: str) -> str:
+    """Say why nothing on this machine can download over a scheme; empty if it can be done.
+
+    Parameters
+    ----------
+    scheme
+        As in a PFN. What nothing here knows is left to rucio-clients, where what that needs is installed.
+    """
+    scheme = SPELLINGS.get(scheme, scheme)
+    if scheme in ("https", "http"):
+        return ""
+    needed = "XRootD" if scheme in ("root", "roots") else _GRID_TOOLS.get(scheme)
+    if needed is None:
+        return f"nothing here knows {scheme}://"
+    return "" if find_spec(needed) else f"{scheme}:// needs the package {needed.lower()}, which is not installed"
 
 
 def broken_uproot() -> str | None:

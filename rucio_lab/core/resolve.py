@@ -71,7 +71,10 @@ def resolve(request: Request) -> Resolution:
     sorter = _Sorter(instance, request)
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     _check_mounts(drafts)
-    _drop_dead(drafts)
+    if request.access == "download":
+        _put_dead_last(drafts)
+    else:
+        _drop_dead(drafts)
     if request.access == "auto" and not choosy:
         _through_lake(instance, drafts)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
@@ -240,7 +243,13 @@ class _Draft:
         """Make the final value."""
         assert self.row is not None  # noqa: S101 - there are candidates, so there was a row
         return ResolvedFile(
-            self.did, datasets, self.row.bytes, self.row.adler32, tuple(self.candidates), tuple(self.left_out)
+            self.did,
+            datasets,
+            self.row.bytes,
+            self.row.adler32,
+            tuple(self.candidates),
+            tuple(self.left_out),
+            self.row.md5,
         )
 
 
@@ -261,6 +270,8 @@ class _Sorter:
         ours = storage.token_file or storage.token_command or storage.proxy or storage.ca
         self._ours_for_roots = request.access == "auto" and bool(ours)
         self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
+        self._download = request.access == "download"
+        self._any_scheme = self._download and not request.schemes
 
     def draft(self, did: DID, row: FileReplicas | None) -> _Draft:
         """Sort the replicas of one file, best first: mounted, then on the local network, then by scheme."""
@@ -283,7 +294,7 @@ class _Sorter:
 
     def _rank(self, replica: Replica) -> tuple[bool, bool, int, bool, int]:
         scheme = replica.scheme
-        order = self._schemes.index(scheme) if scheme in self._schemes else 0
+        order = self._schemes.index(scheme) if scheme in self._schemes else len(self._schemes)
         cached = replica.endpoint == self._cache_endpoint
         return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
@@ -305,9 +316,10 @@ class _Sorter:
             if path:
                 yield replace(replica, url=path), ""
             if scheme != "file" and self._stream:
-                asked_for = scheme in self._schemes
+                asked_for = scheme in self._schemes or self._any_scheme
                 not_asked_for = f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
-                reason = readers.unreadable(scheme) if asked_for else not_asked_for
+                unreadable = readers.not_downloadable if self._download else readers.unreadable
+                reason = unreadable(scheme) if asked_for else not_asked_for
                 yield replica, reason or (probe.NEEDS_OURS if scheme == "roots" and self._ours_for_roots else "")
                 if asked_for and scheme == "root" and self._through_cache(replica):
                     yield replace(replica, url=f"{self._cache_endpoint}//{url}"), reason
@@ -401,6 +413,24 @@ def _through_lake(instance: Instance, drafts: list[_Draft]) -> None:
             LeftOut(left.replica, f"{left.replica.endpoint} {why[left.replica]}") if why.get(left.replica) else left
             for left in draft.left_out
         ]
+
+
+_DOWN = ("did not answer", "refuses connections", "cannot be reached", "closed the connection")
+
+
+def _put_dead_last(drafts: list[_Draft]) -> None:
+    """Ask the two best servers of each file whether they are there; a download goes to others first, if they are not.
+
+    It brings its own credentials and needs no parts of files, so whatever else a probe says is of no matter to it.
+    """
+    unknown: dict[probe.Endpoint, Replica] = {}
+    for draft in drafts:
+        best = [replica for replica in draft.candidates if replica.scheme in readers.PROBED][:2]
+        unknown.update({probe.endpoint(it): it for it in best if probe.verdict(probe.endpoint(it)) is None})
+    if unknown:
+        probe.probe(unknown.values())
+    for draft in drafts:
+        draft.candidates.sort(key=lambda it: (probe.verdict(probe.endpoint(it)) or "").startswith(_DOWN))
 
 
 def _dead(replica: Replica) -> str:

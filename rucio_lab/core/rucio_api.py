@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rucio_lab.core.config import check_rucio_cfg
 
@@ -34,4 +35,20 @@ with _client_mode():
     from rucio.common.utils import build_url, chunks, wlcg_token_discovery
     from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
 
-__all__ = ["Client", "HTTPMethod", "build_url", "chunks", "exception", "parse_filters", "wlcg_token_discovery"]
+__all__ = [
+    "Client",
+    "HTTPMethod",
+    "build_url",
+    "chunks",
+    "download_client",
+    "exception",
+    "parse_filters",
+    "wlcg_token_discovery",
+]
+
+
+def download_client() -> Any:
+    """Give rucio-clients' DownloadClient, which is slow to import."""
+    with _client_mode():
+        from rucio.client.downloadclient import DownloadClient
+    return DownloadClient

@@ -1,0 +1,54 @@
+"""A child process in which rucio-clients download one file: ``python -m rucio_lab.core.rucio_download``.
+
+For schemes that need tools of the grid. Rucio's DownloadClient blocks the signals of the process that it runs in, and
+prints; so it has one of its own. The task comes as JSON on standard input, and the answer is the last line of standard
+output: ``{"path": ...}`` or ``{"error": ...}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Do the task."""
+    task: dict[str, Any] = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):
+        answer = _download(task, sys.argv[1])
+    print(json.dumps(answer))  # noqa: T201 - its way to answer
+
+
+def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
+    from rucio_lab.core.auth import client_for
+    from rucio_lab.core.config import load_instances
+    from rucio_lab.core.errors import RucioLabError
+    from rucio_lab.core.faults import first_line
+    from rucio_lab.core.rucio_api import download_client, exception
+
+    logger = logging.getLogger("rucio_lab.download")
+    logger.setLevel(logging.ERROR)
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    item: dict[str, Any] = {key: value for key, value in task.items() if key != "instance"}
+    item |= {"base_dir": folder, "no_subdir": True}
+    try:
+        client = client_for(load_instances().get(task["instance"]))
+        download_client()(client=client, logger=logger.log).download_pfns(
+            [item], deactivate_file_download_exceptions=False
+        )
+    except (RucioLabError, exception.RucioException, OSError) as error:
+        missing = next((words for words in heard if "issing dependency" in words), "")
+        return {"error": missing or first_line(error)}
+    found = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {"path": str(found[0])} if len(found) == 1 else {"error": "it left no file"}
+
+
+if __name__ == "__main__":
+    main()
