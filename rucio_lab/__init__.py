@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         RucioLabError,
         SignInNeeded,
     )
-    from rucio_lab.kernel.api import attach, login, logout, ls, search
+    from rucio_lab.kernel.api import attach, download, login, logout, ls, search
     from rucio_lab.kernel.files import FileList
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "SignInNeeded",
     "__version__",
     "attach",
+    "download",
     "load_ipython_extension",
     "login",
     "logout",
@@ -67,6 +68,7 @@ _HOMES = {
     "DID": "core.did",
     "FileList": "kernel.files",
     "attach": "kernel.api",
+    "download": "kernel.api",
     "login": "kernel.api",
     "logout": "kernel.api",
     "ls": "kernel.api",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MAGICS = ("rucio_attach", "rucio_search", "rucio_ls", "rucio_login", "rucio_logout")
+MAGICS = ("rucio_attach", "rucio_download", "rucio_search", "rucio_ls", "rucio_login", "rucio_logout")
 
 
 class LineMagic:

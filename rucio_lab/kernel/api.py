@@ -1,10 +1,11 @@
-"""What a notebook asks of the lake, without magics: attach, search, ls, login, logout."""
+"""What a notebook asks of the lake, without magics: attach, download, search, ls, login, logout."""
 
 from __future__ import annotations
 
 import fnmatch
 import getpass
 import itertools
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,11 +17,11 @@ from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError, SignInNeeded
 from rucio_lab.core.lake import Lake
+from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Access, DidInfo, DIDType, Request
 from rucio_lab.core.readers import schemes_of
-from rucio_lab.core.resolve import resolve
 from rucio_lab.core.tokens import Secret, SignIn
-from rucio_lab.kernel.files import FileList
+from rucio_lab.kernel.files import FileList, answer_to
 from rucio_lab.kernel.page import sign_in_at_page
 from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
 
@@ -37,7 +38,7 @@ def attach(
     limit: int | None = None,
     allow_missing: bool = False,
 ) -> FileList:
-    """Make the files of some DIDs usable, without downloading them. Never asks for a password.
+    """Make the files of some DIDs usable; downloads them only if told so. Never asks for a password.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ def attach(
     access
         ``stream`` gives URLs, ``mount`` paths on mounted RSEs, ``lake`` addresses (``rucio://``) that are resolved when
         they are opened and go on when a replica dies, ``auto`` whichever is best; by default the instance's, else auto.
+        ``download`` brings the files to this machine, as `download` does, and gives their paths.
     scheme
         The only schemes to use, best first, for example ``"https"`` or ``"root,https"``; by default the instance's.
     rse
@@ -79,8 +81,9 @@ def find_files(
     instance: str | None,
     limit: int | None,
     allow_missing: bool,
+    to: str | os.PathLike[str] | None = None,
 ) -> FileList:
-    """Do what `attach` does, and leave its notes to the caller."""
+    """Do what `attach` and `download` do, and leave the notes to the caller."""
     for did in dids:
         if not isinstance(did, str | DID):
             raise BadRequest(f"{did!r} is no DID.", "Give each DID as text of its own: attach('scope:a', 'scope:b').")
@@ -99,8 +102,64 @@ def find_files(
         rse=rse or "",
         limit=limit,
         allow_missing=allow_missing,
+        folder=os.fspath(checked_base(os.fspath(to))) if to is not None else "",
     )
-    return FileList(resolve(request))
+    return FileList(answer_to(request))
+
+
+def download(
+    *dids: str | DID,
+    to: str | os.PathLike[str] | None = None,
+    scheme: str | Sequence[str] | None = None,
+    rse: str | None = None,
+    instance: str | None = None,
+    limit: int | None = None,
+    allow_missing: bool = False,
+) -> FileList:
+    """Bring the files of some DIDs to this machine, each checked against the checksum that Rucio has of it.
+
+    What is there and right is not fetched again; what was interrupted goes on where it stopped. An interrupt (Ctrl-C,
+    the stop button) ends it soon, and nothing is lost.
+
+    Parameters
+    ----------
+    dids
+        Files, datasets and containers as ``scope:name``; a name may hold the wildcard ``*``.
+    to
+        Folder to download into, where the files lie as ``DATASET/NAME``. By default the one that is configured (see
+        ``rucio-lab downloads``), where they lie as ``INSTANCE/SCOPE/DATASET/NAME``.
+    scheme, rse, instance, limit
+        As for `attach`.
+    allow_missing
+        Leave out files that cannot be had, with a warning, instead of raising `FilesUnavailable` in the end.
+
+    Returns
+    -------
+    FileList
+        The paths, with what Rucio knows of each file.
+
+    Raises
+    ------
+    FilesUnavailable
+        If some files cannot be had; the others are there then.
+    NoSpace
+        If the disk is full, or too small.
+    RucioLabError
+        Of the kind that says what went wrong; see `rucio_lab.core.errors`.
+    """
+    files = find_files(
+        dids,
+        access="download",
+        to=to,
+        scheme=scheme,
+        rse=rse,
+        instance=instance,
+        limit=limit,
+        allow_missing=allow_missing,
+    )
+    for note in files.notes:
+        warnings.warn(note, stacklevel=2)
+    return files
 
 
 def search(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
 from rucio_lab.core.did import DID
@@ -80,12 +82,12 @@ class FileEntry(str):
 
     @property
     def rse(self) -> str:
-        """Name of the RSE it is read from; empty where that is decided when it is opened."""
+        """Name of the RSE it is read from; empty for a copy here, and where that is decided when it is opened."""
         return self._file.replica.rse
 
     @property
     def scheme(self) -> str:
-        """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a path on a mount."""
+        """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a path."""
         return self._file.replica.scheme
 
     @property
@@ -100,7 +102,7 @@ class FileEntry(str):
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """All replicas that can be read from here, the one that was taken first."""
+        """All replicas that can be read from here, the one that was taken (or the downloaded copy) first."""
         return self._file.replicas
 
     def __repr__(self) -> str:
@@ -194,6 +196,47 @@ class FileList(list[str]):
 
     # ---------------------------------------------------------------------------------------- its tie to Rucio
 
+    def download(self, to: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> FileList:
+        """Bring these files to this machine, from the replicas that are known of them.
+
+        Parameters
+        ----------
+        to
+            As for `rucio_lab.download`.
+        allow_missing
+            Leave out files that cannot be had, instead of raising `FilesUnavailable` in the end.
+
+        Returns
+        -------
+        FileList
+            The paths, in the order of this list. Strings of your own stay as they are.
+
+        Raises
+        ------
+        RucioLabError
+            As `rucio_lab.download`.
+        """
+        from rucio_lab.core.download import bring
+        from rucio_lab.core.layout import checked_base
+        from rucio_lab.kernel.progress import bar
+
+        folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
+        came: dict[tuple[Source, DID], FileEntry] = {}
+        sources: dict[Source, Source] = {}
+        for source in self._sources():
+            files = tuple(dict.fromkeys(entry._file for entry in self._entries() if entry._source is source))
+            request = replace(source.request, access="download", folder=folder, allow_missing=allow_missing)
+            resolution = Resolution(request, tuple(map(_remote, files)), {}, source.total, (), source.shared)
+            with bar() as watch:
+                local = FileList(bring(resolution, watch))
+            sources[source] = local._whole[0]
+            came.update({(source, entry.did): entry for entry in local})
+        items: list[str] = []
+        for item in list.__iter__(self):
+            entry = came.get((item._source, item.did)) if isinstance(item, FileEntry) else item
+            items += [entry] if entry is not None else []
+        return self._with(items, tuple(sources[source] for source in self._whole))
+
     def explain(self) -> Explanation:
         """Say which replicas were taken, which are in reserve, and which were left out, and why.
 
@@ -224,11 +267,10 @@ class FileList(list[str]):
             As attach. In any case the list is then left as it was.
         """
         from rucio_lab.core import probe
-        from rucio_lab.core.resolve import resolve
 
         probe.forget()  # who asks again may have mended a server
 
-        answers = {source: FileList(resolve(source.request)) for source in self._sources()}
+        answers = {source: FileList(answer_to(source.request)) for source in self._sources()}
         fresh = {(source, entry.did): entry for source, files in answers.items() for entry in files}
         items: list[str] = [entry for (source, _), entry in fresh.items() if source in self._whole]
         gone: dict[str, str] = {}
@@ -311,7 +353,9 @@ class FileList(list[str]):
         total = sum(source.total for source in sources)
         cut = any(source.cut for source in sources) and len(entries) < total
         parts = [f"{len(entries):,} of {count(total, 'file')}" if cut else count(len(entries), "file")]
-        if entries:
+        if entries and all(entry._source.request.access == "download" for entry in entries):
+            parts += [size(self.bytes), f"downloaded to {_common_folder(entries)}"]
+        elif entries:
             rses = [rse for rse, _ in Counter(entry.rse for entry in entries if entry.rse).most_common()]
             schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
             how = several([scheme for scheme in schemes if scheme != "file"], 3)
@@ -339,6 +383,27 @@ class FileList(list[str]):
                 rows.append((without_query(str(item)), "", "", "", ""))
         more = [f"... and {count(len(self) - MOST_ROWS, 'more file')}."] if len(self) > MOST_ROWS else []
         return html_table(("file", "dataset", "size", "RSE", "read over"), rows, repr(self), [*more, *self.notes])
+
+
+def answer_to(request: Request) -> Resolution:
+    """Resolve a request, and download the files if that is what it wants, with a progress bar."""
+    from rucio_lab.core.download import download
+    from rucio_lab.core.resolve import resolve
+    from rucio_lab.kernel.progress import bar
+
+    if request.access != "download":
+        return resolve(request)
+    with bar() as watch:
+        return download(request, watch)
+
+
+def _remote(file: ResolvedFile) -> ResolvedFile:
+    """Leave out the copy on this machine."""
+    return replace(file, replicas=tuple(replica for replica in file.replicas if replica.rse))
+
+
+def _common_folder(entries: list[FileEntry]) -> str:
+    return os.path.commonpath([Path(entry).parent for entry in entries])
 
 
 def _gone(reasons: dict[str, str]) -> FilesUnavailable:
@@ -434,4 +499,6 @@ class Explanation:
 def _endpoint(replica: Replica) -> str:
     if not replica.url:
         return ""
-    return replica.endpoint if "://" in replica.url else "mounted"
+    if "://" in replica.url:
+        return replica.endpoint
+    return "mounted" if replica.rse else "downloaded"

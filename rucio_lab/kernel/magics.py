@@ -63,8 +63,14 @@ def add_attach_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--access",
         choices=get_args(Access),
-        help="URLs, paths on mounted RSEs, or rucio:// addresses that survive a dead replica (default: the instance's)",
+        help="URLs, paths on mounted RSEs, rucio:// addresses that survive a dead replica, or verified copies on this "
+        "machine (default: the instance's)",
     )
+    add_choice_options(parser)
+
+
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which replicas are used, and of which files."""
     parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
     parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")
     parser.add_argument("--limit", type=int, metavar="N", help="attach the first N files only")
@@ -90,6 +96,23 @@ def _attach_parser() -> MagicParser:
         help="scope:name of files, datasets, containers; * is a wildcard; last: as NAME",
     )
     add_attach_options(parser)
+    return parser
+
+
+def _download_parser() -> MagicParser:
+    parser = _parser(
+        "rucio_download",
+        "DID [DID ...]",
+        "Bring the files of DIDs to this machine, each checked against the checksum that Rucio has of it.",
+        "examples:\n"
+        "  files = %rucio_download opendata13TeV:GamGam\n"
+        "  %rucio_download opendata13TeV:GamGam.Data --to ~/journey\n"
+        "\nWhat is there is not fetched again, and what was interrupted goes on where it stopped.\n"
+        "`rucio-lab downloads` shows where they are and how much, and removes them.",
+    )
+    parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
+    parser.add_argument("--to", metavar="FOLDER", help="download into this folder, as DATASET/NAME")
+    add_choice_options(parser)
     return parser
 
 
@@ -161,6 +184,24 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
         print(f"Warning: {note}", file=sys.stderr)
 
 
+def _download(_shell: Any, args: argparse.Namespace) -> Any:
+    from rucio_lab.kernel.api import find_files
+
+    files = find_files(
+        args.dids,
+        access="download",
+        to=args.to,
+        scheme=args.scheme,
+        rse=args.rse,
+        instance=args.instance,
+        limit=args.limit,
+        allow_missing=args.allow_missing,
+    )
+    for note in files.notes:
+        print(f"Warning: {note}", file=sys.stderr)
+    return files
+
+
 def _search(_shell: Any, args: argparse.Namespace) -> Any:
     from rucio_lab.kernel.api import search
 
@@ -199,6 +240,7 @@ COMMANDS: dict[str, tuple[MagicParser, Callable[[Any, argparse.Namespace], Any]]
     parser.name: (parser, command)
     for parser, command in (
         (_attach_parser(), _attach),
+        (_download_parser(), _download),
         (_search_parser(), _search),
         (_ls_parser(), _ls),
         (_login_parser(), _login),
@@ -241,7 +283,8 @@ def _one_line_errors(prog: str) -> Iterator[None]:
         _show_as(error, f"{type(error).__name__}: {error}")
         raise
     except KeyboardInterrupt as error:
-        _show_as(error, f"KeyboardInterrupt: {prog} was interrupted; no variable was changed.")
+        left = "what came is kept" if prog == "%rucio_download" else "no variable was changed"
+        _show_as(error, f"KeyboardInterrupt: {prog} was interrupted; {left}.")
         raise
 
 
