@@ -24,6 +24,7 @@ class _Mode:
 
     kind: str = "forward"
     delay: float = 0  # seconds that each message of a client waits
+    rate: float = 0  # bytes of the server that all connections together let through in a second; 0 for all
     limit: int | None = None  # bytes of the server that a connection lets through
     hold: int | None = None  # bytes of the server after which a connection waits until the mode changes
     answer: bytes = b""
@@ -60,6 +61,8 @@ class TcpProxy:
         How many were made, also those which came to nothing.
     received, sent
         Bytes that came from clients, and that went to them.
+    messages
+        How often something came from clients: a request, or several that were sent together.
     """
 
     def __init__(self, port: int, *, certificate: Path | None = None, key: Path | None = None) -> None:
@@ -73,8 +76,9 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._reserved = _bound(0)
         self.port: int = self._reserved.getsockname()[1]
-        self.connections = self.received = self.sent = 0
+        self.connections = self.received = self.sent = self.messages = 0
         self._loop = asyncio.new_event_loop()
+        self._busy = 0.0  # until when the line is taken, where there is a rate
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=f"proxy-{self.port}")
         self._thread.start()
         self.forward()
@@ -88,6 +92,10 @@ class TcpProxy:
     def delay(self, seconds: float) -> None:
         """Pass everything on, but each message of a client (and each connection) that much later."""
         self._change(_Mode(delay=seconds))
+
+    def far(self, seconds: float, rate: float) -> None:
+        """Pass everything on as over a long line: each message of a client that much later, so many bytes a second."""
+        self._change(_Mode(delay=seconds, rate=rate))
 
     def silent(self) -> None:
         """Accept connections, and let nothing through, also on those that are open."""
@@ -137,7 +145,7 @@ class TcpProxy:
 
     def forget(self) -> None:
         """Count from zero again."""
-        self.connections = self.received = self.sent = 0
+        self.connections = self.received = self.sent = self.messages = 0
 
     def close(self) -> None:
         """End it, with all of its connections."""
@@ -219,6 +227,7 @@ class TcpProxy:
     async def _pump_out(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
             self.received += len(data)
+            self.messages += 1
             await self._wait(server, self._mode.delay)
             server.write(data)
             await server.drain()
@@ -230,6 +239,7 @@ class TcpProxy:
     ) -> None:
         while data := await server.read(_CHUNK):
             await self._wait(writer, sent=connection.sent)
+            await self._share(len(data))
             data = data if limit is None else data[: limit - connection.sent]
             connection.sent += len(data)
             self.sent += len(data)
@@ -239,6 +249,12 @@ class TcpProxy:
                 break
         for each in connection.writers:
             each.close()
+
+    async def _share(self, size: int) -> None:
+        """Wait until the line is free for so many bytes more."""
+        if self._mode.rate:
+            self._busy = max(self._busy, self._loop.time()) + size / self._mode.rate
+            await asyncio.sleep(self._busy - self._loop.time())
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes) -> None:
         if self._context:

@@ -253,8 +253,25 @@ class FullLake:
 
     def add_bulk(self) -> str:
         """Register ``bulk.10000``, and return its name."""
-        self._seed(content.bulk_catalogue(10_000), "bulk")
+        self.register(content.bulk_catalogue(10_000), "bulk")
         return content.BULK
+
+    def register(self, catalogue: Catalogue, name: str) -> None:
+        """Register more data, on RSEs that are there already.
+
+        Parameters
+        ----------
+        catalogue
+            What to register; files with a source are copied to their storages.
+        name
+            Of a scratch folder.
+        """
+        for dataset in catalogue.datasets:
+            for file, rse in [(file, rse) for file in dataset.files if file.source for rse in file.rses]:
+                target = self.path(rse, dataset.scope, file.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.source, target)
+        self._seed(catalogue, name)
 
     @property
     def provider(self) -> Provider:

@@ -1,0 +1,145 @@
+"""What ``rucio://`` costs against the direct URL, and how soon it goes on when a storage fails in the middle of a read.
+
+All storages are behind proxies that count what passes, and can be far away, slow or broken.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import fsspec
+import uproot
+
+from benchmarks.table import Row, pairs
+from rucio_lab import attach
+from rucio_lab.core.did import DID
+from rucio_lab.core.filesystem import lake_url
+from rucio_lab.demo import ntuples
+from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File
+from rucio_lab.demo.samples import Sample
+from tests.lake.faults import TcpProxy
+from tests.lake.lake import FullLake
+
+NAME = "benchmark._0001.root"
+BRANCHES = ["photon_pt", "photon_eta", "photon_phi", "photon_E", "photon_isTightID", "photon_etcone20"]
+
+_FAR = (0.02, 12.5e6)  # seconds of delay, bytes a second: another country, 100 Mbit/s
+_CAP = 20  # seconds that a bare URL is waited for
+_READER = str(Path(__file__).with_name("reader.py"))
+_SCHEMES = {"root": "FAULTY-ROOT", "https": "FAULTY-HTTPS"}
+_FAULTS: dict[str, Callable[[TcpProxy], None]] = {
+    "refuses": TcpProxy.refuse,
+    "is silent": TcpProxy.silent,
+    "resets": TcpProxy.reset,
+    "breaks off": lambda proxy: proxy.cut(100_000),
+    "404": lambda proxy: proxy.answer_http(404),
+    "403": lambda proxy: proxy.answer_http(403),
+    "500": lambda proxy: proxy.answer_http(500),
+}
+
+
+def measure(lake: FullLake) -> list[Row]:
+    """Take all figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        _register(lake, Path(folder))
+        rows = []
+        for scheme, rse in _SCHEMES.items():
+            # the proxies' site first: the whole copy on CERN-EOS is in reserve
+            os.environ["RUCIO_LAB_CONFIG"] = str(lake.config(test={"schemes": [scheme], "site": "FAULTY"}))
+            (direct,) = attach(f"{SCOPE}:{NAME}", access="stream", rse=rse)
+            rows += _reads(lake, scheme, str(direct), Path(folder))
+            rows += _faults(lake.faulty[scheme], scheme, str(direct))
+    return rows
+
+
+def _register(lake: FullLake, folder: Path) -> None:
+    path = folder / NAME
+    ntuples.write_file(path, ntuples.make_events(Sample("benchmark", 320000, 1, luminosity=4.6), 0))
+    file = File(NAME, (*_SCHEMES.values(), "CERN-EOS"), str(path))
+    lake.register(Catalogue(datasets=(Dataset(SCOPE, "benchmark", (file,)),)), "benchmark")
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def _reads(lake: FullLake, scheme: str, direct: str, folder: Path) -> Iterator[Row]:
+    proxy, url = lake.faulty[scheme], lake_url("test", DID(SCOPE, NAME))
+    for where, times in (("on this machine", 15), ("20 ms and 100 Mbit/s away", 5)):
+        if times == 5:
+            proxy.far(*_FAR)
+        ours, theirs, ratio = pairs(partial(_read, url), partial(_read, direct), times)
+        yield Row(f"six branches over {scheme}, {where}", f"{ours:.3f} s rucio://", f"{theirs:.3f} s direct URL", ratio)
+        ours, theirs, ratio = pairs(partial(_read, url), partial(_download, direct, folder / "copy.root"), times // 3)
+        yield Row(f"the same over {scheme}, {where}", f"{ours:.3f} s rucio://", f"{theirs:.3f} s download, read", ratio)
+    proxy.forward()
+    ours_sent, ours_asked = _traffic(proxy, lambda: _read(url))
+    theirs_sent, theirs_asked = _traffic(proxy, lambda: _read(direct))
+    size = lake.path(_SCHEMES[scheme], SCOPE, NAME).stat().st_size
+    yield Row(
+        f"bytes over {scheme}", f"{ours_sent:,}", f"{theirs_sent:,} direct ({size:,} in file)", ours_sent / theirs_sent
+    )
+    yield Row(f"requests over {scheme}", f"{ours_asked}", f"{theirs_asked} direct", ours_asked / theirs_asked)
+
+
+def _read(url: str) -> int:
+    with uproot.open({url: "mini"}) as tree:
+        return len(tree.arrays(BRANCHES))
+
+
+def _download(url: str, path: Path) -> int:
+    with fsspec.open(url) as source, path.open("wb") as target:
+        while block := source.read(1 << 22):
+            target.write(block)
+    return _read(str(path))
+
+
+def _traffic(proxy: TcpProxy, call: Callable[[], object]) -> tuple[int, int]:
+    """Return how many bytes and how many messages to the storage a call needs."""
+    proxy.forget()
+    call()
+    return proxy.sent, proxy.messages
+
+
+# ------------------------------------------------------------------------------------------------ faults
+
+
+def _faults(proxy: TcpProxy, scheme: str, direct: str) -> Iterator[Row]:
+    for fault, make in _FAULTS.items():
+        if scheme == "root" and fault.isdigit():
+            continue
+        ours = _goes_on(proxy, lake_url("test", DID(SCOPE, NAME)), make)
+        theirs = _goes_on(proxy, direct, make)
+        yield Row(f"{scheme} storage {fault} in the middle", ours, f"{theirs}, direct URL")
+
+
+def _goes_on(proxy: TcpProxy, url: str, fault: Callable[[TcpProxy], None]) -> str:
+    """Begin to read in a new process, make the fault, and see how long the next part takes."""
+    reader = subprocess.Popen(
+        [sys.executable, _READER, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    try:
+        if reader.stdout.readline() != "ready\n":
+            return "could not begin"
+        fault(proxy)
+        begin = time.perf_counter()
+        out, _ = reader.communicate("go on\n", timeout=_CAP)
+    except subprocess.TimeoutExpired:
+        return f"nothing for {_CAP} s"
+    finally:
+        reader.kill()
+        reader.wait()
+        proxy.forward()
+    return f"{time.perf_counter() - begin:.1f} s" if out == "whole\n" else f"{out.strip() or 'died'}"
