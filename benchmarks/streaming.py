@@ -19,8 +19,7 @@ import uproot
 
 from benchmarks.table import Row, pairs
 from rucio_lab import attach
-from rucio_lab.core.did import DID
-from rucio_lab.core.filesystem import lake_url
+from rucio_lab.core.did import DID, lake_url
 from rucio_lab.demo import ntuples
 from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File
 from rucio_lab.demo.samples import Sample
