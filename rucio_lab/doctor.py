@@ -108,7 +108,7 @@ def check_readers() -> Iterator[Finding]:
         yield Finding(
             "bad",
             f"uproot {broken} cannot iterate over root:// URLs.",
-            "pip install 'uproot!=5.7.6,!=5.7.7'.",
+            "pip install 'uproot!=5.7.6,!=5.7.7'; until then, attach with --access lake.",
         )
     ca = os.environ.get("SSL_CERT_FILE")
     if ca and not Path(ca).is_file():

@@ -491,7 +491,7 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
         )
     if "root" in schemes and (broken := readers.broken_uproot()):
         notes.append(
-            f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --scheme https."
+            f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."
         )
     if "root" not in schemes and (reason := readers.unreadable("root")):
         offered = any(left.replica.scheme == "root" for file in files for left in file.left_out)
