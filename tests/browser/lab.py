@@ -77,7 +77,9 @@ class JupyterLab:
         self._application = application
         self.data = folder / "data"
         self.notebooks = folder / "notebooks"
-        self._environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **self._folders(), **environment}
+        # both halves and the kernels are of this tree, whatever Python serves the page
+        ours = {"PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_TOKEN": TOKEN}
+        self._environment = {**os.environ, **ours, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
         # on the command line, which goes before what the install enables
         self._extensions = {"rucio_lab": with_server}

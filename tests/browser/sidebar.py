@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from playwright.sync_api import FloatRect, Locator, Page, expect
@@ -106,7 +107,8 @@ class Sidebar:
 
     def row(self, name: str) -> Locator:
         """The first line of a name."""
-        return self.rows.filter(has=self.page.locator(".jp-RucioLab-name").get_by_text(name, exact=True)).first
+        its = self.page.locator(".jp-RucioLab-name", has_text=re.compile(f"^{re.escape(name)}$"))
+        return self.rows.filter(has=its).first
 
     def ask_to_attach(self, name: str) -> Locator:
         """Ask for a variable with the DID of a line, and give the field for its name."""

@@ -15,6 +15,9 @@ import { Action, IViewProps, Message, Wait } from './common';
 /** Lines above and below those in sight. */
 const SPARE = 10;
 
+/** Letters at the end of a name that are always shown. */
+const TAIL = 11;
+
 const ICONS: Record<DidType, LabIcon> = {
   container: containerIcon,
   dataset: datasetIcon,
@@ -248,7 +251,9 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
       </span>
       <Icon.react tag="span" className="jp-RucioLab-type" />
       <span className="jp-RucioLab-name" title={did.did}>
-        {node.parent?.did.scope === did.scope || node.level === 1 ? did.name : did.did}
+        <Name
+          text={node.parent?.did.scope === did.scope || node.level === 1 ? did.name : did.did}
+        />
       </span>
       {did.bytes !== null && <span className="jp-RucioLab-size">{sizeText(did.bytes)}</span>}
       <button
@@ -264,6 +269,18 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
       >
         <attachIcon.react tag="span" />
       </button>
+    </>
+  );
+}
+
+/** A name that is cut in its middle where there is no room: names of data begin alike, and differ at their ends. */
+function Name({ text }: { text: string }): JSX.Element {
+  const letters = [...text];
+  const tail = letters.length > 2 * TAIL ? TAIL : 0;
+  return (
+    <>
+      <span>{letters.slice(0, letters.length - tail).join('')}</span>
+      {tail > 0 && <span>{letters.slice(-tail).join('')}</span>}
     </>
   );
 }
