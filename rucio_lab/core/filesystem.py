@@ -14,6 +14,7 @@ import fnmatch
 import os
 import re
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -428,8 +429,19 @@ class LakeBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
 
 
 def _instance(address: Address) -> Instance | None:
-    """Find the instance of an address; None for the address that names none."""
-    return load_instances().get(address.instance) if address.instance else None
+    """Find the instance of an address; None for the address that names none. Files are read in many small parts."""
+    if not address.instance:
+        return None
+    key = (address.instance, os.environ.get("RUCIO_LAB_CONFIG"), os.environ.get("RUCIO_CONFIG"))
+    known, until = _instances.get(key, (None, 0.0))
+    if known is None or until < time.monotonic():
+        known = load_instances().get(address.instance)
+        _instances[key] = (known, time.monotonic() + _CONFIGURATION_LIFE)
+    return known
+
+
+_CONFIGURATION_LIFE = 1.0  # seconds
+_instances: dict[tuple[str | None, ...], tuple[Instance, float]] = {}
 
 
 def _directory(address: Address) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from rucio_lab.core import probe
 from rucio_lab.core.config import Instance
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import FilesUnavailable, NotFound, StorageFailed
+from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
 from rucio_lab.core.lake import FileReplicas, Lake
 from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import Reader, Span, open_replica
@@ -136,8 +136,11 @@ class LakeFile:
         """Ask Rucio again, unless it was asked just now: replicas move, and signed addresses end."""
         if time.monotonic() - self._asked < 1:
             return False
-        row = next(iter(_rows_of(self._instance, [self.did])), None)
         self._asked = time.monotonic()
+        try:
+            row = next(iter(_rows_of(self._instance, [self.did])), None)
+        except RucioLabError:
+            return False  # what is wrong with the replicas that are known is the answer
         if row is None:
             return False
         self._replicas, self._left_out = readable_replicas(self._instance, row)

@@ -461,10 +461,15 @@ def _private_file(token: StorageToken) -> str:
 
 
 @cache
-def _private_folder(_process: int) -> str:
+def _private_folder(process: int) -> str:
     """Make a folder of this process's own (0700), which goes when it ends."""
     folder = tempfile.TemporaryDirectory(prefix="rucio-lab-")
-    atexit.register(folder.cleanup)
+
+    def clean_up() -> None:
+        if os.getpid() == process:  # a forked child has its parent's handlers, too
+            folder.cleanup()
+
+    atexit.register(clean_up)
     return folder.name
 
 

@@ -8,12 +8,14 @@ was renewed counts at once; nothing here is pickled, logged or part of an addres
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -269,16 +271,24 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
     return _read_proxy(path, content)
 
 
-def _read_proxy(path: str, content: bytes) -> tuple[Proxy | None, str]:
+@lru_cache(maxsize=8)
+def _read_chain(content: bytes) -> tuple[str, datetime]:
+    """Read whose certificate it is, and when its chain ends."""
     from cryptography import x509
 
+    chain = x509.load_pem_x509_certificates(content)
+    return chain[0].subject.rfc4514_string(), min(each.not_valid_after_utc for each in chain)
+
+
+def _read_proxy(path: str, content: bytes) -> tuple[Proxy | None, str]:
+    certificates = b"".join(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", content, re.S))
     try:
-        chain = x509.load_pem_x509_certificates(content)
+        subject, expires = _read_chain(certificates)  # without the key, which is kept nowhere
     except ValueError:
         return None, f"{path} holds no X.509 certificate."
     if b"PRIVATE KEY-----" not in content:
         return None, f"{path} holds no private key beside its certificate."
-    proxy = Proxy(path, chain[0].subject.rfc4514_string(), min(each.not_valid_after_utc for each in chain))
+    proxy = Proxy(path, subject, expires)
     if proxy.expires <= datetime.now(UTC):
         return None, f"The X.509 proxy {path} ended at {proxy.expires:%Y-%m-%d %H:%M} UTC."
     return proxy, ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -65,6 +67,38 @@ def test_every_kind_of_storage_is_read(lake: FullLake, dataset: str, token_file:
     replica, content = replica_of(lake, dataset)
     cert = str(lake.users["alice"].pem)  # nginx knows no proxies
     read(replica, instance_with(lake, token_file=str(token_file), proxy=cert), content)
+
+
+def test_roots_is_known_to_fsspec(lake: FullLake, token_file: Path) -> None:
+    """In a process of its own: XRootD looks for CAs once, and for the token of other tools in the environment."""
+    replica, content = replica_of(lake, "roots")
+    code = (
+        "import sys, fsspec, uproot; fs, path = fsspec.url_to_fs(sys.argv[1]);"
+        "assert fs.cat_file(path, start=0, end=4) == b'root'; assert fs.size(path) == int(sys.argv[2]);"
+        "print(uproot.open({sys.argv[1]: 'mini'}).num_entries)"
+    )
+    known = {"X509_CERT_FILE": str(lake.authority.ca), "BEARER_TOKEN_FILE": str(token_file)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, replica.url, str(len(content))],
+        env={**os.environ, **known},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
+def test_large_reads_are_cut_as_servers_allow() -> None:
+    spans = [(0, 10), (100, 100 + 5 * reading._LARGEST_PART + 1), *((n * 10, n * 10 + 5) for n in range(3000))]
+    requests = reading._requests(spans)
+    pieces = [piece for request in requests for piece in request]
+    assert all(len(request) <= 1024 for request in requests)
+    assert all(length <= reading._LARGEST_PART for _, length in pieces)
+    assert sum(length for _, length in pieces) == sum(stop - start for start, stop in spans)
+    assert len(requests) == 3
+    assert len(reading._requests([(0, 100 << 20)])) == 4
 
 
 def test_a_file_on_a_mounted_rse_is_read(lake: FullLake) -> None:

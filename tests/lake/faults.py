@@ -275,4 +275,5 @@ def _bound(port: int) -> socket.socket:
 def _linger_not(writer: asyncio.StreamWriter) -> None:
     """Make the end of a connection a reset."""
     connected: Any = writer.get_extra_info("socket")
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):  # it has ended by itself meanwhile
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
