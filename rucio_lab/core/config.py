@@ -152,7 +152,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     timeout
         Longest silence of Rucio, in seconds.
     access
-        How files are attached where nothing else is said: ``auto``, ``stream``, ``mount`` or ``lake``.
+        How files are attached where nothing else is said.
     schemes
         Schemes of direct URLs, best first.
     rse
