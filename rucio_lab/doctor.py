@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -275,7 +274,8 @@ def check_instances() -> Iterator[Finding]:
 def _check_instance(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
     try:  # rucio.client itself fails at import where its own configuration is broken
-        from rucio_lab.core.auth import signed_in
+        from rucio_lab.core import clock
+        from rucio_lab.core.auth import can_renew, signed_in
         from rucio_lab.core.lake import Lake
         from rucio_lab.core.rest import ping
 
@@ -289,10 +289,20 @@ def _check_instance(instance: Instance) -> list[Finding]:
         return [Finding("bad", f"{where}: {error.message}", error.remedy)]
     known = signed_in(instance)
     account = f" as {known.account}" if known and known.account else ""
-    left = ""
-    if known and known.expires:
-        left = f", for {(known.expires - datetime.now(UTC)).total_seconds() / 60:.0f} more minutes"
-    return [Finding("good", f"{where}: signed in{account}{left}")]
+    left = clock.until(known.expires) if known else ""
+    renewed = ", renewed before it ends" if can_renew(instance) else ""
+    return [Finding("good", f"{where}: signed in{account}{left}{renewed}"), *_check_storage(instance)]
+
+
+def _check_storage(instance: Instance) -> list[Finding]:
+    """Look at what the storages of an instance are shown."""
+    from rucio_lab.core.storage import describe, in_words
+
+    facts = describe(instance)
+    good = [Finding("good", f"{instance.name}: {line}") for line in in_words(facts)]
+    return good + [
+        Finding("note", f"{instance.name}: {line}", "Mend it, if a storage asks for it.") for line in facts.problems
+    ]
 
 
 def _instances() -> Instances | RucioLabError:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rucio_lab.core import clock, voms
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
 from rucio_lab.core.tokens import Secret, jwt_claims, jwt_expiry
@@ -68,11 +69,14 @@ class Proxy:
         Whose it is, in the order of RFC 4514.
     expires
         When it ends (UTC): the earliest end in its chain.
+    attributes
+        Its VOMS attributes (FQANs).
     """
 
     path: str
     subject: str
     expires: datetime
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,18 @@ def describe(instance: Instance) -> StorageFacts:
     facts = TokenFacts(token.source, token.issuer, token.audience, token.expires) if token else None
     ca, ca_problem = _authorities(instance)
     return StorageFacts(facts, proxy, ca, tuple(filter(None, (token_problem, proxy_problem, ca_problem))))
+
+
+def in_words(facts: StorageFacts) -> list[str]:
+    """Write what an instance's storages are shown, each thing a line."""
+    lines = []
+    if token := facts.token:
+        audience = f" for {token.audience}" if token.audience else ""
+        lines.append(f"storage token{audience} (from {token.source}){clock.until(token.expires)}")
+    if proxy := facts.proxy:
+        groups = f", VOMS {' '.join(proxy.attributes)}" if proxy.attributes else ""
+        lines.append(f"X.509 proxy of {proxy.subject}{clock.until(proxy.expires)}{groups}")
+    return [*lines, f"CAs: {facts.ca}"]
 
 
 # ------------------------------------------------------------------------------------------------ the token
@@ -260,8 +276,7 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
     str
         Why the one that is there is of no use, as a sentence; else empty.
     """
-    wanted = instance.storage.proxy or os.environ.get("X509_USER_PROXY") or instance.client_proxy
-    path = wanted or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where all proxies lie
+    wanted, path = _proxy_setting(instance), proxy_path(instance)
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -271,24 +286,34 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
     return _read_proxy(path, content)
 
 
+def proxy_path(instance: Instance) -> str:
+    """Say where the X.509 proxy of an instance's storages lies, or would lie."""
+    return _proxy_setting(instance) or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where all proxies lie
+
+
+def _proxy_setting(instance: Instance) -> str:
+    return instance.storage.proxy or os.environ.get("X509_USER_PROXY") or instance.client_proxy
+
+
 @lru_cache(maxsize=8)
-def _read_chain(content: bytes) -> tuple[str, datetime]:
-    """Read whose certificate it is, and when its chain ends."""
+def _read_chain(content: bytes) -> tuple[str, datetime, tuple[str, ...]]:
+    """Read whose certificate it is, when its chain ends, and its VOMS attributes."""
     from cryptography import x509
 
     chain = x509.load_pem_x509_certificates(content)
-    return chain[0].subject.rfc4514_string(), min(each.not_valid_after_utc for each in chain)
+    end = min(each.not_valid_after_utc for each in chain)
+    return chain[0].subject.rfc4514_string(), end, voms.attributes(chain)
 
 
 def _read_proxy(path: str, content: bytes) -> tuple[Proxy | None, str]:
     certificates = b"".join(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", content, re.S))
     try:
-        subject, expires = _read_chain(certificates)  # without the key, which is kept nowhere
+        subject, expires, attributes = _read_chain(certificates)  # without the key, which is kept nowhere
     except ValueError:
         return None, f"{path} holds no X.509 certificate."
     if b"PRIVATE KEY-----" not in content:
         return None, f"{path} holds no private key beside its certificate."
-    proxy = Proxy(path, subject, expires)
+    proxy = Proxy(path, subject, expires, attributes)
     if proxy.expires <= datetime.now(UTC):
         return None, f"The X.509 proxy {path} ended at {proxy.expires:%Y-%m-%d %H:%M} UTC."
     return proxy, ""

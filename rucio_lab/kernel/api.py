@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import getpass
 import itertools
 import os
 import warnings
@@ -20,9 +19,12 @@ from rucio_lab.core.lake import Lake
 from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Access, DidInfo, DIDType, Request
 from rucio_lab.core.readers import schemes_of
-from rucio_lab.core.tokens import Secret, SignIn
+from rucio_lab.core.storage import StorageFacts, describe, proxy_path
+from rucio_lab.core.tokens import SignIn
+from rucio_lab.core.voms import make_proxy as new_proxy
+from rucio_lab.core.voms import wants_passphrase
 from rucio_lab.kernel.files import FileList, answer_to
-from rucio_lab.kernel.page import sign_in_at_page
+from rucio_lab.kernel.page import ask_secret, sign_in_at_page
 from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
 
 SEARCH_LIMIT = 1000
@@ -287,6 +289,28 @@ def login(
     return sign_in(where, username=username, password=password)
 
 
+def make_proxy(instance: str | None = None, *, voms: str = "") -> StorageFacts:
+    """Make an X.509 proxy with ``voms-proxy-init``, where storages look for one; asks for the passphrase of the key.
+
+    Parameters
+    ----------
+    instance
+        Name or host; by default the default one.
+    voms
+        VO whose attributes the proxy is to have.
+
+    Raises
+    ------
+    RucioLabError
+        If it cannot be made: the program is not installed, the passphrase is wrong, or the VO does not answer.
+    """
+    where = load_instances().get(instance)
+    wants = wants_passphrase(where)
+    passphrase = ask_secret(where, "passphrase", "Passphrase of the key of your certificate: ") if wants else ""
+    new_proxy(where, proxy_path(where), voms=voms, passphrase=passphrase)
+    return describe(where)
+
+
 def logout(instance: str | None = None) -> None:
     """Forget the sign-in to a Rucio instance.
 
@@ -362,13 +386,11 @@ def _ask(instance: Instance, username: str, refused: SignInNeeded | None) -> tup
     """Ask the user for a name, where it is not known, and a password."""
     from IPython.core.error import StdinNotImplementedError
 
-    try:
+    with suppress(StdinNotImplementedError, EOFError):
         username = username or input(f"User name for {instance.name}: ").strip()
-        return username, Secret(getpass.getpass(f"Password of {username} for {instance.name}: "))
-    except (StdinNotImplementedError, EOFError) as error:
+    try:
+        return username, ask_secret(instance, "password", f"Password of {username} for {instance.name}: ")
+    except SignInNeeded as error:
         if refused:
             raise SignInNeeded(refused.message, f"Mend the password in {instance.rucio_cfg}.") from error
-        raise SignInNeeded(
-            f"{instance.name} wants a password, and nobody is there to be asked for it.",
-            "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",
-        ) from error
+        raise

@@ -149,6 +149,8 @@ def _login_parser() -> MagicParser:
     )
     parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
     parser.add_argument("--username", metavar="NAME", help="user name")
+    parser.add_argument("--proxy", action="store_true", help="first make an X.509 proxy with voms-proxy-init")
+    parser.add_argument("--voms", metavar="VO", default="", help="the same, with the attributes of a VO")
     parser.add_argument("--code", action="store_true", help="identity provider: ask for the code that its page shows")
     parser.add_argument(
         "--timeout", type=float, default=300.0, metavar="SECONDS", help="identity provider: how long to wait (300)"
@@ -218,13 +220,20 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
     from rucio_lab.core.auth import can_renew
     from rucio_lab.core.clock import until
     from rucio_lab.core.config import load_instances
-    from rucio_lab.kernel.api import login
+    from rucio_lab.core.storage import describe, in_words
+    from rucio_lab.kernel.api import login, make_proxy
+    from rucio_lab.kernel.text import printable
 
     instance = load_instances().get(args.name or args.instance)
+    if args.proxy or args.voms:
+        make_proxy(instance.name, voms=args.voms)
     sign_in = login(instance.name, username=args.username, code=args.code, timeout=args.timeout)
     who = f" as {sign_in.account}" if sign_in.account else ""
     renewed = ", renewed before it ends" if can_renew(instance) else ""
     print(f"Signed in to {instance.name}{who}{until(sign_in.expires)}{renewed}.")
+    facts = describe(instance)
+    for line in (*in_words(facts), *facts.problems):
+        print(f"  {printable(line)}")
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import getpass
 import html
-from typing import Any
 from urllib.parse import urlsplit
 
+from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import BadRequest, SignInNeeded
 from rucio_lab.core.oidc import PendingSignIn
 from rucio_lab.core.tokens import Secret, SignIn
@@ -49,6 +49,25 @@ def sign_in_at_page(sign_in: PendingSignIn, timeout: float) -> SignIn:
             shown.update(_Ended(sign_in, ended))
 
 
+def ask_secret(instance: Instance, what: str, words: str) -> Secret:
+    """Ask the user for something that is not to be shown.
+
+    Raises
+    ------
+    SignInNeeded
+        If nobody is there to be asked.
+    """
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        return Secret(getpass.getpass(words))
+    except (StdinNotImplementedError, EOFError) as error:
+        raise SignInNeeded(
+            f"{instance.name} wants a {what}, and nobody is there to be asked for it.",
+            "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",
+        ) from error
+
+
 class _Link:
     """What a user sees while a sign-in waits."""
 
@@ -77,19 +96,11 @@ class _Ended:
 
 
 def _ask_for_code(sign_in: PendingSignIn) -> SignIn:
-    from IPython.core.error import StdinNotImplementedError
-
     refused: BadRequest | None = None
     for _ in range(_ATTEMPTS):
         try:
-            code: Any = Secret(getpass.getpass(f"{f'{refused.message} ' if refused else ''}Code: "))
-        except (StdinNotImplementedError, EOFError) as error:
-            raise SignInNeeded(
-                f"{sign_in.instance.name} wants a code, and nobody is there to be asked for it.",
-                "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",
-            ) from error
-        try:
-            return sign_in.enter(code)
+            words = f"{refused.message} Code: " if refused else "Code: "
+            return sign_in.enter(ask_secret(sign_in.instance, "code", words))
         except BadRequest as error:
             refused = error
     raise SignInNeeded(f"{_ATTEMPTS} codes for {sign_in.instance.name} were wrong.", "Begin again.") from refused

@@ -302,8 +302,11 @@ class SessionHandler(LakeHandler):
         await self.ask(instance, partial(waiting.enter, code))
 
     async def describe(self, instance: Instance) -> None:
-        """Answer with the sign-in as it is now."""
-        self.finish(json.dumps(await self.workers.run("", partial(rows.session, instance))))
+        """Answer with the sign-in as it is now, and, but for one that waits, with what storages are shown."""
+        session = await self.workers.run("", partial(rows.session, instance))
+        if session["pending"] is None:
+            session["storage"] = await self.ask(instance, partial(rows.storage, instance))
+        self.finish(json.dumps(session))
 
     def given(self) -> dict[str, Any]:
         """Read from the body what is given; what is null or missing is left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rucio_lab.core.config import Instance
@@ -41,7 +42,8 @@ def session(instance: Instance) -> Row:
 
     ``state`` is ``signed_in``, ``renewable`` (the next question signs in by itself) or ``signed_out``; ``renewed`` says
     whether it is renewed before it ends; ``fields`` are what a sign-in has to be given. ``pending`` is a sign-in that
-    waits for somebody at the page of an identity provider, ``failure`` why the last one was in vain.
+    waits for somebody at the page of an identity provider, ``failure`` why the last one was in vain. ``storage`` is
+    left to who has the time to ask for it, see `storage`.
     """
     from rucio_lab.core import oidc  # imports rucio.client: for threads only
     from rucio_lab.core.auth import can_renew, signed_in
@@ -58,9 +60,27 @@ def session(instance: Instance) -> Row:
         "renewed": renewed,
         "username": instance.username,
         "fields": ["username", "password"] if instance.auth == "userpass" else [],
+        "storage": None,
         "pending": pending(waiting) if waiting and not waiting.failure else None,
         "failure": error(waiting.failure) if waiting and waiting.failure else None,
     }
+
+
+def storage(instance: Instance) -> Row:
+    """Describe what an instance's storages are shown: token, X.509 proxy, CAs. May run the command for the token."""
+    from rucio_lab.core.storage import describe
+
+    facts = describe(instance)
+    return {
+        "token": _with_date(asdict(facts.token)) if facts.token else None,
+        "proxy": _with_date(asdict(facts.proxy)) if facts.proxy else None,
+        "ca": facts.ca,
+        "problems": list(facts.problems),
+    }
+
+
+def _with_date(row: Row) -> Row:
+    return {**row, "expires": row["expires"].isoformat() if row["expires"] else None}
 
 
 def pending(waiting: PendingSignIn) -> Row:

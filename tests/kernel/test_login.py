@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,3 +171,22 @@ def test_where_nobody_is_there_to_paste_a_code(
 
 def test_a_shell_of_its_own(shell: InteractiveShell) -> None:
     assert "--code" in str(shell.find_line_magic("rucio_login").__doc__)
+
+
+def test_a_proxy_is_made_and_shown(
+    run: Run, lake: FullLake, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = lake.users["alice"]
+    name = subprocess.check_output(["openssl", "x509", "-hash", "-noout", "-in", lake.authority.ca], text=True).strip()
+    (tmp_path / f"{name}.0").write_bytes(lake.authority.ca.read_bytes())
+    monkeypatch.setenv("X509_CERT_DIR", str(tmp_path))
+    monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
+    config = lake.config("test", test={"client_cert": str(user.cert), "client_key": str(user.key)})
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+    assert f"There is no X.509 proxy {tmp_path / 'proxy'}." in run("%rucio_login").text
+    cell = run("%rucio_login --proxy")
+    assert cell.error is None, cell.text
+    assert "Signed in to test as alice" in cell.text
+    assert re.search(r"X.509 proxy of CN=\d+,CN=Alice Analyst.* until .* \(12 h\)", cell.text)
+    assert "CAs: " in cell.text
+    assert "nowhere not known" in run("%rucio_login --voms nowhere").text

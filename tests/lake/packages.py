@@ -31,6 +31,7 @@ PACKAGES = (
     ),
     Package("gcc", "gcc", "compiles the few lines that keep xrootd on the loopback interface"),
     Package("libc6-dev", "/usr/include/dlfcn.h", "headers for these lines"),
+    Package("voms-clients", "voms-proxy-init", "makes X.509 proxies, with the attributes of a VO, too"),
     Package("chromium", "chromium", "the browser in which the sidebar is tested"),
 )
 POSTGRESQL = Package("postgresql", "initdb", "the database, where RUCIO_LAB_TEST_DATABASE asks for it")

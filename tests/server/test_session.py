@@ -159,3 +159,19 @@ async def test_no_secret_is_in_an_answer(ask: Ask, lake: FullLake, provider: Pro
     (token,) = (Path(jupyter_data_dir()) / "rucio-lab" / "tokens").iterdir()
     hidden = [secret.encode(), json.loads(token.read_text())["token"].encode()]
     assert not [part for part in hidden for answer in seen if part in answer.body]
+
+
+async def test_it_says_what_storages_are_shown(
+    ask: Ask, lake: FullLake, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = (await ask("session", instance="test")).json["storage"]
+    assert (nothing["token"], nothing["proxy"], nothing["problems"]) == (None, None, [])
+    proxy = lake.authority.proxy(lake.users["alice"])
+    monkeypatch.setenv("X509_USER_PROXY", str(proxy))
+    storage = (await ask("session", instance="test")).json["storage"]
+    assert storage["proxy"]["path"] == str(proxy)
+    assert "CN=Alice Analyst" in storage["proxy"]["subject"]
+    assert storage["proxy"]["expires"].endswith("+00:00")
+    assert storage["proxy"]["attributes"] == []
+    assert "the usual ones" in storage["ca"]
+    assert (await ask("instances")).json["instances"][0]["session"]["storage"] is None
