@@ -490,3 +490,35 @@ def test_settings_of_storages_that_are_wrong(toml: Write, text: str, words: str)
     toml(f'[instances.a]\nurl = "https://a.example"\n[instances.a.storage]\n{text}')
     with pytest.raises(ConfigurationError, match=words):
         load_instances()
+
+
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_an_identity_provider_of_rucio_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_environment: bool
+) -> None:
+    path = tmp_path / "rucio.cfg"
+    way = "userpass" if from_environment else "oidc"
+    path.write_text(
+        f"[client]\nrucio_host = https://rucio.example.org\nauth_type = {way}\noidc_issuer = escape\n"
+        "oidc_audience = rucio\noidc_scope = openid profile offline_access\noidc_refresh_lifetime = 48\n"
+        "oidc_polling = true\nauth_token_file_path = /tmp/token\n"
+    )
+    monkeypatch.setenv("RUCIO_CONFIG", str(path))
+    if from_environment:
+        monkeypatch.setenv("RUCIO_AUTH_TYPE", "oidc")
+    instance = load_instances().get()
+    assert (instance.auth, instance.oidc_issuer, instance.oidc_audience) == ("oidc", "escape", "rucio")
+    assert instance.oidc_scope == "openid profile offline_access"
+    assert (instance.oidc_refresh_lifetime, instance.token_file) == (48, "/tmp/token")
+
+
+def test_a_token_command_is_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rucio_lab.toml"
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+    begin = '[instances.x]\nurl = "https://x"\nauth = "token"\n'
+    path.write_text(f'{begin}token_command = ["oidc-token", "x"]\n')
+    assert load_instances().get().token_command == ("oidc-token", "x")
+    for wrong in ('"oidc-token x"', "[1]", "{}"):
+        path.write_text(f"{begin}token_command = {wrong}\n")
+        with pytest.raises(ConfigurationError, match="token_command"):
+            load_instances()
