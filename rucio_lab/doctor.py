@@ -273,6 +273,10 @@ def check_instances() -> Iterator[Finding]:
 
 
 def _check_instance(instance: Instance) -> list[Finding]:
+    return [*_check_sign_in(instance), *_check_storage(instance)]
+
+
+def _check_sign_in(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
     try:  # rucio.client itself fails at import where its own configuration is broken
         from rucio_lab.core import clock
@@ -292,7 +296,7 @@ def _check_instance(instance: Instance) -> list[Finding]:
     account = f" as {known.account}" if known and known.account else ""
     left = clock.until(known.expires) if known else ""
     renewed = ", renewed before it ends" if can_renew(instance) else ""
-    return [Finding("good", f"{where}: signed in{account}{left}{renewed}"), *_check_storage(instance)]
+    return [Finding("good", f"{where}: signed in{account}{left}{renewed}")]
 
 
 def _check_storage(instance: Instance) -> list[Finding]:

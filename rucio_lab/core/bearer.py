@@ -17,7 +17,7 @@ from rucio_lab.core.credentials import sendable
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.rest import get, ping
 from rucio_lab.core.rucio_api import wlcg_token_discovery
-from rucio_lab.core.tokens import Token, bearer_token, jwt_claims, jwt_time
+from rucio_lab.core.tokens import Secret, Token, bearer_token, jwt_claims, jwt_time
 
 COMMAND_SECONDS = 30.0
 """Longest time that a token command may take."""
@@ -47,7 +47,7 @@ def by_command(instance: Instance) -> Token:
     program = Path(instance.token_command[0]).name
     what = f"The token command of {instance.name} ({program})"
     try:
-        text = _output(instance).decode().strip()
+        text = Secret(_output(instance).decode().strip())
     except subprocess.TimeoutExpired:
         raise LakeTooSlow(
             f"{what} did not end within {COMMAND_SECONDS:g} s.", "Run it in a terminal: it may wait for an answer."
@@ -61,7 +61,7 @@ def by_command(instance: Instance) -> Token:
             f"{what} cannot be run: {error.strerror}.", "Mend token_command in rucio_lab.toml."
         ) from None
     except UnicodeDecodeError:
-        text = ""
+        text = Secret("")
     if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
         raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
     token = bearer_token(text)
@@ -91,7 +91,7 @@ def is_accepted(instance: Instance, token: Token) -> bool:
     """Ask Rucio once more whether it accepts a JSON web token that has not ended."""
     if not jwt_claims(token.text) or not token.valid(clock.now(instance)):
         return False
-    headers = {"X-Rucio-Auth-Token": token.text}
+    headers = {"X-Rucio-Auth-Token": Secret(token.text)}
     with get(instance, f"{instance.auth_url}/auth/validate", headers, timeout=instance.timeout) as answer:
         return answer.ok
 

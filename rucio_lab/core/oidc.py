@@ -96,7 +96,7 @@ class PendingSignIn:
         SignInNeeded
             If the time is over, or another sign-in took the place of this one.
         """
-        code = code.strip()
+        code = Secret(code.strip())
         self.check_time()
         if self.failure is not None:
             raise self.failure
@@ -140,13 +140,11 @@ class PendingSignIn:
         if _pending.get(self.instance.key) is self:
             del _pending[self.instance.key]
 
-    def _fetch(self, query: str) -> SignIn | None:
+    def _fetch(self, query: Secret) -> SignIn | None:
         """Ask for the token, and keep it."""
-        headers = {"X-Rucio-Client-Fetch-Token": "True"}
-        with get(
-            self.instance, f"{self.instance.auth_url}/auth/oidc_redirect?{query}", headers, timeout=_LIMIT
-        ) as answer:
-            text = answer.headers.get("X-Rucio-Auth-Token", "")
+        url = Secret(f"{self.instance.auth_url}/auth/oidc_redirect?{query}")
+        with get(self.instance, url, {"X-Rucio-Client-Fetch-Token": "True"}, timeout=_LIMIT) as answer:
+            text = Secret(answer.headers.get("X-Rucio-Auth-Token", ""))
             if not text:
                 _check(self.instance, answer)
                 return None
@@ -197,8 +195,9 @@ def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
     with get(instance, f"{instance.auth_url}/auth/oidc", headers, timeout=_LIMIT) as answer:
         if "X-Rucio-OIDC-Auth-URL" not in answer.headers:
             raise _not_begun(instance, answer)
-        query = urlsplit(answer.headers["X-Rucio-OIDC-Auth-URL"]).query
-    with get(instance, f"{instance.auth_url}/auth/oidc_redirect?{query}", timeout=_LIMIT, follow=False) as answer:
+        query = Secret(urlsplit(answer.headers["X-Rucio-OIDC-Auth-URL"]).query)
+    hidden = Secret(f"{instance.auth_url}/auth/oidc_redirect?{query}")
+    with get(instance, hidden, timeout=_LIMIT, follow=False) as answer:
         url = answer.headers.get("Location", "")
     if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc or not url.isprintable():
         raise LakeBroken(
@@ -225,9 +224,10 @@ def refresh(instance: Instance, token: Token) -> Token:
     RucioLabError
         If there is no new one.
     """
-    headers = {"X-Rucio-Account": token.account or "", "X-Rucio-Auth-Token": token.text}
+    headers = {"X-Rucio-Account": token.account or "", "X-Rucio-Auth-Token": Secret(token.text)}
     with get(instance, f"{instance.auth_url}/auth/oidc_refresh", headers, timeout=_LIMIT) as answer:
-        text, expires = (answer.headers.get(name, "") for name in ("X-Rucio-Auth-Token", "X-Rucio-Auth-Token-Expires"))
+        text = Secret(answer.headers.get("X-Rucio-Auth-Token", ""))
+        expires = answer.headers.get("X-Rucio-Auth-Token-Expires", "")
         if not answer.ok:
             raise _not_renewed(instance, _said(answer))
     if not text:

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import json
 import math
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +19,7 @@ from filelock import FileLock
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.private import write_private
 
 MARGIN = 0.1
 """A token is renewed when this share of its life is left ..."""
@@ -144,17 +143,11 @@ class TokenStore:
     def write(self, token: Token) -> None:
         """Store a token, whole or not at all. Where the disk does not take it, it serves this process only."""
         self._unwritten.pop(self._path, None)
-        temporary = None
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
-            handle, temporary = tempfile.mkstemp(dir=self._folder)  # made with mode 0600
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.encode(_Kept.of(token)))
-            Path(temporary).replace(self._path)
+            write_private(self._path, msgspec.json.encode(_Kept.of(token)).decode())
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
             self._unwritten[self._path] = token
             warnings.warn(
                 f"The sign-in cannot be kept in {self._folder} ({error.strerror}), so it ends with this process. "

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -222,6 +223,9 @@ def test_rucio_is_away_while_somebody_signs_in(here: Instance, lake: FullLake) -
     with pytest.raises(LakeUnreachable) as caught:
         waiting.poll()
     assert_clear(caught.value)
+    verbose = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "instance" in verbose
+    assert str(waiting._query) not in verbose
     assert waiting.failure is None
     lake.faulty["rucio"].forward()
     visit(waiting.url, lake.authority.ca)
@@ -365,6 +369,8 @@ def test_no_renewal_costs_no_read_while_the_token_lasts(
         with pytest.raises(RucioLabError) as caught:
             oidc.refresh(here, token)
         assert_clear(caught.value)
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+        assert token.text not in "".join(shown)
         kind = {"down": LakeUnreachable, "slow": LakeTooSlow, "revoked": SignInNeeded}[fault]
         assert isinstance(caught.value, kind)
         TokenStore(here).write(Token(token.text, "alice", token.expires, time.time() - 1e6, renewable=True))
