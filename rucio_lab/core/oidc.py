@@ -20,6 +20,7 @@ from rucio_lab.core.errors import (
     BadRequest,
     ConfigurationError,
     LakeBroken,
+    LakeTooSlow,
     LakeUnreachable,
     RucioLabError,
     SignInNeeded,
@@ -119,15 +120,24 @@ class PendingSignIn:
         ------
         SignInNeeded
             If nobody has in that time.
+        RucioLabError
+            If Rucio was away at the end.
         """
         self._deadline = min(self._deadline, time.monotonic() + seconds)
+        away: RucioLabError | None = None
         try:
-            while (known := self.poll()) is None:
-                time.sleep(0.2)
-        except BaseException:
+            while True:
+                try:
+                    if (known := self.poll()) is not None:
+                        return known
+                    away = None
+                except (LakeUnreachable, LakeTooSlow) as error:  # it may be back in time
+                    away = error
+                except SignInNeeded as error:
+                    raise (away or error) from None
+                time.sleep(min(_BETWEEN, self.seconds_left) + 0.01)
+        finally:
             self.cancel()
-            raise
-        return known
 
     def check_time(self) -> None:
         """End it if its time is over."""

@@ -227,9 +227,14 @@ def test_rucio_is_away_while_somebody_signs_in(here: Instance, lake: FullLake) -
     assert "instance" in verbose
     assert str(waiting._query) not in verbose
     assert waiting.failure is None
-    lake.faulty["rucio"].forward()
     visit(waiting.url, lake.authority.ca)
+    threading.Timer(1.5, lake.faulty["rucio"].forward).start()
     assert waiting.wait(5).account == "alice"
+    lake.faulty["rucio"].forward()
+    gone = oidc.begin(instance)
+    lake.faulty["rucio"].refuse()
+    with within(1), pytest.raises(LakeUnreachable):
+        gone.wait(1)
 
 
 def test_it_needs_somebody(here: Instance) -> None:
