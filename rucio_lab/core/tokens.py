@@ -105,7 +105,8 @@ class _Kept(msgspec.Struct):
 
     @classmethod
     def of(cls, token: Token) -> _Kept:
-        return cls(token.text, token.account, token.expires, token.issued, token.renewable)
+        text = str(token.text)  # msgspec takes no Secret
+        return cls(text, token.account, token.expires, token.issued, token.renewable)
 
     def token(self) -> Token:
         return Token(self.token_text, self.account, self.expires, self.issued, self.renewable)

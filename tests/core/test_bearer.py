@@ -47,7 +47,9 @@ def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "token"
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    return path
 
 
 def at(lake: FullLake, **settings: Any) -> Instance:

@@ -418,6 +418,7 @@ def test_the_clock_of_this_machine_is_ahead(middle: Middle, lake: FullLake, prov
 def test_a_token_file_serves_where_nobody_has_signed_in(lake: FullLake, provider: Provider, tmp_path: Path) -> None:
     """As rucio.cfg has it on hubs: auth_type = oidc and a file that was written at the start."""
     path = tmp_path / "token"
+    path.touch(mode=0o600)
     instance = at(lake, token_file=str(path))
     with pytest.raises(SignInNeeded, match="not signed in"):
         who(instance)
