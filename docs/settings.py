@@ -14,12 +14,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from rucio_lab.core import presets
-from rucio_lab.core.config import REMOTE_SETTINGS, REMOTE_WAYS, Instance, Layer, Mount, Storage
+from rucio_lab.core import config, presets
+from rucio_lab.core.config import REMOTE_SETTINGS, REMOTE_WAYS, Instance
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
-STRUCTS: tuple[type[msgspec.Struct], ...] = (Layer, Instance, Storage, Mount)
+STRUCTS: dict[str, type[msgspec.Struct]] = {
+    name: value for name, value in vars(config).items() if isinstance(value, type) and issubclass(value, msgspec.Struct)
+}
 
 
 def table(struct: type[msgspec.Struct]) -> Iterator[str]:
@@ -96,7 +98,7 @@ def remote_settings() -> Iterator[str]:
 
 
 BLOCKS: dict[str, Callable[[str], Iterator[str]]] = {
-    "settings": lambda name: table(next(struct for struct in STRUCTS if struct.__name__ == name)),
+    "settings": lambda name: table(STRUCTS[name]),
     "example": example,
     "presets": lambda _: all_presets(),
     "remote": lambda _: remote_settings(),

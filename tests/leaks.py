@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import getpass
 import gzip
 import io
 import json
@@ -21,7 +22,9 @@ import re
 import sqlite3
 import stat
 import sys
+import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -36,6 +39,8 @@ _TICK = 0.2  # seconds between two looks at the processes
 
 KEPT = {
     "the token store": r"/rucio-lab/tokens/[0-9a-f]+(\.\w+)?$",
+    "the token of a demo's student": r"/client/token$",
+    "token files that a test writes": r"/test_[^/]*token[^/]*/[^/]+$",
     "tokens of a hub's user": r"/hub\d*/users/\w+/token$|/rucio-lab/hub/",
     "the hub's database": r"/hub\d*/(hub\.sqlite|cookie_secret)$",
     "client configuration of a test": r"/rucio[^/]*\.cfg$",
@@ -118,7 +123,7 @@ def contents(name: str, content: bytes) -> Iterator[bytes]:
                 yield from contents("", word.encode() if isinstance(word, str) else word)
 
 
-def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = ()) -> Iterator[str]:
+def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = (), *, since: float = 0) -> Iterator[str]:
     """Say which files below a folder hold which secrets, and which of `KEPT` others can read.
 
     Parameters
@@ -129,12 +134,14 @@ def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = ()) -> Ite
         What to look for.
     skip
         Names in the folder that are left out.
+    since
+        Only files that were changed after this time, in seconds since the epoch.
     """
     for path in sorted(folder.rglob("*")):
         if path.relative_to(folder).parts[0] in skip or path.is_symlink() or not path.is_file():
             continue
         try:
-            content = path.read_bytes()
+            content = path.read_bytes() if path.stat().st_mtime >= since else b""
         except OSError:
             continue  # it went away, or is nobody's to read
         names = {name for each in contents(path.name, content) for name in secrets.found_in(each)}
@@ -143,6 +150,12 @@ def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = ()) -> Ite
             yield f"{path} holds {', '.join(sorted(names))}"
         elif names and not _is_private(path):
             yield f"{path} ({kept}) can be read by others"
+
+
+def _outside() -> list[Path]:
+    """Give the folders of the user's own in which Jupyter, IPython and Rucio's clients write if nobody stops them."""
+    home, temporary = Path.home(), Path(tempfile.gettempdir())
+    return [home / ".ipython", home / ".jupyter", home / ".local" / "share" / "jupyter", temporary / getpass.getuser()]
 
 
 def _is_private(path: Path) -> bool:
@@ -212,6 +225,7 @@ class Watch:
         self._secrets = secrets
         self._processes = Processes()
         self._said: list[bytes] = []
+        self._start = time.time()
         self.leaks: list[str] = []
 
     def look_into_lake(self, folder: Path) -> None:
@@ -236,6 +250,8 @@ class Watch:
         for path in base.glob("hub*/users/*/token"):
             self._secrets.add(path.read_text(), "a token of a hub's user")
         self.leaks += look_into(base, self._secrets)
+        for folder in _outside():
+            self.leaks += look_into(folder, self._secrets, since=self._start)
         for said in self._said:
             test = said.partition(b"\n")[0].decode()
             self.leaks += (f"the output of {test} holds {name}" for name in self._secrets.found_in(said))

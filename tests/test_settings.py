@@ -23,8 +23,8 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 def test_the_page_has_every_setting_in_the_words_of_the_code() -> None:
     assert settings.filled(PAGE) == PAGE, "run: python docs/settings.py"
-    for struct in settings.STRUCTS:
-        assert f"<!-- settings {struct.__name__} -->" in PAGE
+    for name in settings.STRUCTS:
+        assert f"<!-- settings {name} -->" in PAGE, f"the page has no table of {name}"
 
 
 def test_a_setting_that_nobody_described_is_found() -> None:

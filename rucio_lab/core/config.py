@@ -478,7 +478,10 @@ def _read_toml(path: Path) -> Layer:
 
 def _layer(text: str) -> Layer:
     """Check a ``rucio_lab.toml`` by itself; the message of a ValidationError begins with the instance."""
-    layer = msgspec.convert(tomllib.loads(text), Layer)
+    try:
+        layer = msgspec.convert(tomllib.loads(text), Layer)
+    except RecursionError:
+        raise msgspec.ValidationError("it is nested too deeply") from None
     for name, settings in layer.instances.items():
         try:
             msgspec.convert(settings, Instance)
@@ -542,23 +545,26 @@ def _read_remote(text: str) -> Layer:
     if layer.default and layer.default not in {*layer.instances, *presets.names()}:
         raise ConfigurationError(f"The remote configuration has no instance {layer.default!r}, its default.", remedy)
     for name, settings in layer.instances.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # least of all the host of another instance, which means that one
-            raise ConfigurationError(f"The remote configuration may not name an instance {name!r}.", remedy)
-        fixed = {"url", "auth_url", "auth"} if name in presets.names() else set()
-        if forbidden := sorted(settings.keys() - (REMOTE_SETTINGS - fixed)):
-            raise ConfigurationError(
-                f"The remote configuration may not set {', '.join(forbidden)} of instance {name!r}.", remedy
-            )
-        if settings.get("auth", REMOTE_WAYS[0]) not in REMOTE_WAYS:
-            raise ConfigurationError(
-                f"The remote configuration may not choose auth = {settings['auth']!r} for instance {name!r}.", remedy
-            )
-        addresses = [settings[key] for key in ("url", "auth_url") if key in settings]
-        if not (fixed or "url" in settings) or not all(map(_is_address, addresses)):
-            raise ConfigurationError(f"The remote configuration has no usable address of instance {name!r}.", remedy)
-        if any(not address.startswith("https://") for address in addresses):
-            raise ConfigurationError(f"The remote configuration names instance {name!r} without https.", remedy)
+        if reason := _forbidden(name, settings):
+            raise ConfigurationError(f"The remote configuration {reason}.", remedy)
     return layer
+
+
+def _forbidden(name: str, settings: Mapping[str, Any]) -> str:
+    """Say what a remote configuration does with an instance that it may not do; empty if all is well."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # least of all the host of another instance, which means that one
+        return f"may not name an instance {name!r}"
+    fixed = {"url", "auth_url", "auth"} if name in presets.names() else set()
+    if forbidden := sorted(settings.keys() - (REMOTE_SETTINGS - fixed)):
+        return f"may not set {', '.join(forbidden)} of instance {name!r}"
+    if settings.get("auth", REMOTE_WAYS[0]) not in REMOTE_WAYS:
+        return f"may not choose auth = {settings['auth']!r} for instance {name!r}"
+    addresses = [settings[key] for key in ("url", "auth_url") if key in settings]
+    if not (fixed or "url" in settings) or not all(map(_is_address, addresses)):
+        return f"has no usable address of instance {name!r}"
+    if any(not address.startswith("https://") for address in addresses):
+        return f"names instance {name!r} without https"
+    return ""
 
 
 def _merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ def session(instance: Instance) -> Row:
         "auth": instance.auth,
         "account": known.account if known else None,
         "expires": known.expires.isoformat() if known and known.expires else None,
-        "renewed": renewed,
+        "renewed": renewed or bool(known and instance.hub_token),
         "username": instance.username,
         "fields": ["username", "password"] if instance.auth == "userpass" else [],
         "storage": None,

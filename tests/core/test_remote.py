@@ -48,6 +48,7 @@ class Site:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # of readers that leave
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.server_cert, authority.server_key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -243,6 +244,7 @@ def test_a_certificate_that_is_not_trusted(site: Site, tmp_path: Path, monkeypat
     ("text", "words"),
     [
         ("[instances.lab\n", "not valid"),
+        ("a = " + "[" * 100_000, "nested too deeply"),
         ("[instances.lab]\nurl = 3", "instances.lab"),
         ("[instances.lab]\naccont = 'x'", "accont"),
         ('remote = "https://other"', "remote of its own"),

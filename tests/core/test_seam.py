@@ -213,7 +213,11 @@ def test_a_wrong_password_fails_also_with_a_good_token_in_the_store(lake: FullLa
         Lake(instance).scopes()
 
 
-@pytest.mark.parametrize("password", ["alice-pass\n", "alice\r\nX-Evil: 1", " alice-pass", "alice-\N{EURO SIGN}pass"])
+@pytest.mark.parametrize(
+    "password",
+    ["alice-pass\n", "alice\r\nX-Evil: 1", " alice-pass", "alice-\N{EURO SIGN}pass"],
+    ids=["line", "header", "space", "euro"],
+)
 def test_a_password_that_no_header_can_carry_is_not_shown(lake: FullLake, password: str) -> None:
     with pytest.raises(SignInNeeded) as caught:
         sign_in(instance_of(lake), password=password)

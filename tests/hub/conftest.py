@@ -41,7 +41,8 @@ class User:
         page.raise_for_status()
         self.browser.post(page.url, data={"sub": name}, timeout=30).raise_for_status()
         for cookie in self.browser.cookies:
-            SECRETS.add(cookie.value or "", f"the cookie {cookie.name} of a hub's user")
+            if cookie.name.startswith("jupyterhub-hub"):  # not the ids of sessions, which JupyterHub logs
+                SECRETS.add(cookie.value or "", f"the cookie {cookie.name} of a hub's user")
 
     def start_server(self) -> None:
         """Start the server as the hub's page does, and wait until one's own page is there."""

@@ -38,7 +38,7 @@ def jwt(life: float) -> str:
 def test_who_signs_in_to_the_hub_is_signed_in_to_rucio(alice: User) -> None:
     wait_until(alice.token_file.exists, 5)
     lake = alice.ask("instances").json()["instances"][0]
-    assert (lake["name"], lake["session"]["state"]) == ("lake", "signed_in")
+    assert (lake["name"], lake["session"]["state"], lake["session"]["renewed"]) == ("lake", "signed_in", True)
     rows = alice.ask("scopes").text.splitlines()
     assert json.loads(rows[-1])["end"] is True
     assert {"row": {"scope": SCOPE}} in map(json.loads, rows)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from jupyter_server.serverapp import ServerApp
 from tornado.httpclient import HTTPResponse
 
 from tests.lake.lake import FullLake
@@ -52,9 +52,14 @@ def jp_server_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def ask(lake: FullLake, jp_fetch: Callable[..., Awaitable[HTTPResponse]], jp_serverapp: ServerApp) -> Ask:
+def jp_environ(jp_environ: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the server a token of ours: one that it makes itself it prints."""
+    monkeypatch.setenv("JUPYTER_TOKEN", SECRETS.add(secrets.token_hex(32), "the token of a Jupyter server"))
+
+
+@pytest.fixture
+def ask(lake: FullLake, jp_fetch: Callable[..., Awaitable[HTTPResponse]]) -> Ask:
     """Ask the extension: ``await ask("dids", pattern="scope:*")``; errors are answers too."""
-    SECRETS.add(jp_serverapp.identity_provider.token, "the token of a Jupyter server")
 
     async def ask(route: str, *, method: str = "GET", body: str | None = None, **arguments: Any) -> Answer:
         pairs = [(key, v) for key, value in arguments.items() for v in (value if isinstance(value, list) else [value])]
