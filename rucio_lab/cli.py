@@ -1,4 +1,4 @@
-"""The command ``rucio-lab``: ``demo``, ``doctor`` and ``resolve``."""
+"""The command ``rucio-lab``, by its verbs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _VERBS = {
     "demo": ("rucio_lab.demo.command", "bring up a lake of its own, with a real Rucio, and run a notebook on it"),
     "doctor": ("rucio_lab.doctor", "check the whole set-up and say what to mend"),
     "resolve": ("rucio_lab.resolve_command", "print what %%rucio_attach would give, one address a line"),
+    "downloads": ("rucio_lab.downloads_command", "show where downloaded files are and how much, or remove them"),
+    "jobs": ("rucio_lab.jobs_command", "list the downloads that run on their own"),
+    "job": ("rucio_lab.jobs_command", "do something with one of them"),
 }
 
 
@@ -48,3 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

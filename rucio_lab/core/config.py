@@ -37,7 +37,7 @@ import msgspec
 
 from rucio_lab.core import presets, remote
 from rucio_lab.core.errors import ConfigurationError
-from rucio_lab.core.model import Access
+from rucio_lab.core.model import Reading
 
 Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 
@@ -187,7 +187,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rucio_cfg: str = ""
     ca: str = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
-    access: Access = "auto"
+    access: Reading = "auto"
     schemes: tuple[str, ...] = ("root", "roots", "https", "http")
     rse: str = ""
     site: str = ""
@@ -538,10 +538,8 @@ def _read_remote(text: str) -> Layer:
         layer = _layer(text)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(f"The remote configuration is not valid: {error}.", remedy) from error
-    if layer.remote or layer.remote_ca:
-        raise ConfigurationError("The remote configuration names a remote of its own.", remedy)
-    if layer.downloads:
-        raise ConfigurationError("The remote configuration may not set downloads.", remedy)
+    if layer.remote or layer.remote_ca or layer.downloads:
+        raise ConfigurationError("The remote configuration names a remote of its own, or sets downloads.", remedy)
     if layer.default and layer.default not in {*layer.instances, *presets.names()}:
         raise ConfigurationError(f"The remote configuration has no instance {layer.default!r}, its default.", remedy)
     for name, settings in layer.instances.items():

@@ -12,6 +12,11 @@ _REMEDY = "Write it as scope:name, for example opendata13TeV:GamGam."
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def printable(text: str) -> str:
+    """Replace what a terminal would act on, such as escape sequences in a name."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class DID(NamedTuple):
     """One data identifier.
 

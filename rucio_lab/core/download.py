@@ -12,7 +12,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.layout import checked_base, mark, place, places, tells_case_apart
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.resolve import resolve
+from rucio_lab.core.resolve import replicas_of, resolve
 from rucio_lab.core.transfer import Outcome, Progress, Transfer
 
 Watch = Callable[[Progress], None]
@@ -79,7 +79,8 @@ def bring(resolution: Resolution, watch: Watch = lambda _: None) -> Resolution:
     """Bring the files of a resolution to this machine; see `download`."""
     request = resolution.request
     target = Target.of(request.folder)
-    outcomes = transfer_of(resolution.files, load_instances().get(request.instance), target).run(watch)
+    instance = load_instances().get(request.instance)
+    outcomes = transfer_of(remote_files(resolution.files, instance), instance, target).run(watch)
     came = tuple(_local(outcome) for outcome in outcomes if outcome.state in ("there", "fetched"))
     missing = dict(resolution.missing)
     missing |= {outcome.file.did: outcome.reason for outcome in outcomes if outcome.state == "failed"}
@@ -105,10 +106,19 @@ def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Targe
     return Transfer(instance, [(file, where[file.did]) for file in files], target.base, parallel=parallel)
 
 
+def remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:
+    """Give the files with their remote replicas alone; Rucio is asked for those that are read over ``rucio://``."""
+    known = [
+        replace(file, replicas=tuple(it for it in file.replicas if it.rse and it.scheme != "rucio")) for file in files
+    ]
+    asked = [file.did for file in known if not file.replicas]
+    found = replicas_of(instance, asked) if asked else {}
+    return [replace(file, replicas=tuple(found.get(file.did, ([], []))[0]) or file.replicas) for file in known]
+
+
 def _local(outcome: Outcome) -> ResolvedFile:
     """Put the copy on this machine before the replicas."""
-    remote = tuple(replica for replica in outcome.file.replicas if replica.rse)
-    return replace(outcome.file, replicas=(Replica("", str(outcome.path), domain="lan"), *remote))
+    return replace(outcome.file, replicas=(Replica("", str(outcome.path), domain="lan"), *outcome.file.replicas))
 
 
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:

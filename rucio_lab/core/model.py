@@ -7,9 +7,12 @@ from typing import Literal
 
 from rucio_lab.core.did import DID
 
-Access = Literal["auto", "stream", "mount", "lake", "download"]
-"""How files are made usable: a URL (stream), a path on a mounted RSE (mount), a ``rucio://`` URL that is resolved when
-it is opened (lake), a verified copy on this machine (download), or whichever is best without one (auto)."""
+Reading = Literal["auto", "stream", "mount", "lake"]
+"""How files are read where they lie: from a URL (stream), from a path on a mounted RSE (mount), from a ``rucio://`` URL
+that is resolved when it is opened (lake), or from whichever is best (auto)."""
+
+Access = Literal[Reading, "download"]
+"""How files are made usable: where they lie, or as verified copies on this machine (download)."""
 
 DIDType = Literal["all", "collection", "container", "dataset", "file"]
 

@@ -46,6 +46,8 @@ class Fault:
 
     rse: str
     reason: str
+    concerns: str = "file"
+    """What it speaks for; see `rucio_lab.core.errors.StorageFailed`."""
 
     def __str__(self) -> str:
         return f"{self.rse}: {self.reason}"
@@ -509,7 +511,7 @@ class _Arrival:
                 source = replica
             except StorageFailed as error:
                 self._check_stopped()
-                faults.append(Fault(replica.rse, f"{_where(replica)} {error.message}"))
+                faults.append(Fault(replica.rse, f"{_where(replica)} {error.message}", error.concerns))
                 if error.concerns == "server":
                     self._transfer._servers.note(replica)
                 went_on = self._at - self._began >= CHUNK

@@ -226,9 +226,8 @@ class FileList(list[str]):
         for source in self._sources():
             files = tuple(dict.fromkeys(entry._file for entry in self._entries() if entry._source is source))
             request = replace(source.request, access="download", folder=folder, allow_missing=allow_missing)
-            resolution = Resolution(request, tuple(map(_remote, files)), {}, source.total, (), source.shared)
             with bar() as watch:
-                local = FileList(bring(resolution, watch))
+                local = FileList(bring(Resolution(request, files, {}, source.total, (), source.shared), watch))
             sources[source] = local._whole[0]
             came.update({(source, entry.did): entry for entry in local})
         items: list[str] = []
@@ -395,11 +394,6 @@ def answer_to(request: Request) -> Resolution:
         return resolve(request)
     with bar() as watch:
         return download(request, watch)
-
-
-def _remote(file: ResolvedFile) -> ResolvedFile:
-    """Leave out the copy on this machine."""
-    return replace(file, replicas=tuple(replica for replica in file.replicas if replica.rse))
 
 
 def _common_folder(entries: list[FileEntry]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from rucio_lab.core.did import printable as printable  # noqa: PLC0414 - for who shows text
+
 
 def count(number: int, noun: str) -> str:
     """Give a number with its noun, for example ``1,234 files``."""
@@ -36,11 +38,6 @@ def without_query(url: str) -> str:
     path, question, _ = rest.partition("?")
     host, slash, below = path.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{below}{'?...' if question else ''}"
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would act on, such as escape sequences in a name."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

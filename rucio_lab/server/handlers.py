@@ -23,7 +23,7 @@ from rucio_lab._version import __version__
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.model import Access, DIDType, Request, ResolvedFile
+from rucio_lab.core.model import DIDType, Reading, Request, ResolvedFile
 from rucio_lab.core.readers import schemes_of
 from rucio_lab.server import rows
 from rucio_lab.server.workers import Workers
@@ -414,7 +414,7 @@ class ResolveHandler(LakeHandler):
         request = Request(
             dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),
             instance=instance.name,
-            access=self.choice("access", Access, "auto") if self.get_query_argument("access", "") else "",
+            access=self.choice("access", Reading, "auto") if self.get_query_argument("access", "") else "",
             schemes=schemes_of(self.get_query_argument("scheme", "")),
             rse=self.get_query_argument("rse", ""),
             limit=self.number("limit", None),
@@ -426,6 +426,8 @@ class ResolveHandler(LakeHandler):
 
 def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:
     """Give all routes below a server's base URL."""
+    from rucio_lab.server import jobs
+
     handlers: dict[str, type[LakeHandler]] = {
         "instances": InstancesHandler,
         "session": SessionHandler,
@@ -437,5 +439,6 @@ def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:
         "files": FilesHandler,
         "replicas": ReplicasHandler,
         "resolve": ResolveHandler,
+        **jobs.HANDLERS,
     }
     return [(url_path_join(base_url, "rucio-lab", name), handler) for name, handler in handlers.items()]

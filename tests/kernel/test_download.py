@@ -67,6 +67,8 @@ def test_files_that_are_attached_can_be_downloaded(base: Path, lake: FullLake) -
     mixed = streamed[:1].copy()
     mixed.append("/my/own.root")
     assert mixed.download().urls[1] == "/my/own.root"
+    lake_files = attach(f"{SCOPE}:GamGam.Data", access="lake")
+    assert lake_files.download().urls == streamed.download().urls
     whole = streamed.download()
     sent = lake.storages["https"].sent()
     assert whole.refresh().urls == streamed.download().urls

@@ -1,0 +1,289 @@
+"""The process of a job: waits for its turn, downloads, keeps the journal, and waits for a sign-in that ran out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from rucio_lab.core.config import load_downloads, load_instances
+from rucio_lab.core.did import printable
+from rucio_lab.core.errors import Conflict, RucioLabError, SignInNeeded
+from rucio_lab.core.jobs import Jobs, holds_lock, write_snapshot
+from rucio_lab.core.model import Request
+from rucio_lab.core.transfer import Outcome, Progress, Transfer
+
+T = TypeVar("T")
+
+_TICK = 0.2  # seconds between two looks at whether it was cancelled
+_GRACE = 3.0  # seconds in which a question to Rucio may end by itself then
+_SECONDS = 1.0  # between two snapshots, at first
+_MOST_SECONDS = 5.0
+_RATE_SECONDS = 15.0  # over which the rate is taken
+_MOST_FAILURES = 1000  # files that are named in the log
+
+
+class _Cancelled(Exception):  # noqa: N818 - never leaves this module
+    """Somebody cancelled the job."""
+
+
+def run(jobs: Jobs, id: str) -> int:
+    """Run a job to its end, in this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all files are there.
+
+    Raises
+    ------
+    NotFound
+        If there is no such job.
+    Conflict
+        If another process runs it.
+    """
+    job = jobs.get(id)
+    folder = jobs.folder / id
+    with (folder / "lock").open("ab") as lock:
+        given = holds_lock(folder)
+        if not given:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(f"The job {id} is under way.", "`rucio-lab jobs` shows how far it is.") from None
+        try:
+            return _Run(jobs, id, jobs.request(id), job.created).run()
+        finally:  # Python takes a while to end
+            fcntl.flock(lock if not given else 0, fcntl.LOCK_UN)
+
+
+class _Run:
+    """A job while it runs."""
+
+    def __init__(self, jobs: Jobs, id: str, request: Request, created: float) -> None:
+        self._jobs = jobs
+        self._id = id
+        self._folder = jobs.folder / id
+        self._request = request
+        self._created = created
+        self._begun = time.time()
+        self._snapshot: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "started": _process_start()}
+        self._written = 0.0
+        self._rates: deque[tuple[float, int]] = deque()
+        self._ended = threading.Event()
+
+    def run(self) -> int:
+        """Do all of it, and write down how it ended."""
+        self._note(state="queued", message="It waits for its turn.")
+        threading.Thread(target=self._watch_for_cancel, daemon=True).start()
+        try:
+            with self._slot():
+                self._note(state="running", message="Rucio is asked for the files.")
+                outcomes = self._download()
+            return self._finish(outcomes)
+        except _Cancelled:
+            self._end("cancelled", "It was cancelled; what came is kept.")
+        except RucioLabError as error:
+            self._end("failed", str(error))
+        except BaseException as error:
+            traceback.print_exc()  # to the log
+            self._end("failed", f"It broke: {type(error).__name__}. The log has more.")
+            raise
+        return 1
+
+    def _download(self) -> list[Outcome]:
+        """Bring the files; those that failed a second time, with what Rucio says of them then."""
+        again = False
+        while True:
+            outcomes = self._bring(self._request)
+            failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+            concerns = {fault.concerns for outcome in failed for fault in outcome.faults}
+            if "credentials" in concerns and self._wait_for_credentials():
+                continue
+            if not failed or again:
+                return outcomes
+            self._say("Some files failed; Rucio is asked again.")
+            again = True
+
+    def _bring(self, request: Request) -> list[Outcome]:
+        from rucio_lab.core.download import Target, remote_files, transfer_of
+        from rucio_lab.core.resolve import resolve
+
+        instance = load_instances().get(request.instance)
+        wanted = replace(request, access="download", allow_missing=True)
+        resolution = self._signed_in(lambda: resolve(wanted))
+        transfer: Transfer = transfer_of(remote_files(resolution.files, instance), instance, Target.of(request.folder))
+        total = transfer.progress.bytes
+        self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {Target.of(request.folder).base}")
+        outcomes = transfer.run(lambda progress: self._tell(progress, len(resolution.missing)))
+        self._written = 0.0
+        self._tell(transfer.progress, len(resolution.missing))
+        return [*outcomes, *(_lost(did, reason) for did, reason in resolution.missing.items())]
+
+    # ---------------------------------------------------------------------------------------- waiting
+
+    def _slot(self) -> IO[bytes]:
+        """Wait for the turn of this job: the oldest that waits takes what is free."""
+        folder = self._jobs.folder / "slots"
+        folder.mkdir(exist_ok=True)
+        while True:
+            self._check_cancelled()
+            if not any(
+                job.state == "queued" and job.created < self._created and job.id != self._id for job in self._jobs.all()
+            ):
+                for number in range(load_downloads().jobs):
+                    slot = (folder / str(number)).open("ab")
+                    with suppress(BlockingIOError):
+                        fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        return slot
+                    slot.close()
+            time.sleep(2 * _TICK)
+
+    def _signed_in(self, ask: Callable[[], T]) -> T:
+        """Ask Rucio; where the sign-in ran out, say so, and ask again when somebody has signed in."""
+        while True:
+            try:
+                return ask()
+            except SignInNeeded as error:
+                self._note(state="waiting", message=str(error))
+                self._wait_for_sign_in(error)
+                self._note(state="running", message="Somebody signed in; it goes on.")
+
+    def _wait_for_sign_in(self, refusal: SignInNeeded) -> None:
+        """Wait until it makes sense to ask again: a password that was refused is not tried over and over."""
+        from rucio_lab.core.auth import signed_in
+
+        instance = load_instances().get(self._request.instance)
+        refused = refusal.rucio is not None and instance.auth in ("userpass", "x509", "x509_proxy", "ssh", "gss")
+        until = time.monotonic() + (300.0 if refused else 2.0)
+        while time.monotonic() < until:
+            self._check_cancelled()
+            time.sleep(2 * _TICK)
+            if refused and signed_in(instance) is not None:
+                return
+
+    def _wait_for_credentials(self) -> bool:
+        """Wait until what is shown to storages is of use again; False if nothing is wrong with it."""
+        from rucio_lab.core.storage import find_proxy, find_token
+
+        waited = False
+        while True:
+            instance = load_instances().get(self._request.instance)
+            problem = find_token(instance)[1] or find_proxy(instance)[1]
+            if not problem:
+                return waited
+            if not waited:
+                self._note(state="waiting", message=problem)
+            waited = True
+            self._pause(2.0)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._check_cancelled()
+            time.sleep(_TICK)
+
+    # ---------------------------------------------------------------------------------------- being cancelled
+
+    def _check_cancelled(self) -> None:
+        if (self._folder / "cancel").exists() or not self._folder.exists():
+            raise _Cancelled
+
+    def _watch_for_cancel(self) -> None:
+        """End the process though it waits for Rucio, which cannot be interrupted."""
+        while not self._ended.wait(_TICK):
+            try:
+                self._check_cancelled()
+            except _Cancelled:
+                if self._ended.wait(_GRACE):
+                    return
+                self._end("cancelled", "It was cancelled; what came is kept.")
+                os._exit(1)
+
+    # ---------------------------------------------------------------------------------------- journal and log
+
+    def _tell(self, progress: Progress, missing: int) -> None:
+        """Write down how far it is, more seldom the longer it takes."""
+        self._check_cancelled()
+        now = time.time()
+        if now - self._written < min(_MOST_SECONDS, max(_SECONDS, (now - self._begun) / 200)):
+            return
+        self._rates.append((now, progress.fetched))
+        while self._rates[0][0] < now - _RATE_SECONDS and len(self._rates) > 2:
+            self._rates.popleft()
+        (then, before), (_, fetched) = self._rates[0], self._rates[-1]
+        rate = (fetched - before) / (now - then) if now > then else 0.0
+        left = (progress.bytes - progress.bytes_done) / rate if rate > 0 else None
+        self._note(
+            state="running",
+            message="",
+            **_numbers(progress.files + missing, progress.bytes, progress.files_done, progress.bytes_done),
+            files_failed=progress.files_failed + missing,
+            rate=round(rate),
+            seconds_left=None if left is None else round(left),
+        )
+
+    def _finish(self, outcomes: Sequence[Outcome]) -> int:
+        """Write down what came of it."""
+        from rucio_lab.core.download import notes_of
+
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        here = [outcome for outcome in outcomes if outcome.state in ("there", "fetched")]
+        for note in notes_of(outcomes):
+            self._say(note)
+        for outcome in failed[:_MOST_FAILURES]:
+            self._say(f"{outcome.file.did} failed: {outcome.reason}")
+        size = sum(outcome.file.bytes for outcome in here)
+        self._snapshot |= _numbers(len(outcomes), sum(outcome.file.bytes for outcome in outcomes), len(here), size)
+        self._snapshot["files_failed"] = len(failed)
+        if not failed:
+            self._end("done", f"All {len(outcomes):,} files are there.")
+            return 0
+        why = Counter(outcome.reason for outcome in failed).most_common(1)[0][0]
+        self._end("failed", f"{len(failed):,} of {len(outcomes):,} files failed. Why: {why}.")
+        return 1
+
+    def _end(self, state: str, message: str) -> None:
+        self._note(state=state, message=message, rate=0.0, seconds_left=None)
+        self._ended.set()
+
+    def _note(self, **changed: Any) -> None:
+        """Write a snapshot; what changed in words goes to the log, too."""
+        if (changed.get("state"), changed.get("message")) != (
+            self._snapshot.get("state"),
+            self._snapshot.get("message"),
+        ):
+            self._say(f"{changed['state']}{': ' if changed.get('message') else ''}{changed.get('message', '')}")
+        self._written = time.time()
+        self._snapshot |= {**changed, "updated": self._written}
+        with suppress(OSError):  # a full disk keeps nobody from downloading to another
+            write_snapshot(self._folder, self._snapshot)
+
+    def _say(self, words: str) -> None:
+        now = datetime.now().astimezone().isoformat(" ", "seconds")
+        print(f"{now}  {printable(words)}", flush=True)  # noqa: T201 - standard output is the log
+
+
+def _numbers(files: int, size: int, files_done: int, bytes_done: int) -> dict[str, int]:
+    return {"files": files, "bytes": size, "files_done": files_done, "bytes_done": bytes_done}
+
+
+def _lost(did: Any, reason: str) -> Outcome:
+    from rucio_lab.core.model import ResolvedFile
+
+    return Outcome(ResolvedFile(did, (), 0, None, ()), Path(), "failed", None, reason)
+
+
+def _process_start() -> float:
+    import psutil
+
+    return float(psutil.Process().create_time())

@@ -1,0 +1,357 @@
+"""Long downloads as processes of their own, which outlive the Jupyter server, and what is known of them.
+
+Each job has a folder below Jupyter's data folder: ``job.json`` says what is wanted, ``journal.ndjson`` how far it is
+(each line is a whole snapshot, and only added to: a line that was cut by a crash is passed over), ``log.txt`` what
+happened, for people. Its process holds a lock on the file ``lock`` from before it is started until it ends, however it
+ends: so it is known at once whether it lives, whatever its process id was given to since.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+
+from rucio_lab.core.config import load_downloads
+from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
+from rucio_lab.core.layout import checked_base
+from rucio_lab.core.model import Request
+
+State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
+"""``queued`` (waits for its turn), ``running``, ``waiting`` (for somebody to sign in), and how it ended: ``done``,
+``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
+
+ACTIVE = ("queued", "running", "waiting")
+
+_KEPT = 100  # jobs that ended; older ones are forgotten
+_TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
+_LOG = 200_000  # bytes of a log that are shown
+_KILL = 10.0  # seconds in which a job that is cancelled ends by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was when somebody looked.
+
+    Attributes
+    ----------
+    id
+        Of the job: the same for the same DIDs and target.
+    dids, instance, folder
+        What is downloaded, and where to.
+    created, started, updated
+        Seconds since 1970 (UTC): when it was asked for, when its process began (None before), last sign of life.
+    state, message
+        How it is, and a sentence on it.
+    files, bytes
+        All of it; None as long as that is not known.
+    files_done, bytes_done, files_failed
+        How far it is.
+    rate
+        Bytes a second, lately.
+    seconds_left
+        At that rate; None where that cannot be said.
+    pid, host
+        Its process, and the machine that it runs on.
+    """
+
+    id: str
+    dids: tuple[str, ...]
+    instance: str
+    folder: str
+    created: float
+    started: float | None = None
+    updated: float = 0.0
+    state: State = "queued"
+    message: str = ""
+    files: int | None = None
+    bytes: int | None = None
+    files_done: int = 0
+    bytes_done: int = 0
+    files_failed: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
+    pid: int | None = None
+    host: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ACTIVE
+
+
+class Jobs:
+    """All jobs of the user.
+
+    Parameters
+    ----------
+    folder
+        Where they are kept; by default below Jupyter's data folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from jupyter_core.paths import jupyter_data_dir
+
+        self.folder = folder or Path(jupyter_data_dir()) / "rucio-lab" / "jobs"
+
+    # ---------------------------------------------------------------------------------------- what is known
+
+    def all(self) -> list[Job]:
+        """Give all jobs, the newest first."""
+        found = [self._look(folder) for folder in self._folders()]
+        return sorted((job for job in found if job is not None), key=lambda job: (-job.created, job.id))
+
+    def get(self, id: str) -> Job:
+        """Give one job.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
+        job = self._look(self._folder(id))
+        if job is None:
+            raise NotFound(f"There is no job {id!r}.", "`rucio-lab jobs` lists them.")
+        return job
+
+    def request(self, id: str) -> Request:
+        """Give what a job is to download."""
+        wanted = json.loads((self._folder(id) / "job.json").read_text(encoding="utf-8"))["request"]
+        return msgspec.convert(wanted, Request)
+
+    def log(self, id: str) -> str:
+        """Give the end of the log of a job."""
+        self.get(id)
+        try:
+            with (self._folder(id) / "log.txt").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def stamp(self) -> dict[str, tuple[int, bool]]:
+        """Say cheaply how each job looks: if that has not changed, neither has the job."""
+        return {folder.name: (_size(folder / "journal.ndjson"), _alive(folder)) for folder in self._folders()}
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [path for path in self.folder.iterdir() if _is_id(path.name)]
+        except FileNotFoundError:
+            return []
+
+    def _folder(self, id: str) -> Path:
+        if not _is_id(id):
+            raise NotFound(f"There is no job {id!r}.", "`rucio-lab jobs` lists them.")
+        return self.folder / id
+
+    def _look(self, folder: Path) -> Job | None:
+        alive = _alive(folder)  # before its last words are read, or they could be missed
+        try:
+            wanted = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+            request = wanted["request"]
+            job = Job(folder.name, tuple(request["dids"]), request["instance"], wanted["folder"], wanted["created"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        job = dataclasses.replace(job, **_last(folder / "journal.ndjson"))
+        if job.active and not alive:
+            words = "Its process ended without a word: it was killed, or the machine was restarted."
+            return dataclasses.replace(job, state="killed", message=words, rate=0.0, seconds_left=None)
+        return job
+
+    # ---------------------------------------------------------------------------------------- what is done
+
+    def start(self, request: Request) -> Job:
+        """Start a job, unless the same is under way.
+
+        Parameters
+        ----------
+        request
+            What to download; its instance is named.
+
+        Returns
+        -------
+        Job
+            The new one, or the one that is under way for the same DIDs and target.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing can be written where jobs are kept.
+        """
+        base = checked_base(request.folder or load_downloads().folder)
+        what = [request.instance, sorted(request.dids), str(base), bool(request.folder), *request.schemes, request.rse]
+        name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+        self._prune()
+        folder = self._folder(name)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            with (folder / "lock").open("ab") as lock:
+                if not _take(lock):
+                    return self.get(name)
+                wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
+                _write(folder / "job.json", json.dumps(wanted))
+                return self._spawn(name, lock)
+        except OSError as error:
+            raise ConfigurationError(
+                f"No job can be kept in {self.folder}: {error.strerror}.",
+                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
+            ) from error
+
+    def retry(self, id: str) -> Job:
+        """Start a job again that ended; what came is kept, and is not fetched again."""
+        self.get(id)
+        with (self._folder(id) / "lock").open("ab") as lock:
+            return self._spawn(id, lock) if _take(lock) else self.get(id)
+
+    def cancel(self, id: str) -> Job:
+        """End a job that is under way; what came is kept. Returns when it has ended.
+
+        Raises
+        ------
+        Conflict
+            If it runs on another machine, and does not end by itself.
+        """
+        job = self.get(id)
+        folder = self._folder(id)
+        if not job.active:
+            return job
+        (folder / "cancel").touch()
+        until = time.monotonic() + _KILL
+        while time.monotonic() < until and _alive(folder):
+            time.sleep(0.05)
+        if _alive(folder):
+            self._kill(self.get(id))
+        return self.get(id)
+
+    def forget(self, id: str) -> None:
+        """Remove a job that ended from the list; what it downloaded stays."""
+        folder = self._folder(id)
+        self.get(id)
+        with (folder / "lock").open("ab") as lock:
+            if not _take(lock):
+                raise Conflict(f"The job {id} is under way.", "Cancel it first.")
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _spawn(self, id: str, lock: IO[bytes]) -> Job:
+        """Start the process of a job; it inherits the lock as its standard input."""
+        folder = self._folder(id)
+        (folder / "cancel").unlink(missing_ok=True)
+        with (folder / "log.txt").open("ab") as log:
+            write_snapshot(folder, {"state": "queued", "message": "", "updated": time.time(), "pid": None})
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "rucio_lab.cli", "job", "run", id],
+                stdin=lock,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "JUPYTER_DATA_DIR": str(self.folder.parents[1])},
+            )
+        return self.get(id)
+
+    def _kill(self, job: Job) -> None:
+        """Kill a job that does not end by itself, if it is sure which process it is."""
+        import psutil
+
+        if job.host != os.uname().nodename or job.pid is None or job.started is None:
+            raise Conflict(f"The job runs on {job.host or 'another machine'} and does not end.", "End it there.")
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(job.pid)
+            if abs(process.create_time() - job.started) < 5:  # another may have its number by now
+                os.kill(job.pid, signal.SIGKILL)
+                process.wait(5)
+
+    def _prune(self) -> None:
+        for job in [job for job in self.all() if not job.active][_KEPT:]:
+            with suppress(Conflict, NotFound):
+                self.forget(job.id)
+
+
+# ------------------------------------------------------------------------------------------------ files and locks
+
+
+def write_snapshot(folder: Path, snapshot: dict[str, Any]) -> None:
+    """Add a snapshot to the journal of a job, in one piece."""
+    line = json.dumps(snapshot).encode() + b"\n"
+    fd = os.open(folder / "journal.ndjson", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
+
+
+def holds_lock(folder: Path) -> bool:
+    """Whether this process was given the lock of a job as its standard input."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(0), (folder / "lock").stat())
+    return False
+
+
+def _is_id(name: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{16}", name) is not None
+
+
+def _alive(folder: Path) -> bool:
+    """Whether somebody holds the lock of a job."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _take(lock: IO[bytes]) -> bool:
+    """Take the lock of a job; who only looks whether it is taken holds it for no time."""
+    for _ in range(10):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _last(journal: Path) -> dict[str, Any]:
+    """Read the last whole snapshot."""
+    try:
+        with journal.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    known = {field.name for field in dataclasses.fields(Job)}
+    for line in reversed(lines):
+        with suppress(ValueError):
+            snapshot = json.loads(line)
+            if isinstance(snapshot, dict):
+                return {key: value for key, value in snapshot.items() if key in known}
+    return {}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,229 @@
+"""Downloads as processes of their own: started once, killed, cancelled, waiting, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rucio_lab.core.errors import BadRequest, Conflict, NotFound
+from rucio_lab.core.jobs import Job, Jobs
+from rucio_lab.core.model import Request
+from tests.core.support import assert_clear, within
+from tests.lake.lake import FullLake
+
+SCOPE = "opendata13TeV"
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "downloads"
+
+
+@pytest.fixture
+def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    def write(jobs: int = 2, **settings: Any) -> None:
+        path = lake.config(test=settings)
+        path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = {jobs}\n')
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+
+    return write
+
+
+@pytest.fixture
+def jobs(configure: Configure) -> Iterator[Jobs]:
+    configure()
+    jobs = Jobs()
+    yield jobs
+    for job in jobs.all():
+        jobs.cancel(job.id)
+
+
+def request(*names: str, **how: Any) -> Request:
+    return Request(tuple(f"{SCOPE}:{name}" for name in names), "test", access="download", **how)
+
+
+def until(jobs: Jobs, id: str, *states: str, seconds: float = 40) -> Job:
+    end = time.monotonic() + seconds
+    while (job := jobs.get(id)).state not in states:
+        assert time.monotonic() < end, f"{job}\n{jobs.log(id)}"
+        assert job.active, f"{job}\n{jobs.log(id)}"
+        time.sleep(0.05)
+    return job
+
+
+def test_a_job_brings_its_files_and_says_so(jobs: Jobs, base: Path) -> None:
+    begun = jobs.start(request("GamGam.MC"))
+    assert begun.state == "queued"
+    job = until(jobs, begun.id, "done")
+    files = list(base.rglob("*.root"))
+    assert job.files == job.files_done == len(files) > 1
+    assert job.bytes == job.bytes_done == sum(path.stat().st_size for path in files)
+    assert job.files_failed == 0
+    assert f"All {len(files)} files are there." in jobs.log(job.id)
+    assert jobs.all() == [job]
+    modes = {path.stat().st_mode & 0o077 for path in (jobs.folder, jobs.folder / job.id)}
+    assert modes == {0}
+    jobs.forget(job.id)
+    assert jobs.all() == []
+    assert list(base.rglob("*.root")) == files
+
+
+def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    code = (
+        "from rucio_lab.core.jobs import Jobs; from rucio_lab.core.model import Request;"
+        f"print(Jobs().start(Request(('{SCOPE}:faulty.http',), 'test')).id)"
+    )
+    tabs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    ids = {tab.communicate(timeout=60)[0] for tab in tabs}
+    assert len(ids) == 1
+    name = ids.pop().strip()
+    job = until(jobs, name, "running")
+    assert jobs.start(request("faulty.http")).pid in (job.pid, None)
+    running = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-1:] == [name]]
+    assert len(running) == 1
+    assert jobs.start(request("faulty.http", folder=str(jobs.folder.parent / "x"))).id != name
+    assert jobs.cancel(name).state == "cancelled"
+
+
+def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
+    jobs: Jobs, lake: FullLake, base: Path
+) -> None:
+    lake.faulty["http"].silent()
+    job = until(jobs, jobs.start(request("GamGam.MC", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not jobs.get(job.id).files_done and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGKILL)
+    with within(0):
+        while (killed := jobs.get(job.id)).active:
+            time.sleep(0.01)
+    assert killed.state == "killed"
+    assert "ended without a word" in killed.message
+    lake.faulty["http"].forward()
+    came = {path: path.stat().st_ino for path in base.rglob("*.root")}
+    assert came
+    again = jobs.retry(job.id)
+    assert again.state == "queued"
+    done = until(jobs, job.id, "done")
+    assert done.files_failed == 0
+    assert came.items() <= {path: path.stat().st_ino for path in base.rglob("*.root")}.items()
+
+
+def test_another_process_with_its_number_is_not_taken_for_it(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    line = {"state": "running", "pid": os.getpid(), "started": 1.0, "host": os.uname().nodename}
+    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
+        journal.write(json.dumps(line) + "\n")
+    assert jobs.get(job.id).state == "killed"
+    assert jobs.cancel(job.id).state == "killed"  # and we live
+
+
+@pytest.mark.parametrize("rest", ['{"state": "run', "\0\0\0\0", "[1]\n", '"x"\n'])
+def test_a_journal_that_a_crash_cut(jobs: Jobs, rest: str) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
+        journal.write(rest)
+    assert jobs.get(job.id) == job
+
+
+def test_cancel_while_rucio_hangs(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    configure(url=address, auth_url=address)
+    lake.faulty["rucio"].silent()
+    job = until(jobs, jobs.start(request("web")).id, "running")
+    with within(5):
+        assert jobs.cancel(job.id).state == "cancelled"
+
+
+def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    configure(jobs=1)
+    lake.faulty["http"].silent()
+    first = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    second, third = (jobs.start(request(name)) for name in ("web", "https"))
+    time.sleep(2)
+    assert [jobs.get(job.id).state for job in (first, second, third)] == ["running", "queued", "queued"]
+    assert "waits for its turn" in jobs.get(third.id).message
+    jobs.cancel(first.id)
+    until(jobs, second.id, "done")
+    until(jobs, third.id, "done")
+    ends = [jobs.get(job.id).updated for job in (second, third)]
+    assert ends == sorted(ends)
+
+
+def test_a_sign_in_that_ran_out_is_waited_for(
+    jobs: Jobs, lake: FullLake, configure: Configure, base: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(lake.token())
+    cfg = str(lake.rucio_cfg(auth="token"))
+    configure(auth="token", token_file=str(token), rucio_cfg=cfg, storage={"timeout": 1.0, "patience": 1.0})
+    lake.faulty["http"].refuse()
+    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not list(base.rglob("*.root")) and time.monotonic() < end:
+        time.sleep(0.02)
+    token.write_text("ended")  # while it runs: Rucio is asked again for what failed
+    waiting = until(jobs, job.id, "waiting")
+    assert "does not accept the token" in waiting.message
+    assert waiting.files_done == 1
+    lake.faulty["http"].forward()
+    token.write_text(lake.token())
+    assert until(jobs, job.id, "done").files_done == 2
+    assert "waiting: " in jobs.log(job.id)
+
+
+def test_a_job_that_fails_says_why_and_keeps_the_rest(jobs: Jobs, base: Path) -> None:
+    job = jobs.start(request("partly", "certificate"))
+    end = time.monotonic() + 40
+    while (job := jobs.get(job.id)).active and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.state == "failed"
+    assert "2 of 3 files failed" in job.message
+    assert (job.files, job.files_done, job.files_failed) == (3, 1, 2)
+    log = jobs.log(job.id)
+    assert "tape" in log
+    assert "asks for credentials" in log
+    assert len(list(base.rglob("*.root"))) == 1
+
+
+def test_no_such_did(jobs: Jobs) -> None:
+    job = jobs.start(request("nothing"))
+    end = time.monotonic() + 40
+    while (job := jobs.get(job.id)).active and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.state == "failed"
+    assert f"no DID {SCOPE}:nothing" in job.message
+    assert "Traceback" not in jobs.log(job.id)
+
+
+@pytest.mark.parametrize("id", ["", "..", "../../tokens", "0" * 16, "x" * 16, "0" * 15 + "/"])
+def test_no_such_job(jobs: Jobs, id: str) -> None:
+    for call in (jobs.get, jobs.log, jobs.cancel, jobs.retry, jobs.forget):
+        with pytest.raises(NotFound) as caught:
+            call(id)
+        assert_clear(caught.value)
+    assert jobs.all() == []
+
+
+def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    job = jobs.start(request("faulty.http"))
+    with pytest.raises(Conflict) as caught:
+        jobs.forget(job.id)
+    assert_clear(caught.value)
+    with pytest.raises(BadRequest):
+        jobs.start(request("web", folder="a\0b"))
+    jobs.cancel(job.id)
