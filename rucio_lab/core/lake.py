@@ -80,6 +80,15 @@ class Holding:
     available: int = 0
     bytes: int = 0
 
+    def add(self, more: Holding) -> None:
+        """Add what the RSE has of another DID."""
+        self.files += more.files
+        self.available += more.available
+        self.bytes += more.bytes
+
+
+_HOLDING = ("length", "available_length", "available_bytes")  # in a row of Rucio's answer
+
 
 class Lake:
     """What can be asked of one instance. Cheap to make; every thread may make its own.
@@ -179,7 +188,7 @@ class Lake:
                     yield parent, _did_info({**row, "type": "FILE"})
 
     def replicas(
-        self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False
+        self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False, archives: bool = True
     ) -> Iterator[FileReplicas]:
         """List the replicas of files, or of all files of collections.
 
@@ -193,6 +202,8 @@ class Lake:
             The site of this machine: Rucio then puts its replicas first, with their LAN addresses.
         blocked
             Whether to list replicas on RSEs that are blocked for reading, too.
+        archives
+            Whether an archive that holds a file is a replica of it. Rucio never says so of the files of collections.
 
         Raises
         ------
@@ -209,13 +220,10 @@ class Lake:
                         all_states=True,
                         rse_expression=rse or None,
                         client_location={"site": site} if site else None,
+                        resolve_archives=archives,
                     )
                 except exception.InvalidRSEExpression as error:
-                    raise BadRequest(
-                        f"No RSE of {self.instance.name} fits the RSE expression {rse!r}.",
-                        "Check its spelling; it is built of RSE names and attributes, for example tier=1&country=CH.",
-                        rucio="InvalidRSEExpression",
-                    ) from error
+                    raise self._no_rse(rse) from error
                 for row in rows:
                     yield _file_replicas(_row(row))
 
@@ -254,21 +262,55 @@ class Lake:
                     available = state == "AVAILABLE"
                     found[rse] = Holding(rse, 1, int(available), file.bytes if available else 0)
         else:
-            with speaking_to(self.instance):
-                for dataset in self.datasets(info):
-                    for row in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
-                        _add(found.setdefault(_row(row)["rse"], Holding(row["rse"])), row)
+            for dataset in self.datasets(info):
+                for rse, holding in self.holdings_of(dataset).items():
+                    found.setdefault(rse, Holding(rse)).add(holding)
         yield from sorted(found.values(), key=lambda holding: (-holding.available, holding.rse))
+
+    def holdings_of(self, dataset: DID) -> dict[str, Holding]:
+        """Say how much of a dataset each RSE has that has available files of it."""
+        found: dict[str, Holding] = {}
+        with speaking_to(self.instance):
+            for row in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
+                its = Holding(_row(row)["rse"], *(int(row[key] or 0) for key in _HOLDING))
+                found.setdefault(its.rse, Holding(its.rse)).add(its)
+        return found
 
     def scopes(self) -> list[str]:
         """List all scopes, in alphabetical order."""
         with speaking_to(self.instance):
             return sorted(str(scope) for scope in self._client().list_scopes())
 
-    def rses(self) -> dict[str, bool]:
-        """List all RSEs: name -> whether it may be read from."""
+    def rses(self, expression: str = "") -> dict[str, bool]:
+        """List RSEs: name -> whether it may be read from.
+
+        Parameters
+        ----------
+        expression
+            An RSE expression that limits them.
+
+        Raises
+        ------
+        BadRequest
+            If the RSE expression is not valid, or no RSE fits it.
+        """
         with speaking_to(self.instance):
-            return {row["rse"]: bool(row.get("availability_read", True)) for row in self._client().list_rses()}
+            try:
+                rows = list(self._client().list_rses(expression or None))
+            except exception.InvalidRSEExpression as error:
+                raise self._no_rse(expression) from error
+            return {row["rse"]: bool(row.get("availability_read", True)) for row in rows}
+
+    def rse(self, name: str) -> dict[str, Any]:
+        """Give the settings of an RSE, with its protocols.
+
+        Raises
+        ------
+        NotFound
+            If there is no such RSE.
+        """
+        with speaking_to(self.instance):
+            return _row(self._client().get_rse(name))
 
     def _client(self) -> RucioClient:
         return client_for(self.instance, may_sign_in=self._sign_in, timeout=self._timeout)
@@ -278,6 +320,13 @@ class Lake:
         for row in self._client().rows(path, parameters):
             return _row(row)
         raise LakeBroken(f"Rucio ({self.instance.name}) sent an empty answer.", "Check the address of the instance.")
+
+    def _no_rse(self, expression: str) -> BadRequest:
+        return BadRequest(
+            f"No RSE of {self.instance.name} fits the RSE expression {expression!r}.",
+            "Check its spelling; it is built of RSE names and attributes, for example tier=1&country=CH.",
+            rucio="InvalidRSEExpression",
+        )
 
     def _check_scope(self, scope: str) -> None:
         """Tell an unknown scope from one without a match: Rucio answers both with an empty list."""
@@ -325,13 +374,6 @@ def _row(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise LakeBroken("Rucio sent a line that is no row of a list.", "Check the address of the instance.")
     return row
-
-
-def _add(holding: Holding, row: dict[str, Any]) -> None:
-    """Add what an RSE has of one more dataset."""
-    holding.files += int(row["length"] or 0)
-    holding.available += int(row["available_length"] or 0)
-    holding.bytes += int(row["available_bytes"] or 0)
 
 
 def _did_info(row: dict[str, Any]) -> DidInfo:

@@ -6,13 +6,13 @@ can be read here from what cannot (`_Sorter`), drops what turns out to be dead (
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from rucio_lab.core import probe, readers
+from rucio_lab.core import pfns, probe, readers
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
@@ -146,6 +146,7 @@ class _Wanted:
 
     files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
     infos: dict[DID, DidInfo] = field(default_factory=dict)
+    datasets: dict[DID, list[DidInfo]] = field(default_factory=dict)
     collections: list[DID] = field(default_factory=list)
     open: list[DID] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -165,12 +166,13 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
             wanted.open.append(info.did)
         wanted.collections.append(info.did)
         below[info.did] = lake.datasets(info)
-    listed: Counter[DID] = Counter()
-    for dataset, file in lake.files_of(dict.fromkeys(dataset for datasets in below.values() for dataset in datasets)):
-        wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
-        wanted.infos[file.did] = file
-        listed[dataset] += 1
-    _check_whole(asked, {did: sum(listed[dataset] for dataset in datasets) for did, datasets in below.items()})
+    wanted.datasets = {dataset: [] for datasets in below.values() for dataset in datasets}
+    with closing(lake.files_of(wanted.datasets)) as listed:
+        for dataset, file in listed:
+            wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
+            wanted.infos[file.did] = file
+            wanted.datasets[dataset].append(file)
+    _check_whole(asked, {did: sum(len(wanted.datasets[its]) for its in datasets) for did, datasets in below.items()})
     empty = [info.did for info in asked if info.type != "file" and info.length == 0]
     named = {DID.parse(text) for text in request.dids}  # what only fits a pattern may be empty
     if not wanted.files or (named.intersection(empty) and not request.allow_missing):
@@ -204,11 +206,14 @@ def _match(lake: Lake, did: DID) -> list[DidInfo]:
 
 def _replicas(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID]) -> dict[DID, FileReplicas]:
     """Ask Rucio for replicas: by collection, or by file where only some are wanted."""
-    cut = len(chosen) < len(wanted.files)
-    single = chosen if cut else [did for did, datasets in wanted.files.items() if not datasets]
-    asked = single if cut else [*wanted.collections, *single]
-    site = lake.instance.site
-    return {row.did: row for row in lake.replicas(asked, rse=_expression(lake.instance, request), site=site)}
+    how = {"rse": _expression(lake.instance, request), "site": lake.instance.site}
+    if len(chosen) < len(wanted.files):
+        return {row.did: row for row in pfns.replicas_of_files(lake, chosen, **how)}
+    single = [did for did, datasets in wanted.files.items() if not datasets]
+    if len(wanted.files) < pfns.MANY:
+        return {row.did: row for row in lake.replicas([*wanted.collections, *single], **how)}
+    rows = {row.did: row for row in pfns.replicas_of_files(lake, single, **how)} if single else {}
+    return rows | {row.did: row for row in pfns.replicas_of_datasets(lake, wanted.datasets, **how)}
 
 
 def _expression(instance: Instance, request: Request) -> str:

@@ -34,10 +34,12 @@ with _client_mode():
     from rucio.common.constants import HTTPMethod
     from rucio.common.utils import build_url, chunks, wlcg_token_discovery
     from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
+    from rucio.rse.translation import RSEDeterministicTranslation
 
 __all__ = [
     "Client",
     "HTTPMethod",
+    "RSEDeterministicTranslation",
     "build_url",
     "chunks",
     "download_client",

@@ -1,0 +1,94 @@
+"""Several questions to one Rucio side by side: a few threads for each instance, however many ask.
+
+They are daemon threads that are kept, since each has its own connection to Rucio, and a Rucio that hangs must hold up
+neither an interrupt nor the end of Python.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import TypeVar
+
+from rucio_lab.core.config import Instance
+
+T = TypeVar("T")
+
+THREADS = 4
+"""Most questions to one instance that are asked so at a time."""
+
+
+def side_by_side(
+    instance: Instance, calls: Sequence[Callable[[threading.Event], T]]
+) -> Iterator[T]:
+    """Make some calls in threads, and give their results in the order in which they come.
+
+    Parameters
+    ----------
+    instance
+        Whom they ask.
+    calls
+        What to do. Each gets an event that is set when its result is of no use any more: one that reads a long answer
+        should look at it for each row, and leave. A call must not itself wait for others of the same instance.
+
+    Raises
+    ------
+    Exception
+        That of the first call which failed. As after an interrupt, and when the iterator is closed, the others are
+        told to stop, and those that have not begun never do.
+    """
+    if len(calls) == 1:
+        yield calls[0](threading.Event())
+        return
+    left, answers = threading.Event(), SimpleQueue[Callable[[], T]]()
+    crew = _crews.setdefault(instance.key, _Crew(instance.name))
+    for call in calls:
+        crew.add(lambda call=call: None if left.is_set() else answers.put(_outcome(call, left)))  # type: ignore[misc]
+    try:
+        for _ in calls:
+            yield answers.get()()
+    finally:
+        left.set()
+
+
+def _outcome(call: Callable[[threading.Event], T], left: threading.Event) -> Callable[[], T]:
+    """Make a call; what comes of it, a result or an exception, is for who waits for it."""
+    try:
+        result = call(left)
+    except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+        failure = error
+
+        def fail() -> T:
+            raise failure
+
+        return fail
+    return lambda: result
+
+
+class _Crew:
+    """The threads of one instance."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def add(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+        with self._lock:
+            if self._threads < THREADS:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._tasks.get()()
+
+
+_crews: dict[tuple[str, ...], _Crew] = {}
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_crews.clear)  # a forked child has none of its parent's threads

@@ -1,0 +1,47 @@
+"""Datasets of very many files, which are only registered: written into Rucio's database itself, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rucio_lab.demo.content import SCOPE
+
+_DID_COLUMNS = (
+    "account, did_type, monotonic, hidden, obsolete, is_new, availability, suppressed, purge_replicas, transient"
+)
+
+
+def statements(name: str, count: int, rses: Sequence[str], template: str) -> list[str]:
+    """Return SQL that fills a dataset; it works on SQLite and PostgreSQL.
+
+    Parameters
+    ----------
+    name
+        Of the dataset, which is there already and empty.
+    count
+        Number of files; they are named ``NAME._000000.root`` and so on.
+    rses
+        Where all of them have a replica.
+    template
+        Name of a file that is there already, of which the new ones are copies in all that is not said here.
+    """
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1})"
+    file = f"'{name}._' || substr(CAST(1000000 + i AS VARCHAR(7)), 2) || '.root'"
+    adler = "substr(CAST(100000000 + i AS VARCHAR(9)), 2)"
+    of_file = f"FROM n, dids d WHERE d.scope = '{SCOPE}' AND d.name = '{template}'"
+    of_dataset = f"FROM n, dids d WHERE d.scope = '{SCOPE}' AND d.name = '{name}'"
+    some = [
+        f"INSERT INTO dids (scope, name, bytes, adler32, {_DID_COLUMNS}, created_at, updated_at) {numbers} "
+        f"SELECT d.scope, {file}, 1000000 + i, {adler}, {_DID_COLUMNS}, d.created_at, d.updated_at {of_file}",
+        "INSERT INTO contents (scope, name, child_scope, child_name, did_type, child_type, bytes, adler32, "
+        f"rule_evaluation, created_at, updated_at) {numbers} "
+        f"SELECT d.scope, d.name, d.scope, {file}, 'D', 'F', 1000000 + i, {adler}, d.monotonic, d.created_at, "
+        f"d.updated_at {of_dataset}",
+    ]
+    for rse in rses:
+        some.append(
+            "INSERT INTO replicas (rse_id, scope, name, bytes, adler32, state, lock_cnt, created_at, updated_at) "
+            f"{numbers} SELECT (SELECT id FROM rses WHERE rse = '{rse}'), d.scope, {file}, 1000000 + i, {adler}, "
+            f"'A', 0, d.created_at, d.updated_at {of_dataset}"
+        )
+    return some
