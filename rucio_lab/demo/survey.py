@@ -46,11 +46,12 @@ def can_be_written() -> bool:
 def stars() -> dict[str, Array]:
     """Draw the stars: position in pixels, magnitude and colour in mag, the same each time."""
     rng = np.random.default_rng(1)
+    magnitude = 14 + 8 * rng.beta(3, 1, STARS)  # many faint ones, and few bright ones
     return {
         "x": rng.uniform(0, SIDE, STARS),
         "y": rng.uniform(0, SIDE, STARS),
-        "magnitude": 22 - rng.exponential(1.5, STARS).clip(max=8),
-        "colour": rng.normal(0.8, 0.3, STARS),
+        "magnitude": magnitude,
+        "colour": 0.15 * (magnitude - 14) + rng.normal(0, 0.12, STARS),  # the faint ones are redder
     }
 
 
