@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -28,6 +29,7 @@ HOW: dict[str, dict[str, str]] = {
     "stream https": {"access": "stream", "scheme": "https"},
     "mount": {"access": "mount"},
     "lake": {"access": "lake"},
+    "download": {"access": "download"},
 }
 """The columns of the table -> how to attach."""
 
@@ -135,14 +137,17 @@ def attached() -> dict[str, Namespace]:
 
 @pytest.fixture
 def prepare(
-    lake: FullLake, attached: dict[str, Namespace], monkeypatch: pytest.MonkeyPatch
+    lake: FullLake, attached: dict[str, Namespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Namespace]:
     """Give the variables of the page for an access."""
     mounts = {rse: lake.mount(rse) for rse in ("CERN-EOS", "NOTEBOOK-POSIX")}
 
     def prepare_for(access: str) -> Namespace:
         settings = {"mounts": mounts} if access == "mount" else {}
-        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test=settings)))
+        config = lake.config(test=settings)
+        with config.open("a") as toml:
+            toml.write(f'[downloads]\nfolder = "{tmp_path}"\n')
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
         if access not in attached:
             names: Namespace = {"attach": partial(attach, **HOW[access])}
             exec(page.PREPARE, names)
