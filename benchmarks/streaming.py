@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import fsspec
 import uproot
@@ -31,6 +32,16 @@ BRANCHES = ["photon_pt", "photon_eta", "photon_phi", "photon_E", "photon_isTight
 
 _FAR = (0.02, 12.5e6)  # seconds of delay, bytes a second: another country, 100 Mbit/s
 _CAP = 20  # seconds that a bare URL is waited for
+_FIRST = """
+import sys, time
+import awkward, uproot
+from rucio_lab import attach
+begin = time.perf_counter()
+(url,) = attach("{did}", access=sys.argv[1], rse="{rse}" if sys.argv[1] == "stream" else None)
+with uproot.open({{str(url): "mini"}}) as tree:
+    tree.arrays({branches})
+print(time.perf_counter() - begin)
+"""
 _READER = str(Path(__file__).with_name("reader.py"))
 _SCHEMES = {"root": "FAULTY-ROOT", "https": "FAULTY-HTTPS"}
 _FAULTS: dict[str, Callable[[TcpProxy], None]] = {
@@ -48,7 +59,7 @@ def measure(lake: FullLake) -> list[Row]:
     """Take all figures."""
     with tempfile.TemporaryDirectory() as folder:
         _register(lake, Path(folder))
-        rows = []
+        rows: list[Row] = []
         for scheme, rse in _SCHEMES.items():
             # the proxies' site first: the whole copy on CERN-EOS is in reserve
             os.environ["RUCIO_LAB_CONFIG"] = str(lake.config(test={"schemes": [scheme], "site": "FAULTY"}))
@@ -78,6 +89,7 @@ def _reads(lake: FullLake, scheme: str, direct: str, folder: Path) -> Iterator[R
         ours, theirs, ratio = pairs(partial(_read, url), partial(_download, direct, folder / "copy.root"), times // 3)
         yield Row(f"the same over {scheme}, {where}", f"{ours:.3f} s rucio://", f"{theirs:.3f} s download, read", ratio)
     proxy.forward()
+    yield _first(scheme)
     ours_sent, ours_asked = _traffic(proxy, lambda: _read(url))
     theirs_sent, theirs_asked = _traffic(proxy, lambda: _read(direct))
     size = lake.path(_SCHEMES[scheme], SCOPE, NAME).stat().st_size
@@ -85,6 +97,24 @@ def _reads(lake: FullLake, scheme: str, direct: str, folder: Path) -> Iterator[R
         f"bytes over {scheme}", f"{ours_sent:,}", f"{theirs_sent:,} direct ({size:,} in file)", ours_sent / theirs_sent
     )
     yield Row(f"requests over {scheme}", f"{ours_asked}", f"{theirs_asked} direct", ours_asked / theirs_asked)
+
+
+def _first(scheme: str) -> Row:
+    """Attach and read in new processes: ``rucio://`` asks Rucio when it is opened, a direct URL when it is attached."""
+    code = _FIRST.format(did=f"{SCOPE}:{NAME}", branches=BRANCHES, rse=_SCHEMES[scheme])
+    taken = [[_seconds(code, access) for access in ("lake", "stream")] for _ in range(5)]
+    ours, theirs = (median(column) for column in zip(*taken, strict=True))
+    return Row(
+        f"attach and read over {scheme}, new process",
+        f"{ours:.3f} s rucio://",
+        f"{theirs:.3f} s direct URL",
+        median(lake / stream for lake, stream in taken),
+    )
+
+
+def _seconds(code: str, access: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code, access], capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 def _read(url: str) -> int:

@@ -271,10 +271,10 @@ class FullLake:
             Of a scratch folder.
         """
         for dataset in catalogue.datasets:
-            for file, rse in [(file, rse) for file in dataset.files if file.source for rse in file.rses]:
-                target = self.path(rse, dataset.scope, file.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file.source, target)
+            for file in dataset.files:
+                for target in [self.path(rse, dataset.scope, file.name) for rse in file.rses if file.source]:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file.source, target)
         self._seed(catalogue, name)
 
     @property

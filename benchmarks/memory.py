@@ -1,0 +1,55 @@
+"""What a variable of 100,000 files takes: memory, and its size when it is pickled."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from benchmarks.table import Row
+
+FILES = 100_000
+
+# The entries are made without Rucio, in a process of their own: two replicas for each direct URL, as attach gives them.
+_CODE = """
+import json, pickle, sys, tracemalloc
+from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
+from rucio_lab.kernel.files import FileList
+
+dataset = DID("opendata13TeV", "data_2026.GamGam")
+
+def replicas(did, number):
+    if sys.argv[1] == "lake":
+        return (Replica("", lake_url("test", did)),)
+    path = f"{number % 251:02x}/{number % 241:02x}/{did.name}"
+    return tuple(
+        Replica(rse, url, url, "wan", 1)
+        for rse in ("CERN-EOS", "TRIUMF-DISK")
+        for url in [f"root://{rse.lower()}.example:1094//eos/{did.scope}/{path}"]
+    )
+
+tracemalloc.start()
+files = []
+for number in range(int(sys.argv[2])):
+    did = DID("opendata13TeV", f"data_2026.GamGam._{number:06d}.root")
+    files.append(ResolvedFile(did, (dataset,), 50_000_000 + number, f"{number:08x}", replicas(did, number)))
+made = FileList(Resolution(Request((str(dataset),), "test"), tuple(files), total=len(files)))
+del files
+memory, peak = tracemalloc.get_traced_memory()
+tracemalloc.stop()
+print(json.dumps([memory, peak, len(pickle.dumps(made)), len(pickle.dumps(made.urls))]))
+"""
+
+
+def measure() -> list[Row]:
+    """Make a list of each kind."""
+    rows = []
+    for access, what in (("stream", "direct URLs, two replicas each"), ("lake", "rucio:// addresses")):
+        command = [sys.executable, "-c", _CODE, access, str(FILES)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        memory, peak, pickled, plain = json.loads(done.stdout)
+        ours = f"{memory / 1e6:.0f} MB, {peak / 1e6:.0f} MB at most; pickled {pickled / 1e6:.1f} MB"
+        theirs = f"{plain / 1e6:.1f} MB pickled list of strings"
+        rows.append(Row(f"{FILES:,} entries, {what}", ours, theirs, pickled / plain))
+    return rows
