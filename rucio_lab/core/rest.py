@@ -14,6 +14,7 @@ from rucio_lab.core import clock
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import LakeBroken
 from rucio_lab.core.faults import speaking_to
+from rucio_lab.core.tokens import Secret
 
 CONNECT_TIMEOUT = 5.0
 """Longest time to wait for a connection to Rucio, in seconds."""
@@ -81,7 +82,11 @@ def get(
     limits = (min(CONNECT_TIMEOUT, timeout), timeout)
     # without following, requests still prepares the next request, and so asks a Session of ours
     with speaking_to(instance), Session() if follow else requests.Session() as session:
-        answer = session.get(url, headers=known, verify=instance.ca or True, timeout=limits, allow_redirects=follow)
+        try:
+            answer = session.get(url, headers=known, verify=instance.ca or True, timeout=limits, allow_redirects=follow)
+        except requests.RequestException as error:
+            error.args = (Secret(error),)  # a verbose traceback shows its repr, and that has the address
+            raise
         clock.look(instance, answer.headers)
         yield answer
 

@@ -117,7 +117,7 @@ def test_a_wrong_clock_is_named(
     assert_clear(caught.value)
 
 
-def test_many_at_once_with_a_new_token(lake: FullLake, provider: Provider, path: Path) -> None:
+def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
     """Rucio refuses some of those that are the first to show it, and accepts it a moment later."""
     instance = at(lake, token_file=str(path))
     for _ in range(3):
@@ -126,7 +126,7 @@ def test_many_at_once_with_a_new_token(lake: FullLake, provider: Provider, path:
             assert set(pool.map(lambda _: who(instance), range(8))) == {"alice"}
 
 
-def test_to_sign_in_looks_at_the_token(lake: FullLake, provider: Provider, path: Path) -> None:
+def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, path: Path) -> None:
     path.write_text(provider.token(aud="storage"))
     instance = at(lake, token_file=str(path))
     with pytest.raises(SignInNeeded, match="audience"):

@@ -311,7 +311,7 @@ import pickle, sys, time
 from rucio_lab.core.auth import client_for, signed_in
 from rucio_lab.core.tokens import Token, TokenStore
 instance = pickle.load(sys.stdin.buffer)
-until, tokens = time.monotonic() + 6, set()
+until, tokens = time.monotonic() + 10, set()
 while time.monotonic() < until:
     assert client_for(instance).whoami()["account"] == "alice"
     tokens.add(TokenStore(instance).read().text)
@@ -321,7 +321,7 @@ print(len(tokens))
 
 
 def test_processes_share_renewals_and_do_not_fight(here: Instance, lake: FullLake, provider: Provider) -> None:
-    provider.tokens_live(5)
+    provider.tokens_live(8)
     with lake.old_tokens():
         enter(here, lake)
         renewed, began = provider.renewals(), time.monotonic()
@@ -334,7 +334,7 @@ def test_processes_share_renewals_and_do_not_fight(here: Instance, lake: FullLak
         said = [worker.communicate(pickle.dumps(here), timeout=60) for worker in workers]
     assert not any(worker.returncode for worker in workers), said
     assert all(int(out) >= 2 for out, _ in said), said
-    assert provider.renewals() - renewed <= 1 + (time.monotonic() - began) / 4  # each by itself would as often
+    assert provider.renewals() - renewed <= 1 + (time.monotonic() - began) / 7  # each by itself would as often
     assert who(here) == "alice"
 
 
@@ -345,14 +345,13 @@ def test_rucio_renews_nothing_young_and_is_not_asked_over_and_over(
     instance = at(lake, url=middle.url)
     provider.tokens_live(4)
     enter(instance, lake)
-    time.sleep(3.65)
     asked = middle.count("/auth/oidc_refresh")
     while signed_in(instance):
         try:
             assert who(instance) == "alice"
         except SignInNeeded:
             break
-    assert 1 <= middle.count("/auth/oidc_refresh") - asked <= 3
+    assert 1 <= middle.count("/auth/oidc_refresh") - asked <= 6
     with pytest.raises(SignInNeeded, match=r"Your sign-in to test ended at \d{4}") as caught:
         who(instance)
     assert_clear(caught.value)
