@@ -117,9 +117,11 @@ class LakeFile:
     # ------------------------------------------------------------------------------------ which replica
 
     def _next(self, failures: dict[Replica, StorageFailed]) -> Replica | None:
-        """Choose the best replica that did not fail just now; those that failed some time ago come last."""
+        """Choose the one that is open, else the best that did not fail just now; those that failed before come last."""
         left = [replica for replica in self._replicas if replica not in failures]
-        return min(left, key=lambda replica: bool(self._known_bad(replica)), default=None)
+        reader = self._reader
+        in_use = reader.replica if reader else None
+        return min(left, key=lambda replica: (replica != in_use, bool(self._known_bad(replica))), default=None)
 
     def _known_bad(self, replica: Replica) -> str:
         why, until = self._bad.get(replica.url, ("", 0.0))

@@ -340,7 +340,11 @@ class _RootReader(Reader):
 
         most = silence + size / SLOWEST
         _under_way.add(file)
-        submitted = method(*args, timeout=math.ceil(most) + 1, callback=callback)
+        try:
+            submitted = method(*args, timeout=math.ceil(most) + 1, callback=callback)
+        except ValueError:  # another thread's request has found the connection broken
+            _under_way.discard(file)
+            raise StorageFailed("closed the connection", concerns="server") from None
         if not submitted.ok:
             _under_way.discard(file)
             raise self._failure(submitted)

@@ -457,6 +457,37 @@ def test_threads_that_meet_a_dead_storage_warn_once(
     assert len([each for each in caught if "Reading goes on" in str(each.message)]) == 1
 
 
+@pytest.mark.parametrize("scheme", ["root", "https"])
+def test_threads_go_on_when_their_storage_dies(
+    lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    on_faulty(lake, monkeypatch, scheme)
+    content = content_of(lake)
+
+    def part(number: int) -> bool:
+        if number == 40:
+            lake.faulty[scheme].reset()
+        start = number * 10_007
+        return fs.cat_file(url(FAULTY), start, start + 5000) == content[start : start + 5000]
+
+    with pytest.warns(UserWarning, match="Reading goes on from WEB-DISK"), ThreadPoolExecutor(8) as pool:
+        assert all(list(pool.map(part, range(120))))
+
+
+def test_the_replica_in_use_is_kept(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the failure of a better one is forgotten, it is not tried again in the middle of a file."""
+    on_faulty(lake, monkeypatch, "https")
+    lake.faulty["https"].refuse()
+    with fs.open(url(FAULTY)) as file:
+        with pytest.warns(UserWarning, match="Reading goes on from WEB-DISK"):
+            assert file.read(4) == b"root"
+        probe.forget()
+        lakefile.known_file(load_instances().get(), DID(SCOPE, FAULTY))._bad.clear()  # type: ignore[union-attr]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert fs.cat_file(url(FAULTY), 0, 4) == b"root"
+
+
 @pytest.mark.usefixtures("mended")
 def test_replicas_that_moved_are_asked_for_again(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
