@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from rucio_lab.core.config import Instance, load_instances
 
 
 def main() -> None:
@@ -23,9 +26,20 @@ def main() -> None:
     print(json.dumps(answer))  # noqa: T201 - its way to answer
 
 
+def _configure(instance: Instance, folder: str) -> None:
+    """Let Rucio's own clients find a rucio.cfg, without which they do nothing."""
+    path = instance.rucio_cfg
+    if not path:
+        path = str(Path(folder) / "rucio.cfg")
+        Path(path).write_text(f"[client]\nrucio_host = {instance.url}\nauth_host = {instance.auth_url}\n")
+    os.environ["RUCIO_CONFIG"] = path
+
+
 def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
+    instance = load_instances().get(task["instance"])
+    _configure(instance, folder)
+
     from rucio_lab.core.auth import client_for
-    from rucio_lab.core.config import load_instances
     from rucio_lab.core.errors import RucioLabError
     from rucio_lab.core.faults import first_line
     from rucio_lab.core.rucio_api import download_client, exception
@@ -39,14 +53,14 @@ def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
     item: dict[str, Any] = {key: value for key, value in task.items() if key != "instance"}
     item |= {"base_dir": folder, "no_subdir": True}
     try:
-        client = client_for(load_instances().get(task["instance"]))
+        client = client_for(instance)
         download_client()(client=client, logger=logger.log).download_pfns(
             [item], deactivate_file_download_exceptions=False
         )
     except (RucioLabError, exception.RucioException, OSError) as error:
         missing = next((words for words in heard if "issing dependency" in words), "")
         return {"error": missing or first_line(error)}
-    found = [path for path in Path(folder).rglob("*") if path.is_file()]
+    found = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "rucio.cfg"]
     return {"path": str(found[0])} if len(found) == 1 else {"error": "it left no file"}
 
 

@@ -13,12 +13,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rucio_lab.core import storage
+from rucio_lab.core import readers, storage
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.download import bring, download
@@ -32,7 +33,7 @@ from tests.core.support import assert_clear, within
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES
 from tests.lake.files import LARGE
 from tests.lake.lake import FullLake
-from tests.lake.storages import Nginx
+from tests.lake.storages import Nginx, storage_token
 
 SCOPE = "opendata13TeV"
 Configure = Callable[..., None]
@@ -123,6 +124,45 @@ def test_storage_that_wants_a_certificate(lake: FullLake, tmp_path: Path, config
     both.write_bytes(alice.cert.read_bytes() + alice.key.read_bytes())
     configure(storage={"proxy": str(both)})
     assert_whole(fetch("certificate"))
+
+
+@pytest.mark.parametrize("dataset", ["token", "door", "roots"])
+def test_storages_that_want_a_token_and_who_is_shown_it(
+    lake: FullLake, tmp_path: Path, configure: Configure, dataset: str
+) -> None:
+    assert "no storage token is configured" in unavailable(dataset).message
+    (tmp_path / "token").write_text(storage_token())
+    configure(storage={"token_file": str(tmp_path / "token"), "ca": str(lake.authority.ca)})
+    behind = lake.storages["https"]
+    assert isinstance(behind, Nginx)
+    before = len(behind.requests())
+    assert_whole(fetch(dataset))
+    redirected = behind.requests()[before:]
+    assert bool(redirected) is (dataset == "door")
+    assert {line["authorized"] for line in redirected} <= {"no"}
+
+
+def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, tmp_path: Path) -> None:
+    path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
+    content = path.read_bytes()
+    pfn = f"root://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    replica = Replica("CERN-EOS", "gsiftp://by.rucio/f", pfn)  # its tools know root:// as well
+    did = DID(SCOPE, "closed._0001.root")
+    file = ResolvedFile(did, (), len(content), f"{zlib.adler32(content):08x}", (replica,))
+    (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
+    assert outcome.state == "fetched", outcome
+    assert (tmp_path / "d" / "f").read_bytes() == content
+    other = replace(file, replicas=(replace(replica, pfn="gsiftp://127.0.0.1:1/f"),))
+    (outcome,) = Transfer(load_instances().get(), [(other, ("g",))], tmp_path / "d", parallel=1).run()
+    assert outcome.state == "failed"
+    assert "was not read over gsiftp:// by rucio-clients" in outcome.reason
+    assert "Traceback" not in outcome.reason
+
+
+def test_a_tool_that_is_missing_is_named() -> None:
+    assert readers.not_downloadable("gsiftp") == "gsiftp:// needs the package gfal2, which is not installed"
+    assert readers.not_downloadable("mock") == "nothing here knows mock://"
+    assert not any(map(readers.not_downloadable, ("root", "roots", "xroot", "https", "davs", "http")))
 
 
 def test_a_certificate_that_is_not_trusted(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
