@@ -19,9 +19,23 @@ export interface ISession {
   account: string | null;
   /** When the sign-in ends, as ISO 8601. */
   expires: string | null;
+  /** Whether it is renewed by itself before it ends. */
+  renewed: boolean;
   username: string;
   /** What a sign-in has to be given. */
   fields: string[];
+  /** A sign-in that waits for somebody at the page of an identity provider. */
+  pending: IPending | null;
+  /** Why the last sign-in at such a page was in vain. */
+  failure: IErrorBody | null;
+}
+
+/** A sign-in that waits for somebody at a page. */
+export interface IPending {
+  url: string;
+  /** Whether the page ends with a code that is to be entered here. */
+  wants_code: boolean;
+  seconds_left: number;
 }
 
 export interface IInstance {
@@ -92,9 +106,12 @@ export interface IListing extends IResolvedEnd {
   files: IResolvedFile[];
 }
 
+/** What a sign-in is given; where it happens at a page, nothing, or how that page is to end, or its code. */
 export interface ICredentials {
   username?: string;
   password?: string;
+  by_code?: boolean;
+  code?: string;
 }
 
 /**
@@ -239,7 +256,8 @@ interface ILine<T> {
   error?: IErrorBody;
 }
 
-interface IErrorBody {
+/** An error, as the server describes it. */
+export interface IErrorBody {
   error?: string;
   message?: string;
   remedy?: string;
@@ -330,7 +348,8 @@ async function errorOf(response: Response): Promise<LakeError> {
   return new LakeError(code ?? 'error', `${response.status} ${response.statusText}`);
 }
 
-function lakeError(body: IErrorBody): LakeError {
+/** Give an error that the server describes. */
+export function lakeError(body: IErrorBody): LakeError {
   const { error = 'error', message = '', remedy = '', rucio = null } = body;
   return new LakeError(error, message, remedy, rucio);
 }

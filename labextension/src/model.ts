@@ -13,10 +13,12 @@ import {
   IInstance,
   IInstances,
   IListing,
+  IPending,
   IResolvedFile,
   ISession,
   LakeError,
   SearchType,
+  lakeError,
   readAll
 } from './api';
 import { Asking } from './asking';
@@ -27,6 +29,7 @@ const STATE_KEY = 'rucio-lab:search';
 const TYPING_MS = 300;
 const LOOKING_MS = 200;
 const TICK_MS = 30_000;
+const POLL_MS = 2000;
 /** The server's clock may be a little behind. */
 const GRACE_MS = 200;
 
@@ -57,6 +60,12 @@ export function patternOf(query: IQuery): string | null {
   return `${query.scope}:${name.includes('*') ? name : `*${name}*`}`;
 }
 
+/** A page of the browser that is to show the page of an identity provider. */
+export interface IPage {
+  show: (url: string) => void;
+  close: () => void;
+}
+
 /**
  * The one model.
  */
@@ -77,6 +86,8 @@ export class LakeModel extends VDomModel {
   details: IDetails = { did: null, holdings: [] };
   /** Why one is no longer signed in. */
   signInError: LakeError | null = null;
+  /** Why it is not known how the sign-in stands that waits. */
+  pollError: LakeError | null = null;
 
   constructor(
     readonly api: Api,
@@ -118,6 +129,17 @@ export class LakeModel extends VDomModel {
   /** Whether Rucio can be asked. */
   get isReady(): boolean {
     return !!this.session && this.session.state !== 'signed_out';
+  }
+
+  /** The sign-in that waits for somebody at a page. */
+  get waiting(): IPending | null {
+    return this.session?.state === 'signed_out' ? this.session.pending : null;
+  }
+
+  /** Why one has to sign in, or why that failed; null where there is no more to say. */
+  get whySignedOut(): LakeError | null {
+    const failure = this.session?.failure;
+    return this.signingIn.error ?? this.signInError ?? (failure ? lakeError(failure) : null);
   }
 
   /** Whether the server half is of another version than this one. */
@@ -191,20 +213,29 @@ export class LakeModel extends VDomModel {
     this._setQuery({ instance, scope: '' });
     this.scopes = [];
     this.signInError = null;
+    this.pollError = null;
     this.signingIn.reset();
     await this._enter();
   }
 
   async signIn(credentials: ICredentials): Promise<void> {
-    const { instance } = this.query;
-    await this.signingIn.ask(async signal => {
-      const session = await this.api.signIn(instance, credentials, signal);
-      if (!signal.aborted) {
-        this.signInError = null;
-        this._setSession(session);
-      }
-    });
+    await this._send(credentials);
     await this._enter();
+  }
+
+  /**
+   * Begin to sign in at the page of an identity provider.
+   *
+   * @param page - Where it is to be shown.
+   * @param byCode - Whether it is to end with a code.
+   */
+  async beginSignIn(page: IPage, byCode = false): Promise<void> {
+    const session = await this._send(byCode ? { by_code: true } : {});
+    if (session?.pending) {
+      page.show(session.pending.url);
+    } else {
+      page.close();
+    }
   }
 
   /** See whether the sign-in is still what it was: it ends by itself, and other tabs sign in and out. */
@@ -216,14 +247,19 @@ export class LakeModel extends VDomModel {
     let session: ISession;
     try {
       session = await this.api.session(old.instance);
-    } catch {
+    } catch (error) {
+      this.pollError = LakeError.of(error);
       return; // the next question will tell why
     }
-    if (old !== this.session) {
+    this.pollError = null;
+    if (old !== this.session || this.signingIn.isOpen) {
       return; // the user was quicker
     }
-    const { isReady, timeLeft } = this;
+    const { isReady, timeLeft, waiting } = this;
     this._setSession(session);
+    if (waiting && !this.waiting) {
+      this.signingIn.reset(); // a wrong code no longer matters
+    }
     if (isReady && !this.isReady) {
       this.signInError = new LakeError(timeLeft === 0 ? 'expired' : 'signed_out', '');
       this._clear();
@@ -370,6 +406,21 @@ export class LakeModel extends VDomModel {
     }
   }
 
+  /** Send what a sign-in needs; gives nothing where it failed, or another one took its place. */
+  private async _send(credentials: ICredentials): Promise<ISession | null> {
+    const { instance } = this.query;
+    let session: ISession | null = null;
+    await this.signingIn.ask(async signal => {
+      const answer = await this.api.signIn(instance, credentials, signal);
+      if (!signal.aborted) {
+        session = answer;
+        this.signInError = null;
+        this._setSession(answer);
+      }
+    });
+    return session;
+  }
+
   private async _readScopes(): Promise<void> {
     const { instance } = this.query;
     const scopes: string[] = [];
@@ -441,19 +492,21 @@ export class LakeModel extends VDomModel {
     void this._looking.invoke();
   }
 
-  /** Show the time left, and notice the end of a sign-in. */
-  private _tick(): void {
-    if (this.timeLeft === 0) {
-      void this.checkSession();
+  /** Show the time left, and notice the end of a sign-in, or that somebody has signed in at a page. */
+  private async _tick(): Promise<void> {
+    if (this.timeLeft === 0 || this.waiting) {
+      await this.checkSession();
     }
-    this._arm();
-    this._changed();
+    if (!this.isDisposed) {
+      this._arm();
+      this._changed();
+    }
   }
 
   private _arm(): void {
     window.clearTimeout(this._ticker);
-    const left = this.timeLeft ? this.timeLeft + GRACE_MS : TICK_MS;
-    this._ticker = window.setTimeout(() => this._tick(), Math.min(left, TICK_MS));
+    const left = this.waiting ? POLL_MS : this.timeLeft ? this.timeLeft + GRACE_MS : TICK_MS;
+    this._ticker = window.setTimeout(() => void this._tick(), Math.min(left, TICK_MS));
   }
 
   private _changed(): void {

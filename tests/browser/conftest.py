@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from tests.browser.lab import ROOT, JupyterLab
 from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
+from tests.lake.provider import SCOPE
+
+Look = Callable[[Sidebar, str], None]
 
 _CHROMIUM = "/usr/bin/chromium"
 _TRACES = ROOT / "test-results"
@@ -65,7 +68,8 @@ def config(full_lake: FullLake) -> Path:
     """Some instances.
 
     There are ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail;
-    ``certificate``, which needs no sign-in; and ``proxy``, where what it needs is missing.
+    ``certificate``, which needs no sign-in; ``proxy``, where what it needs is missing; and ``page``, where one signs in
+    at the page of an identity provider.
     """
     url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
     cfgs = {
@@ -74,7 +78,8 @@ def config(full_lake: FullLake) -> Path:
         "certificate": full_lake.rucio_cfg(auth="x509"),
         "proxy": full_lake.rucio_cfg(auth="x509_proxy", client_x509_proxy="/nowhere/proxy"),
     }
-    return full_lake.config("test", **{name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()})
+    page = {"auth": "oidc", "rucio_cfg": "", "url": url, "ca": str(full_lake.authority.ca), "oidc_scope": SCOPE}
+    return full_lake.config("test", **{name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()}, page=page)
 
 
 @pytest.fixture(scope="package")
@@ -89,7 +94,8 @@ class Watched:
 
     def __init__(self, browser: Browser) -> None:
         self.wrong: list[str] = []
-        self.context = browser.new_context(viewport={"width": 1100, "height": 720})
+        # Rucio's certificate is of the lake's own authority, which the browser does not know
+        self.context = browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.context.set_default_timeout(WAIT_MS)
         self.context.tracing.start(snapshots=True)
@@ -164,3 +170,20 @@ def here(sidebar: Sidebar) -> Sidebar:
     """The sidebar as on a first visit: signed out of everything, nothing searched for."""
     sidebar.leave()
     return sidebar
+
+
+@pytest.fixture
+def look(pytestconfig: pytest.Config) -> Look:
+    """Check a state in both themes, and draw it where that was asked for."""
+
+    themes = ["Light", "Dark"]
+
+    def look(sidebar: Sidebar, name: str) -> None:
+        for theme in tuple(themes):
+            sidebar.use_theme(theme)
+            sidebar.check_accessibility()
+            if pytestconfig.getoption("--screenshots", default=False):
+                sidebar.draw(name, theme)
+        themes.reverse()  # the next look begins where this one ended
+
+    return look

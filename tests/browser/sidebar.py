@@ -45,7 +45,7 @@ class Sidebar:
         """Forget what was searched for, and sign out of everything."""
         if self.text.input_value() or self.scope.input_value():
             self.search("", "")
-        for instance in ("test", "faulty", "certificate"):
+        for instance in ("test", "faulty", "certificate", "page"):
             self._lab.request("DELETE", f"rucio-lab/session?instance={instance}")
         self.run("rucio-lab:refresh")
         self.root.get_by_label("Password").wait_for()

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.conftest import Look
 from tests.browser.lab import JupyterLab
 from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 
-Look = Callable[[Sidebar, str], None]
-
 MOST_NODES = 600
 MOST_TASKS = 3
-
-
-@pytest.fixture
-def look(pytestconfig: pytest.Config) -> Look:
-    """Check a state in both themes, and draw it where that was asked for."""
-
-    themes = ["Light", "Dark"]
-
-    def look(sidebar: Sidebar, name: str) -> None:
-        for theme in tuple(themes):
-            sidebar.use_theme(theme)
-            sidebar.check_accessibility()
-            if pytestconfig.getoption("--screenshots", default=False):
-                sidebar.draw(name, theme)
-        themes.reverse()  # the next look begins where this one ended
-
-    return look
 
 
 def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:

@@ -3,7 +3,7 @@ import { StateDB } from '@jupyterlab/statedb';
 import { Api } from '../api';
 import { LakeModel, patternOf } from '../model';
 import { isNode } from '../tree';
-import { TestServer, did, instances, session, until } from './server';
+import { TestServer, did, instances, session, until, waiting } from './server';
 
 describe('LakeModel', () => {
   let server: TestServer;
@@ -258,6 +258,83 @@ describe('LakeModel', () => {
     expect(listing.files.map(file => file.url)).toEqual(['root://a']);
     const query = new URLSearchParams(server.asked.pop()!.split('?')[1]);
     expect([query.get('limit'), query.get('allow_missing')]).toEqual(['50', 'true']);
+  });
+
+  describe('signing in at a page', () => {
+    const out = session('signed_out', { auth: 'oidc', fields: [] });
+    const page = { show: jest.fn(), close: jest.fn() };
+    const polls = () => server.asked.filter(asked => asked.startsWith('GET session')).length;
+
+    beforeEach(async () => {
+      jest.clearAllMocks();
+      server.json('GET instances', instances(out));
+      server.json('POST session', waiting());
+      server.json('GET session', waiting());
+      await model.start();
+    });
+
+    it('shows the page, and notices by itself that somebody has signed in', async () => {
+      await model.beginSignIn(page);
+      expect(page.show).toHaveBeenCalledWith('https://idp.example/auth?x=1');
+      expect(server.bodies).toEqual(['{}']);
+      server.json('GET session', session('signed_in', { auth: 'oidc' }));
+      await until(() => model.isReady);
+      await until(() => model.query.scope === 'sc');
+      await new Promise(resolve => setTimeout(resolve, 2500));
+      expect(polls()).toBe(1); // and asks no more
+    });
+
+    it('asks nothing before a sign-in begins, and nothing once it is given up', async () => {
+      await new Promise(resolve => setTimeout(resolve, 2500));
+      expect(polls()).toBe(0);
+      await model.beginSignIn(page);
+      server.json('DELETE session', out);
+      await model.signOut();
+      expect(model.waiting).toBeNull();
+      await new Promise(resolve => setTimeout(resolve, 2500));
+      expect(polls()).toBe(0);
+    }, 10_000);
+
+    it('closes the page where there is nothing to show, and says why', async () => {
+      server.json('POST session', { error: 'lake_broken', message: 'No.', remedy: '' }, 502);
+      await model.beginSignIn(page);
+      expect(page.close).toHaveBeenCalled();
+      expect(page.show).not.toHaveBeenCalled();
+      expect(model.whySignedOut?.message).toBe('No.');
+    });
+
+    it('goes on asking where the server is away for a moment', async () => {
+      await model.beginSignIn(page);
+      server.json('GET session', null, 502);
+      await until(() => model.pollError !== null);
+      server.json('GET session', session('signed_in', { auth: 'oidc' }));
+      await until(() => model.isReady);
+      expect(model.pollError).toBeNull();
+    });
+
+    it('says why it came to nothing', async () => {
+      await model.beginSignIn(page);
+      const failure = { error: 'sign_in_needed', message: 'Too late.', remedy: '' };
+      server.json('GET session', { ...out, failure });
+      await until(() => model.waiting === null);
+      expect(model.whySignedOut?.message).toBe('Too late.');
+      await model.beginSignIn(page);
+      expect(model.whySignedOut).toBeNull();
+    });
+
+    it('enters a code, and asks for another where it is wrong', async () => {
+      server.json('POST session', waiting({ wants_code: true }));
+      await model.beginSignIn(page, true);
+      expect(server.bodies).toEqual(['{"by_code":true}']);
+      server.json('POST session', { error: 'bad_request', message: 'Wrong.', remedy: '' }, 400);
+      await model.signIn({ code: 's3cret' });
+      expect([model.whySignedOut?.message, model.waiting?.wants_code]).toEqual(['Wrong.', true]);
+      server.json('POST session', session('signed_in', { auth: 'oidc' }));
+      await model.signIn({ code: 'right' });
+      expect(model.isReady).toBe(true);
+      expect(server.asked.join()).not.toContain('s3cret');
+      expect(JSON.stringify([await state.toJSON(), model.query])).not.toContain('s3cret');
+    });
   });
 
   it('remembers the search', async () => {

@@ -5,7 +5,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import * as http from 'http';
 import { AddressInfo } from 'net';
 
-import { IDid, IInstances, ISession } from '../api';
+import { IDid, IInstances, IPending, ISession } from '../api';
 import { VERSION } from '../version';
 
 type Answer = (response: http.ServerResponse, query: URLSearchParams) => unknown;
@@ -102,10 +102,19 @@ export function session(state: ISession['state'], more: Partial<ISession> = {}):
     auth: 'userpass',
     account: state === 'signed_in' ? 'me' : null,
     expires: null,
+    renewed: false,
     username: 'me',
     fields: ['username', 'password'],
+    pending: null,
+    failure: null,
     ...more
   };
+}
+
+/** A session that waits for somebody at a page. */
+export function waiting(more: Partial<IPending> = {}): ISession {
+  const pending = { url: 'https://idp.example/auth?x=1', wants_code: false, seconds_left: 240 };
+  return session('signed_out', { auth: 'oidc', fields: [], pending: { ...pending, ...more } });
 }
 
 export function instances(its: ISession = session('signed_in')): IInstances {

@@ -11,7 +11,7 @@ import { Details } from '../components/details';
 import { Header, Type } from '../components/header';
 import { Found } from '../components/tree';
 import { LakeModel } from '../model';
-import { did, instances, session, until } from './server';
+import { did, instances, session, until, waiting } from './server';
 
 const plain = nullTranslator.load('rucio_lab');
 
@@ -99,6 +99,15 @@ describe('translation', () => {
     [
       'signing in by certificate',
       () => (model.instance!.session = session('signed_out', { auth: 'x509', fields: [] }))
+    ],
+    [
+      'signing in at a page',
+      () => (model.instance!.session = session('signed_out', { auth: 'oidc', fields: [] }))
+    ],
+    ['waiting for a page', () => (model.instance!.session = waiting({ url: 'http://1.2.3.4/' }))],
+    [
+      'waiting for a code',
+      () => (model.instance!.session = waiting({ url: 'http://1.2.3.4/', wants_code: true }))
     ],
     ['signing in by itself', () => (model.instance!.session = session('renewable'))]
   ])('covers %s', async (_, enter) => {

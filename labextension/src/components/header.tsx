@@ -52,17 +52,21 @@ function Place({ model, trans }: IViewProps): JSX.Element {
 }
 
 function Account({ model, trans }: IViewProps): JSX.Element {
-  const { account, state } = model.session!;
+  const { account, state, renewed } = model.session!;
   const { timeLeft } = model;
   if (state === 'renewable') {
     return <span className="jp-RucioLab-account">{trans.__('signs in by itself')}</span>;
   }
-  const left = timeLeft === null ? '' : timeText(timeLeft, trans);
+  const left = renewed || timeLeft === null ? '' : timeText(timeLeft, trans);
   return (
     <>
       <span
         className="jp-RucioLab-account"
-        title={left && trans.__('Your sign-in lasts for another %1.', left)}
+        title={
+          renewed
+            ? trans.__('Your sign-in is renewed by itself.')
+            : left && trans.__('Your sign-in lasts for another %1.', left)
+        }
       >
         {[account, left].filter(Boolean).join(' · ')}
       </span>

@@ -9,6 +9,7 @@ import { LakeModel } from '../model';
 import { IWords, wordsOf } from '../words';
 import { VERSION } from '../version';
 import { Action, IViewProps, Message, Wait } from './common';
+import { PageSignIn } from './pagesignin';
 
 /** What a user can copy. */
 const CODE = {
@@ -35,6 +36,9 @@ export function Notice({ model, trans }: IViewProps): JSX.Element | null {
   }
   if (!model.instance) {
     return <NoInstance model={model} trans={trans} />;
+  }
+  if (model.session!.auth === 'oidc') {
+    return <PageSignIn model={model} trans={trans} />;
   }
   return <SignIn model={model} trans={trans} />;
 }
@@ -103,10 +107,9 @@ function NoInstance({ model, trans }: IViewProps): JSX.Element {
 
 /** Why one has to sign in, or why it failed; and what the form below cannot do. */
 function signInWords(
-  { signingIn, signInError, session }: LakeModel,
+  { signingIn, whySignedOut: error, session }: LakeModel,
   trans: TranslationBundle
 ): IWords | null {
-  const error = signingIn.error ?? signInError;
   if (!error) {
     return null;
   }
