@@ -40,7 +40,7 @@ _TICK = 0.2  # seconds between two looks at the processes
 KEPT = {
     "the token store": r"/rucio-lab/tokens/[0-9a-f]+(\.\w+)?$",
     "the token of a demo's student": r"/client/token$",
-    "token files that a test writes": r"/test_[^/]*token[^/]*/[^/]+$",
+    "token files that a test writes": r"/test_[^/]*token[^/]*/[^/]+$|/test_[^/]+/(token|ended)[^/]*$",
     "tokens of a hub's user": r"/hub\d*/users/\w+/token$|/rucio-lab/hub/",
     "the hub's database": r"/hub\d*/(hub\.sqlite|cookie_secret)$",
     "client configuration of a test": r"/rucio[^/]*\.cfg$",
@@ -49,8 +49,8 @@ KEPT = {
 }
 """Where secrets are kept -> pattern of the path. Each must be readable by its owner alone, or in such a folder."""
 
-SERVERS = ("server", "store", "postgresql", "pki", "sources")
-"""Folders of a lake that are its servers' own: databases, keys, the files of the storages."""
+SERVERS = r"(server|store|postgresql|pki|sources|run/[\w-]+/(nginx\.conf|tokens\.\w+))(/|$)"
+"""What is the own of a lake's servers: databases, keys, the files of the storages, how these know their tokens."""
 
 
 class Secrets:
@@ -123,7 +123,7 @@ def contents(name: str, content: bytes) -> Iterator[bytes]:
                 yield from contents("", word.encode() if isinstance(word, str) else word)
 
 
-def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = (), *, since: float = 0) -> Iterator[str]:
+def look_into(folder: Path, secrets: Secrets, skip: str = "$^", *, since: float = 0) -> Iterator[str]:
     """Say which files below a folder hold which secrets, and which of `KEPT` others can read.
 
     Parameters
@@ -133,12 +133,12 @@ def look_into(folder: Path, secrets: Secrets, skip: tuple[str, ...] = (), *, sin
     secrets
         What to look for.
     skip
-        Names in the folder that are left out.
+        Pattern of the beginning of paths in the folder that are left out.
     since
         Only files that were changed after this time, in seconds since the epoch.
     """
     for path in sorted(folder.rglob("*")):
-        if path.relative_to(folder).parts[0] in skip or path.is_symlink() or not path.is_file():
+        if re.match(skip, str(path.relative_to(folder))) or path.is_symlink() or not path.is_file():
             continue
         try:
             content = path.read_bytes() if path.stat().st_mtime >= since else b""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
 from tests.lake.packages import WEBDAV_MODULE, where
 from tests.lake.pki import Authority
+from tests.leaks import SECRETS
 
 _READY_SECONDS = 30
 _XROOTD_USER = "xrootd"
@@ -64,7 +65,7 @@ static struct { void **methods; } helper = {methods};
 void *SciTokensHelper = &helper;
 """
 
-SIGNATURE = "bGFrZQ"
+SIGNATURE = SECRETS.add("c2lnbmVkLWJ5LXRoZS1pc3N1ZXItb2YtdGhlLWxha2U", "a storage token")
 """The storages that want a token take those with this signature, and do not look at the rest."""
 
 
