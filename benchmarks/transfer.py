@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 from benchmarks.table import Row
 from tests.lake.lake import FullLake
@@ -41,6 +40,15 @@ seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE
 assert {outcome.state for outcome in outcomes} == {"fetched"}, outcomes
 cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 print(json.dumps([seconds, cpu, after.ru_maxrss * 1024]))
+"""
+# A program's peak memory begins with that of the process which starts it (exec keeps ru_maxrss), so a small one does.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+begin = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+cost = [time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024]
+print(json.dumps([os.waitstatus_to_exitcode(status), cost]))
 """
 _WHOLE = "import sys, rucio_lab; rucio_lab.download(sys.argv[1], scheme=sys.argv[2], to=sys.argv[3])"
 
@@ -112,8 +120,7 @@ def _compare(lake: FullLake, name: str, scheme: str, parallel: int) -> Iterator[
 
 def _ours(name: str, scheme: str, folder: Path, parallel: int) -> Cost:
     command = [sys.executable, "-c", _OURS, f"{SCOPE}:bench.{name}", scheme, str(folder), str(parallel)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return Cost(*json.loads(done.stdout))
+    return Cost(*json.loads(_launched(command, None)[0]))
 
 
 def _urls(lake: FullLake, name: str, scheme: str) -> list[str]:
@@ -163,12 +170,15 @@ def _whole(lake: FullLake) -> Iterator[Row]:
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
     """Run a program; give what it and its children cost."""
+    return _launched(command, environment)[1]
+
+
+def _launched(command: Sequence[str], environment: dict[str, str] | None) -> tuple[str, Cost]:
+    """Run a program; give what it printed last, and what it and its children cost."""
     assert shutil.which(command[0]), f"{command[0]} is not installed"
-    begin = perf_counter()
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        assert child.returncode == 0, said.read().decode(errors="replace")[-2000:]
-    return Cost(perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command]
+    done = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=True)
+    *said, last = done.stdout.splitlines()
+    status, cost = json.loads(last)
+    assert status == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    return "".join(said[-1:]), Cost(*cost)
