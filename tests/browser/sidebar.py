@@ -107,7 +107,8 @@ class Sidebar:
 
     def row(self, name: str) -> Locator:
         """The first line of a name."""
-        its = self.page.locator(".jp-RucioLab-name", has_text=re.compile(f"^{re.escape(name)}$"))
+        whole = re.escape(name).replace(r"\ ", r"\s")  # a line break is shown as a blank
+        its = self.page.locator(".jp-RucioLab-name", has_text=re.compile(f"^{whole}$"))
         return self.rows.filter(has=its).first
 
     def ask_to_attach(self, name: str) -> Locator:
