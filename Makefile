@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml $(SIDEBAR) | $(VENV)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed tests/hub/package-lock.json
-	@echo "Installing the test tools into $(VENV) (about 300 MB, once), and JupyterHub's proxy (npm: 9 MB) ..."
+	@echo "Installing the test tools into $(VENV) (about 1 GB, once), and JupyterHub's proxy (npm: 9 MB) ..."
 	@$(BIN)/pip install -qq -e '.[test]'
 	@cd tests/hub && npm ci --silent --no-audit --no-fund
 	@touch $@

@@ -19,7 +19,6 @@ import fsspec
 import uproot
 
 from benchmarks.table import Row, pairs
-from rucio_lab import attach
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.demo import ntuples
 from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File
@@ -61,11 +60,12 @@ def measure(lake: FullLake) -> list[Row]:
         _register(lake, Path(folder))
         rows: list[Row] = []
         for scheme, rse in _SCHEMES.items():
-            # the proxies' site first: the whole copy on CERN-EOS is in reserve
+            # the proxies' site first: the copy on CERN-EOS is in reserve
             os.environ["RUCIO_LAB_CONFIG"] = str(lake.config(test={"schemes": [scheme], "site": "FAULTY"}))
-            (direct,) = attach(f"{SCOPE}:{NAME}", access="stream", rse=rse)
-            rows += _reads(lake, scheme, str(direct), Path(folder))
-            rows += _faults(lake.faulty[scheme], scheme, str(direct))
+            path = lake.path(rse, SCOPE, NAME).relative_to(lake.store)
+            direct = f"{scheme}://127.0.0.1:{lake.faulty[scheme].port}/{'/' if scheme == 'root' else ''}{path}"
+            rows += _reads(lake, scheme, direct, Path(folder))
+            rows += _faults(lake.faulty[scheme], scheme, direct)
     return rows
 
 
