@@ -104,6 +104,8 @@ def probe(replicas: Iterable[Replica]) -> None:
     from fsspec.asyn import get_loop
 
     asked = list(replicas)
+    if any(replica.scheme in ("https", "http") for replica in asked):
+        import aiohttp  # noqa: F401 - before the clock runs: from a network disk this can take seconds
     answers = asyncio.run_coroutine_threadsafe(_probe_all(asked), get_loop()).result()
     now = time.monotonic()
     for replica, reason in zip(asked, answers, strict=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -246,3 +248,28 @@ def test_a_file_that_is_refused_speaks_for_itself_only(tmp_path: Path) -> None:
         assert "HTTP 403" in (probe.verdict(probe.endpoint(private)) or "")
         assert probe.verdict(probe.endpoint(public)) == ""
         site.shutdown()
+
+
+_SLOW_IMPORT = """
+import sys, time
+from rucio_lab.core import probe
+from rucio_lab.core.model import Replica
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiohttp":
+            time.sleep(1.5)
+
+sys.meta_path.insert(0, Slow())
+probe.TIMEOUT = 1.0
+replica = Replica("RSE", sys.argv[1])
+probe.probe([replica])
+print(repr(probe.verdict(probe.endpoint(replica))))
+"""
+
+
+def test_a_slow_import_is_no_silence_of_the_server(server: TcpProxy) -> None:
+    server.answer_http(206)
+    command = [sys.executable, "-c", _SLOW_IMPORT, f"http://127.0.0.1:{server.port}/f"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "''\n", done.stderr
