@@ -12,6 +12,7 @@ is due, so that neither a loop of calls nor another process meets its end.
 from __future__ import annotations
 
 import configparser
+import json
 import logging
 import math
 import os
@@ -32,7 +33,7 @@ from rucio_lab.core.credentials import credentials, sendable
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.rest import CONNECT_TIMEOUT, USER_AGENT, Session
-from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception
+from rucio_lab.core.rucio_api import Client, HTTPMethod, build_url, exception, parse_response
 from rucio_lab.core.tokens import Secret, SignIn, Token, TokenStore, rucio_timestamp
 
 _log = logging.getLogger("rucio_lab.rucio")
@@ -291,7 +292,12 @@ class RucioClient(Client):  # type: ignore[misc]
                     f"What answers at {self.instance.url} is not Rucio: it sent {kind or 'nothing'!r} instead of JSON.",
                     "Check the address of the instance.",
                 )
-            yield from super()._load_json_data(response)
+            if kind != "application/x-json-stream":
+                yield from super()._load_json_data(response)
+                return
+            for line in filter(None, response.iter_lines()):
+                # rucio.client looks for a time in each value of each line, which takes longer than all else
+                yield parse_response(line) if b" UTC" in line else json.loads(line)
         finally:
             response.close()  # a reader that leaves early must not keep the connection, or Rucio at work
 

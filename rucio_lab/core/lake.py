@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rucio_lab.core.auth import RucioClient, client_for
 from rucio_lab.core.config import Instance
@@ -24,8 +24,7 @@ ALL_SCHEMES = ("root", "roots", "xroot", "xroots", "https", "davs", "http", "fil
 """What replicas are asked for: also schemes that no reader here knows, so that it can be said why they are left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pfn:
+class Pfn(NamedTuple):
     """One address of a replica, as Rucio gave it."""
 
     url: str
@@ -35,8 +34,7 @@ class Pfn:
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileReplicas:
+class FileReplicas(NamedTuple):
     """A file with all its replicas, whatever their state.
 
     Attributes
@@ -179,7 +177,7 @@ class Lake:
             for row in self._client().rows(["dids", *did, "files"]):
                 yield _did_info({**_row(row), "type": "FILE"})
 
-    def files_of(self, collections: Iterable[DID]) -> Iterator[tuple[DID, DidInfo]]:
+    def files_of(self, collections: Iterable[DID]) -> Generator[tuple[DID, DidInfo], None, None]:
         """List all files of several containers and datasets in few requests, each with the collection it is in."""
         with speaking_to(self.instance):
             for some in chunks(collections, MOST_DIDS):
@@ -189,7 +187,7 @@ class Lake:
 
     def replicas(
         self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False, archives: bool = True
-    ) -> Iterator[FileReplicas]:
+    ) -> Generator[FileReplicas, None, None]:
         """List the replicas of files, or of all files of collections.
 
         Parameters

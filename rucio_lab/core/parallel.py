@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -20,9 +20,7 @@ THREADS = 4
 """Most questions to one instance that are asked so at a time."""
 
 
-def side_by_side(
-    instance: Instance, calls: Sequence[Callable[[threading.Event], T]]
-) -> Iterator[T]:
+def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event], T]]) -> Generator[T, None, None]:
     """Make some calls in threads, and give their results in the order in which they come.
 
     Parameters
@@ -39,18 +37,24 @@ def side_by_side(
         That of the first call which failed. As after an interrupt, and when the iterator is closed, the others are
         told to stop, and those that have not begun never do.
     """
-    if len(calls) == 1:
-        yield calls[0](threading.Event())
+    if len(calls) < 2:
+        yield from (call(threading.Event()) for call in calls)
         return
     left, answers = threading.Event(), SimpleQueue[Callable[[], T]]()
-    crew = _crews.setdefault(instance.key, _Crew(instance.name))
-    for call in calls:
-        crew.add(lambda call=call: None if left.is_set() else answers.put(_outcome(call, left)))  # type: ignore[misc]
+    with _lock:
+        crew = _crews.setdefault(instance.key, _Crew(instance.name))
+        for call in calls:
+            crew.add(lambda call=call: None if left.is_set() else answers.put(_outcome(call, left)))  # type: ignore[misc]
+    waiting = len(calls)
     try:
-        for _ in calls:
-            yield answers.get()()
+        while waiting:
+            answer = answers.get()
+            waiting -= 1
+            yield answer()
     finally:
         left.set()
+        if waiting:
+            _dismiss(instance, crew)
 
 
 def _outcome(call: Callable[[threading.Event], T], left: threading.Event) -> Callable[[], T]:
@@ -72,23 +76,43 @@ class _Crew:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = 0
-        self._lock = threading.Lock()
 
     def add(self, task: Callable[[], None]) -> None:
         self._tasks.put(task)
-        with self._lock:
-            if self._threads < THREADS:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
+        if self._threads < THREADS:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
+
+    def end(self) -> None:
+        """Let each thread end, after what it has been given so far."""
+        for _ in range(self._threads):
+            self._tasks.put(None)
 
     def _work(self) -> None:
-        while True:
-            self._tasks.get()()
+        while task := self._tasks.get():
+            task()
+
+
+def _dismiss(instance: Instance, crew: _Crew) -> None:
+    """Do without a crew whose threads may still wait for a Rucio that hangs: the next question gets new ones."""
+    with _lock:
+        if _crews.get(instance.key) is crew:
+            del _crews[instance.key]
+            crew.end()
 
 
 _crews: dict[tuple[str, ...], _Crew] = {}
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Start anew in a forked child, which has none of its parent's threads."""
+    global _lock  # noqa: PLW0603
+    _crews.clear()
+    _lock = threading.Lock()
+
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_crews.clear)  # a forked child has none of its parent's threads
+    os.register_at_fork(after_in_child=_after_fork)

@@ -3,8 +3,8 @@
 To list replicas costs Rucio most of a millisecond a file. To count what an RSE has of a dataset costs it next to
 nothing, and where a deterministic RSE has all of it, a PFN follows from the name of a file. What makes it sure:
 
-- *Which replicas there are* is no guess: Rucio counts as many available replicas on an RSE as the dataset has files (and
-  as many bytes), and lists those in other states or on other RSEs, if any. Files that have such are asked for.
+- *Which replicas there are* is no guess: Rucio counts as many available replicas on an RSE as the dataset has files, of
+  as many bytes, and lists what there is on other RSEs, in whatever state. Files that have such replicas are asked for.
 - *What holds for an RSE* (its protocols, domain, priorities, order, whether it is blocked or fits the RSE expression)
   holds for all its files, and is taken from what Rucio says of some; and their PFNs must be what the settings of the
   RSE and its algorithm make of their names, to the letter. Proxies, caches and signatures fail that.
@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import random
 import re
+import string
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest, NotFound
-from rucio_lab.core.lake import MOST_DIDS, FileReplicas, Lake, Pfn
+from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, NotFound, Refused
+from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import DidInfo
 from rucio_lab.core.parallel import side_by_side
 from rucio_lab.core.rucio_api import RSEDeterministicTranslation, chunks
@@ -39,12 +41,16 @@ MANY = 500
 LEAST_SAMPLE, MOST_SAMPLE = 100, 800
 """Of so many files, one in a hundred in between, Rucio is asked for the replicas to compare with."""
 
+AT_ONCE = 250
+"""So many files are asked for in one request: few enough to show how it goes on, and to stop soon."""
+
 _MOST_ODD = 100
+_USUAL = string.ascii_letters + string.digits
 _MOST_SCOPES = 20
 _ALGORITHMS = ("hash", "identity")
 _IMPLEMENTATIONS = "rucio.rse.protocols."
 _RSE_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")  # what an RSE expression takes for a name
-_BEHIND_PROXIES = {"root", "http", "https"}
+
 
 def replicas_of_datasets(
     lake: Lake, datasets: Mapping[DID, Sequence[DidInfo]], *, rse: str = "", site: str = ""
@@ -60,23 +66,11 @@ def replicas_of_datasets(
     rse, site
         As for `Lake.replicas`.
     """
-    surveyed = _survey_all(lake, [did for did, files in datasets.items() if len(files) >= MANY], datasets, rse, site)
-    samples = {survey.dataset: _sample(datasets[survey.dataset], survey.others) for survey in surveyed}
-    asked = dict.fromkeys(did for sample in samples.values() for did in sample)
-    known = {row.did: row for row in replicas_of_files(lake, list(asked), rse=rse, site=site, archives=False)}
-    yield from known.values()
-    settings: dict[str, dict[str, Any]] = {}
-    for survey in surveyed:
-        rows = [known[did] for did in samples[survey.dataset] if did in known]
-        pattern = None
-        if len(rows) == len(samples[survey.dataset]):
-            pattern = _find_pattern(lake, survey, rows, datasets[survey.dataset], site, settings)
-        if pattern is None:
-            continue
-        for file in datasets[survey.dataset]:
-            if file.did not in survey.others and file.did not in known:
-                known[file.did] = row = pattern.row(file)
-                yield row
+    shortcut = _Shortcut(lake, datasets, rse, site)
+    known: set[DID] = set()
+    for row in shortcut.rows():
+        known.add(row.did)
+        yield row
     rest = dict.fromkeys(file.did for files in datasets.values() for file in files if file.did not in known)
     yield from replicas_of_files(lake, list(rest), rse=rse, site=site, archives=False)
 
@@ -100,7 +94,7 @@ def replicas_of_files(
         with closing(lake.replicas(some, rse=rse, site=site, archives=archives)) as rows:
             return list(_until(left, rows))
 
-    calls = [partial(ask, some) for some in chunks(files, MOST_DIDS)]
+    calls = [partial(ask, some) for some in chunks(files, AT_ONCE)]
     with closing(side_by_side(lake.instance, calls)) as answers:
         for rows in answers:
             yield from rows
@@ -128,79 +122,138 @@ class _Survey:
         Those where all its files are AVAILABLE, that fit the RSE expression and are not blocked.
     others
         The files that have replicas on other RSEs, in whatever state.
+    sample
+        The files of which Rucio is asked for the replicas to compare with.
     """
 
     dataset: DID
     rses: frozenset[str]
     others: frozenset[DID]
+    sample: tuple[DID, ...]
 
 
-def _survey_all(
-    lake: Lake, large: Sequence[DID], datasets: Mapping[DID, Sequence[DidInfo]], rse: str, site: str
-) -> list[_Survey]:
-    def survey(dataset: DID, left: threading.Event) -> _Survey | None:
-        return _survey(lake, dataset, datasets[dataset], rse, site, left)
-
-    with closing(side_by_side(lake.instance, [partial(survey, dataset) for dataset in large])) as answers:
-        return [found for found in answers if found is not None]
+_NO_HELP = (BadRequest, NotFound, Refused, LakeBroken, LakeTooSlow)
+"""Errors of questions that only the shortcut asks: the sure way may still be open."""
 
 
-def _survey(
-    lake: Lake, dataset: DID, files: Sequence[DidInfo], rse: str, site: str, left: threading.Event
-) -> _Survey | None:
-    """Find where all of a dataset is, and which of its files have replicas elsewhere, too; None where that is no help.
+class _Shortcut:
+    """Works out the replicas of those datasets where it is certain what they are."""
 
-    That an RSE has all of it is told by numbers: an archive that holds files of the dataset counts a second time.
-    """
-    count, size = len({file.did for file in files}), sum(file.bytes or 0 for file in files)
-    complete = frozenset(
-        name
-        for name, holding in lake.holdings_of(dataset).items()
-        if (holding.files, holding.available, holding.bytes) == (len(files), count, size)
-    )
-    if not complete or count != len(files) or not all(map(_RSE_NAME.fullmatch, complete)):
-        return None
-    names = "|".join(complete)
-    try:
-        named = lake.rses(names)
-        readable = frozenset(name for name, yes in (lake.rses(f"({rse})&({names})") if rse else named).items() if yes)
-    except BadRequest:
-        return None
-    if named.keys() != complete or not readable:  # an attribute of an RSE can be named like another RSE
-        return None
-    elsewhere = "\\".join([f"({rse})" if rse else "*", *sorted(complete)])
-    others: set[DID] = set()
-    try:
-        with closing(lake.replicas([dataset], rse=elsewhere, site=site)) as rows:
+    def __init__(self, lake: Lake, datasets: Mapping[DID, Sequence[DidInfo]], rse: str, site: str) -> None:
+        self._lake = lake
+        self._datasets = datasets
+        self._rse = rse
+        self._site = site
+        self._settings: dict[str, dict[str, Any]] = {}
+
+    def rows(self) -> Iterator[FileReplicas]:
+        """Give the replicas of files of which they are certain, each file once."""
+        surveys = self._surveys()
+        sample = list(dict.fromkeys(did for survey in surveys for did in survey.sample))
+        asked = replicas_of_files(self._lake, sample, rse=self._rse, site=self._site, archives=False)
+        rows = {row.did: row for row in asked}
+        yield from rows.values()
+        done = set(rows)
+        for survey in surveys:
+            if pattern := self._pattern(survey, [rows[did] for did in survey.sample if did in rows]):
+                for file in self._datasets[survey.dataset]:
+                    if file.did not in survey.others and file.did not in done:
+                        done.add(file.did)
+                        yield pattern.row(file)
+
+    def _surveys(self) -> list[_Survey]:
+        def survey(dataset: DID, left: threading.Event) -> _Survey | None:
+            with suppress(*_NO_HELP):
+                return self._survey(dataset, left)
+            return None
+
+        large = [partial(survey, dataset) for dataset, files in self._datasets.items() if len(files) >= MANY]
+        with closing(side_by_side(self._lake.instance, large)) as answers:
+            return [found for found in answers if found is not None]
+
+    def _survey(self, dataset: DID, left: threading.Event) -> _Survey | None:
+        """Find where all of a dataset is, and which of its files are elsewhere, too; None if that is no help.
+
+        That an RSE has all of it is told by numbers: an archive that holds files of the dataset counts a second time.
+        """
+        files = self._datasets[dataset]
+        whole = (len(files), len(files), sum(file.bytes or 0 for file in files))
+        holdings = self._lake.holdings_of(dataset).values()
+        complete = {its.rse for its in holdings if (its.files, its.available, its.bytes) == whole}
+        if not complete or not all(map(_RSE_NAME.fullmatch, complete)) or len({file.did for file in files}) < whole[0]:
+            return None
+        names = "|".join(sorted(complete))
+        named = self._lake.rses(names)
+        if named.keys() != complete:  # an attribute of another RSE has such a name
+            return None
+        fitting = self._lake.rses(f"({self._rse})&({names})") if self._rse else named
+        others = self._elsewhere(dataset, complete, left)
+        if others is None or len(others) > len(files) // 10:
+            return None
+        rses = frozenset(name for name, readable in fitting.items() if readable)
+        return _Survey(dataset, rses, frozenset(others), tuple(_sample(files, others)))
+
+    def _elsewhere(self, dataset: DID, complete: Set[str], left: threading.Event) -> set[DID] | None:
+        """Find the files that have replicas on other RSEs; None if they are too many to be asked for one by one."""
+        most, found = len(self._datasets[dataset]) // 10, set[DID]()
+        all_of_them = self._lake.rses(self._rse)
+        if all_of_them.keys() <= complete:
+            return found
+        expression = "\\".join([f"({self._rse})" if self._rse else "*", *sorted(complete)])
+        with closing(self._lake.replicas([dataset], rse=expression, site=self._site)) as rows:
             for row in _until(left, rows):
-                others.add(row.did)
-                if len(others) > count // 10:
+                found.add(row.did)
+                if len(found) > most:
                     return None
-    except BadRequest:  # no RSE is left, or the user's expression makes no sense: whom it concerns will ask again
+        return found
+
+    def _pattern(self, survey: _Survey, rows: Sequence[FileReplicas]) -> _Pattern | None:
+        """Find what the answers for some files have in common, and check that it makes each of them."""
+        scopes = {file.did.scope for file in self._datasets[survey.dataset]}
+        if not rows or len(rows) < len(survey.sample) or len(scopes) > _MOST_SCOPES:
+            return None
+        first = rows[0]
+        if first.states != dict.fromkeys(survey.rses, "AVAILABLE"):
+            return None
+        with suppress(*_NO_HELP):
+            templates = [_template(pfn, first.did, self._settings_of(pfn.rse)) for pfn in first.pfns]
+            found = [template for template in templates if template is not None]
+            if (
+                len(found) < len(templates)
+                or not _in_one_order(found)
+                or (self._site and any(map(_may_be_cached, found)))
+            ):
+                return None
+            pattern, sizes = _Pattern(found, first.states), {file.did: file for file in self._datasets[survey.dataset]}
+            return pattern if all(pattern.row(sizes[row.did]) == row for row in rows) else None
         return None
-    return _Survey(dataset, readable, frozenset(others))
+
+    def _settings_of(self, rse: str) -> dict[str, Any]:
+        if rse not in self._settings:
+            self._settings[rse] = self._lake.rse(rse)
+        return self._settings[rse]
 
 
 # ------------------------------------------------------------------------------------------------ which PFNs
 
 
-def _sample(files: Sequence[DidInfo], others: frozenset[DID]) -> list[DID]:
-    """Choose files to ask for: one at random from each part of the dataset, the ends of each scope, the oddest names."""
+def _sample(files: Sequence[DidInfo], others: Set[DID]) -> list[DID]:
+    """Choose files to ask for: the ends of each scope, the oddest names, one at random of each part of the dataset."""
     dids = sorted(file.did for file in files if file.did not in others)
     parts = min(max(len(dids) // 100, LEAST_SAMPLE), MOST_SAMPLE)
     bounds = [len(dids) * part // parts for part in range(parts + 1)]
     chosen = [
         dids[random.randrange(begin, end)]  # noqa: S311 - nobody is to be kept from guessing it
-        for begin, end in zip(bounds, bounds[1:], strict=False)
+        for begin, end in pairwise(bounds)
         if end > begin
     ]
     scopes: dict[str, list[DID]] = {}
-    odd: dict[str, DID] = {}
+    seen, odd = set(_USUAL), dict[str, DID]()
     for did in dids:
         scopes.setdefault(did.scope, []).append(did)
-        for character in set(did.name):
-            if not (character.isascii() and character.isalnum()):
-                odd.setdefault(character, did)
+        if not seen.issuperset(did.name):
+            odd.update(dict.fromkeys(set(did.name) - seen, did))
+            seen.update(did.name)
     ends = [did for its in scopes.values() for did in (its[0], its[-1])]
     if dids:
         ends += [min(dids, key=lambda did: len(did.name)), max(dids, key=lambda did: len(did.name))]
@@ -237,34 +290,9 @@ class _Pattern:
         return FileReplicas(file.did, file.bytes or 0, file.adler32, pfns, self._states)
 
 
-def _find_pattern(
-    lake: Lake,
-    survey: _Survey,
-    rows: Sequence[FileReplicas],
-    files: Sequence[DidInfo],
-    site: str,
-    settings: dict[str, dict[str, Any]],
-) -> _Pattern | None:
-    """Find what the answers for some files have in common, and check that it makes each of them; None where not."""
-    by_did = {file.did: file for file in files}
-    if not rows or len({did.scope for did in by_did}) > _MOST_SCOPES:
-        return None
-    first = rows[0]
-    if first.states != dict.fromkeys(survey.rses, "AVAILABLE"):
-        return None
-    for name in first.states.keys() - settings.keys():
-        try:
-            settings[name] = lake.rse(name)
-        except NotFound:
-            return None
-    templates = [_template(pfn, first.did, settings[pfn.rse]) for pfn in first.pfns]
-    found = [template for template in templates if template is not None]
-    if len(found) < len(templates) or not _in_one_order(found):
-        return None
-    if site and any(each.domain == "wan" and each.base.partition(":")[0] in _BEHIND_PROXIES for each in found):
-        return None  # a site can have a cache that Rucio puts before some files
-    pattern = _Pattern(found, first.states)
-    return pattern if all(pattern.row(by_did[row.did]) == row for row in rows) else None
+def _may_be_cached(template: _Template) -> bool:
+    """Whether Rucio can put a cache of a site before it, for some files and not for others."""
+    return template.domain == "wan" and template.base.partition(":")[0] in {"root", "http", "https"}
 
 
 def _in_one_order(templates: Iterable[_Template]) -> bool:
@@ -274,7 +302,7 @@ def _in_one_order(templates: Iterable[_Template]) -> bool:
     begins like the other, the rest of them decides.
     """
     bases = sorted(template.base for template in templates)
-    return not any(after.startswith(before) for before, after in zip(bases, bases[1:], strict=False))
+    return not any(after.startswith(before) for before, after in pairwise(bases))
 
 
 def _template(pfn: Pfn, did: DID, rse: Mapping[str, Any]) -> _Template | None:

@@ -6,10 +6,12 @@ can be read here from what cannot (`_Sorter`), drops what turns out to be dead (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from rucio_lab.core import pfns, probe, readers
@@ -18,20 +20,31 @@ from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.parallel import side_by_side
+
+T = TypeVar("T")
 
 MOST_MATCHES = 1000
 """A pattern that fits more DIDs than this is refused: each of them is a question to Rucio."""
 
+_TOLD_AFTER = 100  # rows
+
 _NOT_ASKED_FOR = "is not among the schemes asked for"
 
+Tell = Callable[[str, int, int], None]
+"""Is told how a long work goes on: what is done, how much of it, and how much it will be (0 where nobody knows)."""
 
-def resolve(request: Request) -> Resolution:
+
+def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     """Find for each file of some DIDs the replica to read, without downloading anything.
 
     Parameters
     ----------
     request
         What is wanted, and how.
+    tell
+        Is told how it goes on, in the calling thread. What it raises ends the work, as an interrupt does: at once, and
+        with nothing left that goes on asking Rucio for more.
 
     Returns
     -------
@@ -63,11 +76,11 @@ def resolve(request: Request) -> Resolution:
             "With access lake a replica is chosen when a file is opened, so it takes no schemes and no RSE expression.",
             "Leave them out, or set schemes and rse of the instance in rucio_lab.toml.",
         )
-    wanted = _expand(lake, request)
+    wanted = _expand(lake, request, tell)
     chosen = sorted(wanted.files)[: request.limit]
     if request.access == "lake":
         return _in_lake(instance, request, wanted, chosen)
-    rows = _replicas(lake, request, wanted, chosen)
+    rows = _replicas(lake, request, wanted, chosen, tell)
     sorter = _Sorter(instance, request)
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     _check_mounts(drafts)
@@ -152,7 +165,7 @@ class _Wanted:
     notes: list[str] = field(default_factory=list)
 
 
-def _expand(lake: Lake, request: Request) -> _Wanted:
+def _expand(lake: Lake, request: Request, tell: Tell) -> _Wanted:
     """Find all files of a request."""
     wanted = _Wanted()
     asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
@@ -167,7 +180,8 @@ def _expand(lake: Lake, request: Request) -> _Wanted:
         wanted.collections.append(info.did)
         below[info.did] = lake.datasets(info)
     wanted.datasets = {dataset: [] for datasets in below.values() for dataset in datasets}
-    with closing(lake.files_of(wanted.datasets)) as listed:
+    expected = sum(info.length or 0 for info in asked if info.type != "file")
+    with closing(_told(lake.files_of(wanted.datasets), "Listing files", expected, tell)) as listed:
         for dataset, file in listed:
             wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
             wanted.infos[file.did] = file
@@ -201,19 +215,36 @@ def _match(lake: Lake, did: DID) -> list[DidInfo]:
     if not matches:
         raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
     # A search does not say which collections are open or empty.
-    return [match if match.type == "file" else lake.info(match.did) for match in matches]
+    calls = [lambda _, did=match.did: lake.info(did) for match in matches if match.type != "file"]
+    with closing(side_by_side(lake.instance, calls)) as infos:
+        found = {info.did: info for info in infos}
+    return [found.get(match.did, match) for match in matches]
 
 
-def _replicas(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID]) -> dict[DID, FileReplicas]:
+def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, None, None]:
+    """Give some rows, and tell how many they are."""
+    for number, row in enumerate(rows, start=1):
+        if number % _TOLD_AFTER == 0:
+            tell(what, number, total)
+        yield row
+
+
+def _replicas(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID], tell: Tell) -> dict[DID, FileReplicas]:
     """Ask Rucio for replicas: by collection, or by file where only some are wanted."""
-    how = {"rse": _expression(lake.instance, request), "site": lake.instance.site}
-    if len(chosen) < len(wanted.files):
-        return {row.did: row for row in pfns.replicas_of_files(lake, chosen, **how)}
+    with closing(_told(_rows(lake, request, wanted, chosen), "Finding replicas", len(chosen), tell)) as rows:
+        return {row.did: row for row in rows}
+
+
+def _rows(lake: Lake, request: Request, wanted: _Wanted, chosen: list[DID]) -> Iterator[FileReplicas]:
+    rse, site = _expression(lake.instance, request), lake.instance.site
     single = [did for did, datasets in wanted.files.items() if not datasets]
-    if len(wanted.files) < pfns.MANY:
-        return {row.did: row for row in lake.replicas([*wanted.collections, *single], **how)}
-    rows = {row.did: row for row in pfns.replicas_of_files(lake, single, **how)} if single else {}
-    return rows | {row.did: row for row in pfns.replicas_of_datasets(lake, wanted.datasets, **how)}
+    if len(chosen) < len(wanted.files):
+        yield from pfns.replicas_of_files(lake, chosen, rse=rse, site=site)
+    elif len(wanted.files) < pfns.MANY:
+        yield from lake.replicas([*wanted.collections, *single], rse=rse, site=site)
+    else:
+        yield from pfns.replicas_of_files(lake, single, rse=rse, site=site)
+        yield from pfns.replicas_of_datasets(lake, wanted.datasets, rse=rse, site=site)
 
 
 def _expression(instance: Instance, request: Request) -> str:
@@ -300,7 +331,7 @@ class _Sorter:
     def _rank(self, replica: Replica) -> tuple[bool, bool, int, bool, int]:
         scheme = replica.scheme
         order = self._schemes.index(scheme) if scheme in self._schemes else len(self._schemes)
-        cached = replica.endpoint == self._cache_endpoint
+        cached = bool(self._cache_endpoint) and replica.endpoint == self._cache_endpoint
         return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
     def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
@@ -350,8 +381,13 @@ class _Sorter:
 
 
 def _is_address(url: str) -> bool:
+    return _is_server(url.partition("://")[2].partition("/")[0])
+
+
+@lru_cache(maxsize=1024)
+def _is_server(text: str) -> bool:
     try:
-        return urlsplit(url).port != 0
+        return urlsplit(f"//{text}").port != 0
     except ValueError:
         return False
 
@@ -390,10 +426,10 @@ def _drop_dead(drafts: list[_Draft]) -> None:
         unknown: dict[probe.Endpoint, Replica] = {}
         for draft in drafts:
             draft.drop(_dead)
-            remote = {probe.endpoint(replica): replica for replica in reversed(draft.candidates)}
-            best = [where for where in map(probe.endpoint, draft.candidates) if remote[where].scheme != "file"][:2]
             if draft.candidates and draft.candidates[0].scheme != "file":
-                unknown.update({where: remote[where] for where in best if probe.verdict(where) is None})
+                best = [replica for replica in draft.candidates if replica.scheme != "file"][:2]
+                asked = {probe.endpoint(replica): replica for replica in reversed(best)}
+                unknown.update({where: replica for where, replica in asked.items() if probe.verdict(where) is None})
         if not unknown:
             return
         probe.probe(unknown.values())

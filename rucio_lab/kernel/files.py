@@ -385,13 +385,14 @@ class FileList(list[str]):
 
 
 def answer_to(request: Request) -> Resolution:
-    """Resolve a request, and download the files if that is what it wants, with a progress bar."""
+    """Resolve a request, and download the files if that is what it wants, with progress bars."""
     from rucio_lab.core.download import download
     from rucio_lab.core.resolve import resolve
-    from rucio_lab.kernel.progress import bar
+    from rucio_lab.kernel.progress import bar, bars
 
     if request.access != "download":
-        return resolve(request)
+        with bars() as tell:
+            return resolve(request, tell)
     with bar() as watch:
         return download(request, watch)
 

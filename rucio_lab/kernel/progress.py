@@ -1,4 +1,4 @@
-"""The progress bar of a download: in a terminal, a notebook and JupyterLab, with ipywidgets and without."""
+"""Progress bars of what takes long: in a terminal, a notebook and JupyterLab, with ipywidgets and without."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rucio_lab.core.transfer import Progress
+if TYPE_CHECKING:
+    from rucio_lab.core.resolve import Tell
+    from rucio_lab.core.transfer import Progress
 
 _DELAY = 0.5  # seconds before a bar appears: what is there already needs none
 
@@ -25,9 +27,7 @@ def bar() -> Iterator[Callable[[Progress], None]]:
     if not _is_seen():
         yield lambda _: None
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm's advice to install ipywidgets: a bar of text is as good
-        from tqdm.auto import tqdm
+    tqdm = _tqdm()
     shown: list[Any] = []
 
     def watch(progress: Progress) -> None:
@@ -42,6 +42,42 @@ def bar() -> Iterator[Callable[[Progress], None]]:
     finally:
         for each in shown:
             each.close()
+
+
+@contextmanager
+def bars() -> Iterator[Tell]:
+    """Show a bar for each part of a resolution that takes long, where somebody can see it.
+
+    Yields
+    ------
+    callable
+        To be told how it goes on.
+    """
+    if not _is_seen():
+        yield lambda *_: None
+        return
+    shown: dict[str, Any] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in shown:
+            for earlier in shown.values():
+                earlier.close()
+            how = {"total": total or None, "unit": "files", "unit_scale": True, "delay": _DELAY, "leave": False}
+            shown[what] = _tqdm()(desc=what, **how)
+        shown[what].update(done - shown[what].n)
+
+    try:
+        yield tell
+    finally:
+        for each in shown.values():
+            each.close()
+
+
+def _tqdm() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's advice to install ipywidgets: a bar of text is as good
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 def _is_seen() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nbformat
 import papermill
@@ -418,3 +420,39 @@ def test_restart_and_run_all_works_and_so_does_running_a_cell_twice(start_kernel
             assert reply["status"] == "ok", text
         kernel.manager.restart_kernel(now=True)
         kernel.client.wait_for_ready(timeout=60)
+
+
+# ------------------------------------------------------------------------------------------------ what takes long
+
+
+def test_a_long_attach_shows_a_bar_and_can_be_interrupted(start_kernel: Any, lake: FullLake) -> None:
+    name = f"many.{uuid4().hex[:8]}"
+    names = [f"{name}._{number:04d}.root" for number in range(400)]
+    files = [{"scope": "opendata13TeV", "name": file, "bytes": 1, "adler32": "00000001"} for file in names]
+    lake.rest("POST", "/replicas", json={"rse": "WEB-DISK", "files": files})
+    whole = {"scope": "opendata13TeV", "name": name, "type": "DATASET", "dids": files}
+    lake.rest("POST", "/dids", json=[whole])
+    kernel = start_kernel()
+    kernel.run(
+        "import rucio_lab.core.pfns, rucio_lab.kernel.progress, threading, time; rucio_lab.core.pfns.AT_ONCE = 10"
+    )
+    kernel.run("rucio_lab.kernel.progress._DELAY = 0.1; rucio_lab.attach('opendata13TeV:web')")
+    asked = kernel.client.execute(f"files = rucio_lab.attach('opendata13TeV:{name}', limit=399)")
+    shown = ""
+    while "Finding replicas" not in shown:
+        message = kernel.client.get_iopub_msg(timeout=60)
+        if message["parent_header"]["msg_id"] == asked:
+            shown += json.dumps(message["content"])  # text, or a widget where ipywidgets is installed
+    begin = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    reply = kernel.client.get_shell_msg(timeout=60)
+    while reply["parent_header"]["msg_id"] != asked:
+        reply = kernel.client.get_shell_msg(timeout=60)
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert time.monotonic() - begin < 5
+    left = "[thread for thread in threading.enumerate() if thread.name.startswith('rucio-lab')]"
+    reply, text = kernel.run(
+        f"end = time.monotonic() + 30\nwhile {left} and time.monotonic() < end: time.sleep(0.1)\n"
+        f"assert not {left}\nprint(len(rucio_lab.attach('opendata13TeV:GamGam')))"
+    )
+    assert text == "17\n"

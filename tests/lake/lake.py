@@ -26,7 +26,7 @@ from rucio_lab.demo.progress import Progress
 from rucio_lab.demo.samples import file_names
 from rucio_lab.demo.seed import SeedJob, start_seed
 from rucio_lab.demo.server import ROOT_USER, RucioServer, RucioServerSettings, ServerTLS, write_private
-from tests.lake import content, files
+from tests.lake import content, files, many
 from tests.lake.faults import TcpProxy
 from tests.lake.packages import on_postgresql, require_packages
 from tests.lake.pki import Authority, User
@@ -277,6 +277,21 @@ class FullLake:
                     shutil.copyfile(file.source, target)
         self._seed(catalogue, name)
 
+    def add_many(self, name: str, count: int, *rses: str) -> None:
+        """Register a dataset of very many files in seconds; `add_bulk` was called before.
+
+        Parameters
+        ----------
+        name
+            Of the dataset.
+        count
+            Number of its files.
+        rses
+            Where all of them have a replica.
+        """
+        self.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET"}])
+        self.execute(*many.statements(name, count, rses, f"{content.BULK}._000000.root"))
+
     @property
     def provider(self) -> Provider:
         """The identity provider; alice is its subject ``alice``."""
@@ -290,11 +305,11 @@ class FullLake:
     def old_tokens(self) -> Iterator[None]:
         """Have Rucio find each token that it gives to be ten minutes old: it renews none within its first five."""
         age = "AFTER INSERT ON tokens BEGIN UPDATE tokens SET updated_at = datetime('now', '-10 minutes')"
-        self._execute(f"CREATE TRIGGER old_tokens {age} WHERE token = NEW.token; END")
+        self.execute(f"CREATE TRIGGER old_tokens {age} WHERE token = NEW.token; END")
         try:
             yield
         finally:
-            self._execute("DROP TRIGGER old_tokens")
+            self.execute("DROP TRIGGER old_tokens")
 
     # ------------------------------------------------------------------------------------ how it is brought up
 
@@ -410,7 +425,7 @@ class FullLake:
         states = [{"scope": SCOPE, "name": name, "state": state} for name, state in content.UNAVAILABLE.items()]
         self.rest("PUT", "/replicas", json={"rse": "CERN-EOS", "files": states})
         # in a large Rucio a daemon does this, when the last replica is found to be bad
-        self._execute(
+        self.execute(
             f"UPDATE dids SET availability = 'L' WHERE name = '{content.LOST}'",
             f"DELETE FROM replicas WHERE name = '{content.LOST}'",
         )
@@ -418,7 +433,7 @@ class FullLake:
         for folder in (path for path in self.store.rglob("*") if path.is_dir()):
             folder.chmod(0o777)
 
-    def _execute(self, *statements: str) -> None:
+    def execute(self, *statements: str) -> None:
         """Run SQL statements on Rucio's database."""
         if self.postgresql:
             self.postgresql.execute(*statements)

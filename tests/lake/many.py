@@ -38,10 +38,10 @@ def statements(name: str, count: int, rses: Sequence[str], template: str) -> lis
         f"SELECT d.scope, d.name, d.scope, {file}, 'D', 'F', 1000000 + i, {adler}, d.monotonic, d.created_at, "
         f"d.updated_at {of_dataset}",
     ]
-    for rse in rses:
-        some.append(
-            "INSERT INTO replicas (rse_id, scope, name, bytes, adler32, state, lock_cnt, created_at, updated_at) "
-            f"{numbers} SELECT (SELECT id FROM rses WHERE rse = '{rse}'), d.scope, {file}, 1000000 + i, {adler}, "
-            f"'A', 0, d.created_at, d.updated_at {of_dataset}"
-        )
+    some += [
+        "INSERT INTO replicas (rse_id, scope, name, bytes, adler32, state, lock_cnt, created_at, updated_at) "
+        f"{numbers} SELECT (SELECT id FROM rses WHERE rse = '{rse}'), d.scope, {file}, 1000000 + i, {adler}, "
+        f"'A', 0, d.created_at, d.updated_at {of_dataset}"
+        for rse in rses
+    ]
     return some
