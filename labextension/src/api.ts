@@ -24,10 +24,33 @@ export interface ISession {
   username: string;
   /** What a sign-in has to be given. */
   fields: string[];
+  /** What storages are shown; null where the server did not look. */
+  storage: IStorage | null;
   /** A sign-in that waits for somebody at the page of an identity provider. */
   pending: IPending | null;
   /** Why the last sign-in at such a page was in vain. */
   failure: IErrorBody | null;
+}
+
+/** What storages are shown, without any secret. */
+export interface IStorage {
+  token: {
+    source: string;
+    issuer: string;
+    audience: string;
+    expires: string | null;
+  } | null;
+  proxy: {
+    path: string;
+    subject: string;
+    expires: string;
+    /** VOMS attributes. */
+    attributes: string[];
+  } | null;
+  /** Which CAs are trusted, in words. */
+  ca: string;
+  /** Sentences on what is there, and of no use. */
+  problems: string[];
 }
 
 /** A sign-in that waits for somebody at a page. */

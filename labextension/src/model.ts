@@ -402,7 +402,7 @@ export class LakeModel extends VDomModel {
     this._clear();
     this._arm();
     if (this.isReady && !this.isForeignVersion) {
-      await Promise.all([this._readScopes(), this.search()]);
+      await Promise.all([this._readScopes(), this.search(), this._readStorage()]);
     }
   }
 
@@ -438,6 +438,13 @@ export class LakeModel extends VDomModel {
       }
     });
     await this._noteSession(this._scoping);
+  }
+
+  /** Look what storages are shown, which the list of instances does not say. */
+  private async _readStorage(): Promise<void> {
+    if (!this.session!.storage) {
+      await this.checkSession();
+    }
   }
 
   /** After an answer: the sign-in may have been made by it, or have run out. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from tests.browser.lab import ROOT, JupyterLab
 from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE
+from tests.lake.storages import storage_token
 
 Look = Callable[[Sidebar, str], None]
 
@@ -68,7 +70,7 @@ def config(full_lake: FullLake) -> Path:
     """Some instances.
 
     There are ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail;
-    ``certificate``, which needs no sign-in; ``proxy``, where what it needs is missing; and ``page``, where one signs in
+    ``certificate``, which needs no sign-in, and whose storages are shown a token that ended and a proxy; ``proxy``, where what it needs is missing; and ``page``, where one signs in
     at the page of an identity provider.
     """
     url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
@@ -79,7 +81,12 @@ def config(full_lake: FullLake) -> Path:
         "proxy": full_lake.rucio_cfg(auth="x509_proxy", client_x509_proxy="/nowhere/proxy"),
     }
     page = {"auth": "oidc", "rucio_cfg": "", "url": url, "ca": str(full_lake.authority.ca), "oidc_scope": SCOPE}
-    return full_lake.config("test", **{name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()}, page=page)
+    known: dict[str, dict[str, Any]] = {name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()}
+    token = full_lake.folder / "ended-token"
+    token.write_text(storage_token(seconds=-5))
+    proxy = full_lake.authority.proxy(full_lake.users["alice"])
+    known["certificate"]["storage"] = {"token_file": str(token), "proxy": str(proxy)}
+    return full_lake.config("test", **known, page=page)
 
 
 @pytest.fixture(scope="package")

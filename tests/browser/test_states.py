@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
     expect(here.alert).to_contain_text("cannot be read")
     expect(here.alert).to_contain_text("voms-proxy-init")
     look(here, "certificate-missing")
+
+
+def test_what_storages_are_shown(sidebar: Sidebar, look: Look) -> None:
+    line = sidebar.root.locator("summary", has_text="Storage:")
+    expect(line).to_have_text("Storage: no token, no proxy")
+    sidebar.choose_instance("certificate")
+    expect(line).to_have_text(re.compile(r"Storage: proxy 11 h \d+ min · 1 problem"))
+    line.press("Enter")
+    expect(sidebar.root.get_by_text("CN=Alice Analyst")).to_be_visible()
+    expect(sidebar.root.get_by_text("no attributes")).to_be_visible()
+    expect(sidebar.root.get_by_role("note")).to_contain_text("The storage token from")
+    expect(sidebar.root.get_by_role("note")).to_contain_text("ended at")
+    look(sidebar, "storage")
+    line.press("Enter")
 
 
 def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:

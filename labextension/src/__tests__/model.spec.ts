@@ -220,8 +220,17 @@ describe('LakeModel', () => {
     await model.start();
     await model.checkSession();
     await new Promise(resolve => setTimeout(resolve, 500));
-    expect(server.asked.filter(asked => asked.startsWith('GET session'))).toHaveLength(1);
+    expect(server.asked.filter(asked => asked.startsWith('GET session'))).toHaveLength(2);
     expect(model.isReady).toBe(true);
+  });
+
+  it('looks once what storages are shown', async () => {
+    const storage = { token: null, proxy: null, ca: 'Those.', problems: ['It ended.'] };
+    server.json('GET session', session('signed_in', { storage }));
+    await model.start();
+    expect(model.session?.storage?.problems).toEqual(['It ended.']);
+    await found();
+    expect(server.asked.filter(asked => asked.startsWith('GET session'))).toHaveLength(2);
   });
 
   it('notices what another tab did', async () => {

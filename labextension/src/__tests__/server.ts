@@ -105,6 +105,7 @@ export function session(state: ISession['state'], more: Partial<ISession> = {}):
     renewed: false,
     username: 'me',
     fields: ['username', 'password'],
+    storage: null,
     pending: null,
     failure: null,
     ...more

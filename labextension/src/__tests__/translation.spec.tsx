@@ -93,6 +93,18 @@ describe('translation', () => {
     ['a failure', () => failed(model.found.asking, 'cut')],
     ['no instance', () => (model.known = { ...instances(), instances: [], problems: ['6'] })],
     ['problems', () => (model.known!.problems = ['6', '8'])],
+    [
+      'storages',
+      () => {
+        const token = { source: '1', issuer: '2', audience: '3', expires: null };
+        const proxy = { path: '1', subject: '2', expires: '2099-01-01', attributes: ['3'] };
+        model.session!.storage = { token, proxy, ca: '4', problems: ['5', '6'] };
+      }
+    ],
+    [
+      'storages that are shown nothing',
+      () => (model.session!.storage = { token: null, proxy: null, ca: '4', problems: [] })
+    ],
     ['no server', () => failed(model.connecting, 'no_server')],
     ['another version', () => (model.known!.version = '9')],
     ['signing in', () => (model.instance!.session = session('signed_out', { username: '7' }))],

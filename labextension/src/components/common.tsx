@@ -31,6 +31,22 @@ export function Message(props: {
   );
 }
 
+/** Facts: what, and which; those that are not known are left out. */
+export function Pairs(props: { pairs: [string, string | null][] }): JSX.Element {
+  return (
+    <dl>
+      {props.pairs
+        .filter(([, value]) => value !== null)
+        .map(([key, value]) => (
+          <React.Fragment key={key}>
+            <dt>{key}</dt>
+            <dd>{value}</dd>
+          </React.Fragment>
+        ))}
+    </dl>
+  );
+}
+
 /** A button with a word on it. */
 export function Action(props: { label: string; onClick: () => void }): JSX.Element {
   return (

@@ -7,7 +7,7 @@ import * as React from 'react';
 import { IDid } from '../api';
 import { LakeModel } from '../model';
 import { numberText, sizeText } from '../words';
-import { IViewProps, Wait } from './common';
+import { IViewProps, Pairs, Wait } from './common';
 
 /** What can be done with a DID. */
 export interface IDetailsProps extends IViewProps {
@@ -65,21 +65,6 @@ function Facts({ did, trans }: IViewProps & { did: IDid }): JSX.Element {
     ['MD5', did.md5]
   ];
   return <Pairs pairs={facts} />;
-}
-
-function Pairs(props: { pairs: [string, string | null][] }): JSX.Element {
-  return (
-    <dl>
-      {props.pairs
-        .filter(([, value]) => value !== null)
-        .map(([key, value]) => (
-          <React.Fragment key={key}>
-            <dt>{key}</dt>
-            <dd>{value}</dd>
-          </React.Fragment>
-        ))}
-    </dl>
-  );
 }
 
 function Replicas({ model, trans }: IViewProps): JSX.Element | null {

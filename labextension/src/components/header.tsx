@@ -10,6 +10,7 @@ import { Branch } from '../tree';
 import { numberText, timeText, wordsOf } from '../words';
 import { Action, IViewProps, Message } from './common';
 import { Notice } from './notice';
+import { Storage } from './storage';
 
 /** The whole header. */
 export function Header(props: IViewProps & { toTree: () => void }): JSX.Element {
@@ -22,7 +23,10 @@ export function Header(props: IViewProps & { toTree: () => void }): JSX.Element 
         <Message role="alert" words={wordsOf(model.signingIn.error, trans)} />
       )}
       {model.isReady && !model.isForeignVersion ? (
-        <Search {...props} />
+        <>
+          <Storage model={model} trans={trans} />
+          <Search {...props} />
+        </>
       ) : (
         <Notice model={model} trans={trans} />
       )}
