@@ -13,7 +13,7 @@ from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 from tests.lake.provider import Provider, code_on
 
-BEGIN = "Sign in at its page"
+BEGIN = "Sign in at the identity provider"
 
 
 @pytest.fixture

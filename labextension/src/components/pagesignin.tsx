@@ -37,14 +37,16 @@ function Begin(props: IViewProps): JSX.Element {
     <>
       {!whySignedOut && <p>{trans.__('You are signed out of %1.', query.instance)}</p>}
       <p className="jp-RucioLab-remedy">
-        {trans.__('You sign in at the page of its identity provider, which opens in a new tab.')}
+        {trans.__('You sign in at the page of its identity provider; it opens in a new tab.')}
       </p>
       <Button
         className="jp-mod-styled jp-mod-accept jp-RucioLab-submit"
         disabled={signingIn.isOpen}
         onClick={() => begin(props, false)}
       >
-        {signingIn.isOpen ? trans.__('Asking for the page…') : trans.__('Sign in at its page')}
+        {signingIn.isOpen
+          ? trans.__('Asking for the page…')
+          : trans.__('Sign in at the identity provider')}
       </Button>
     </>
   );
@@ -68,7 +70,7 @@ function Waiting(props: IViewProps & { waiting: IPending }): JSX.Element {
       {model.pollError && <Message role="alert" words={wordsOf(model.pollError, trans)} />}
       <div className="jp-RucioLab-actions">
         <a
-          className="jp-mod-styled jp-RucioLab-action"
+          className="jp-RucioLab-link"
           href={waiting.url}
           target="_blank"
           rel="noopener noreferrer"
