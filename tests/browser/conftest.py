@@ -70,8 +70,8 @@ def config(full_lake: FullLake) -> Path:
     """Some instances.
 
     There are ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail;
-    ``certificate``, which needs no sign-in, and whose storages are shown a token that ended and a proxy; ``proxy``, where what it needs is missing; and ``page``, where one signs in
-    at the page of an identity provider.
+    ``certificate``, which needs no sign-in, and whose storages are shown a token that ended and a proxy; ``proxy``,
+    where what it needs is missing; and ``page``, where one signs in at the page of an identity provider.
     """
     url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
     cfgs = {
