@@ -148,8 +148,8 @@ def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
 
 
 @pytest.fixture(scope="package")
-def hub(full_lake: FullLake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterHub]:
-    """The hub, whose users are known to Rucio by their tokens."""
+def hub(full_lake: FullLake, bulk: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterHub]:
+    """The hub, whose users are known to Rucio by their tokens; after the bulk data, since SQLite has one writer."""
     provider = full_lake.provider
     identity = {"identity": f"SUB=bob, ISS={provider.url}", "authtype": "OIDC", "email": "bob@lake.invalid"}
     full_lake.rest("POST", "/accounts/bob/identities", json={**identity, "default": True})
