@@ -208,6 +208,7 @@ _files: OrderedDict[_Key, LakeFile] = OrderedDict()
 _rows: OrderedDict[_Key, tuple[FileReplicas, float]] = OrderedDict()
 _expected: dict[tuple[str, ...], tuple[Sequence[DID], int]] = {}  # a sorted list, and how many of it were looked up
 _lock = threading.Lock()
+_asking = [threading.Lock() for _ in range(64)]
 
 
 def known_file(instance: Instance, did: DID) -> LakeFile | None:
@@ -222,13 +223,15 @@ def known_file(instance: Instance, did: DID) -> LakeFile | None:
     if file is not None:
         return file
     key = (instance.key, did)
-    with _lock:
-        row, asked = _rows.get(key, (None, 0.0))
-    if row is None or not _fresh(asked):
-        row = _look_up(instance, did)
-    if row is None:
-        return None
-    return _kept(key, LakeFile(instance, row))
+    with _asking[hash(key) % len(_asking)]:  # many threads may want one file: the first of them asks
+        file = in_memory(instance, did)
+        if file is not None:
+            return file
+        with _lock:
+            row, asked = _rows.get(key, (None, 0.0))
+        if row is None or not _fresh(asked):
+            row = _look_up(instance, did)
+        return _kept(key, LakeFile(instance, row)) if row is not None else None
 
 
 def in_memory(instance: Instance, did: DID) -> LakeFile | None:
@@ -306,9 +309,10 @@ def _rows_of(instance: Instance, dids: Sequence[DID]) -> list[FileReplicas]:
 
 def _after_fork() -> None:
     """Start anew in a forked child: open replicas are its parent's, and are left alone."""
-    global _files, _lock
+    global _files, _lock, _asking  # noqa: PLW0603
     _inherited.append(_files)
     _files, _lock = OrderedDict(), threading.Lock()
+    _asking = [threading.Lock() for _ in range(64)]
 
 
 _inherited: list[object] = []

@@ -284,6 +284,8 @@ _XROOTD_SERVER = range(101, 304)  # sockets, connections, time limits, invalid a
 class _RootReader(Reader):
     """Reads through XRootD's own client, always by callback: its waits can neither be limited nor interrupted."""
 
+    _file: Any = None  # an interrupt can come before there is one
+
     def __init__(self, replica: Replica, instance: Instance, size: int, silence: float) -> None:
         from XRootD.client import File
         from XRootD.client.flags import OpenFlags
@@ -373,7 +375,7 @@ class _RootReader(Reader):
 
     def close(self) -> None:
         file = self._file
-        if file.is_open():
+        if file is not None and file.is_open():
             _under_way.add(file)
             file.close(callback=lambda *_: _under_way.discard(file))
 
@@ -502,9 +504,10 @@ def _trust_in_xrootd(paths: tuple[str, ...]) -> None:
 class _LocalReader(Reader):
     """Reads a file on a mount, which may be dead: in threads of its own that are left behind if they never return."""
 
+    _handle = -1
+
     def __init__(self, replica: Replica, size: int, silence: float) -> None:
         super().__init__(replica, size)
-        self._handle = -1
         self._handle = _in_thread(lambda: os.open(replica.url, os.O_RDONLY), silence)
         found = _in_thread(lambda: os.fstat(self._handle).st_size, silence)
         if found != size:

@@ -595,8 +595,11 @@ def test_pickles_hold_nothing_but_names(lake: FullLake, fs: LakeFileSystem, monk
 # ------------------------------------------------------------------------------------------------ threads, processes
 
 
-def test_many_threads(lake: FullLake, fs: LakeFileSystem) -> None:
+def test_many_threads(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     content = content_of(lake)
+    asked: list[Any] = []
+    real = lakefile._rows_of
+    monkeypatch.setattr(lakefile, "_rows_of", lambda *args: asked.append(args) or real(*args))
 
     def part(number: int) -> bool:
         start = number * 10_007
@@ -604,6 +607,7 @@ def test_many_threads(lake: FullLake, fs: LakeFileSystem) -> None:
 
     with ThreadPoolExecutor(24) as pool:
         assert all(pool.map(part, range(150)))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("scheme", ["root", "https"])
