@@ -531,6 +531,14 @@ def test_a_proxy_delays(lake: FullLake, url: str) -> None:
     assert 0.35 < time.monotonic() - begin < 2
 
 
+def test_a_proxy_is_far_away(lake: FullLake, url: str) -> None:
+    size = len(requests.get(url, timeout=5).content)
+    lake.faulty["http"].far(0.1, size / 0.5)
+    begin = time.monotonic()
+    assert len(requests.get(url, timeout=5).content) == size
+    assert 0.6 < time.monotonic() - begin < 4
+
+
 def test_a_proxy_cuts(lake: FullLake, url: str) -> None:
     proxy = lake.faulty["http"]
     proxy.cut(5000)
