@@ -355,7 +355,7 @@ class FullLake:
         port = free_port()
         self._provider_proxy = TcpProxy(port)
         self._provider = Provider(self.folder, f"http://127.0.0.1:{self._provider_proxy.port}", port)
-        known = {"issuer": self._provider.url, "client_id": "rucio", "client_secret": "rucio-secret"}
+        known: dict[str, Any] = {"issuer": self._provider.url, "client_id": "rucio", "client_secret": "rucio-secret"}
         known |= {"redirect_uris": [f"{self.url}/auth/oidc_code"], "SCIM": {"client_id": "x", "client_secret": "x"}}
         (self.folder / "idpsecrets.json").write_text(json.dumps({"lake": known}))
 

@@ -135,7 +135,8 @@ def serve(port: int, issuer: str, key_file: Path) -> None:
 
     def mint(subject: str, *, life: float | None = None, **claims: Any) -> str:
         now = time.time()
-        known = {"iss": issuer, "sub": subject, "aud": "rucio", "scope": "openid profile", "wlcg.ver": "1.0"}
+        known: dict[str, Any] = {"iss": issuer, "sub": subject, "aud": "rucio"}
+        known |= {"scope": "openid profile", "wlcg.ver": "1.0"}
         known |= {"iat": now, "nbf": now, "exp": now + (life or state["lifetime"]), "jti": secrets.token_hex(8)}
         return str(jose.jwt.encode({"alg": "RS256", "kid": "lake"}, known | claims, key).decode())
 
