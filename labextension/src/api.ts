@@ -61,9 +61,17 @@ export interface IPending {
   seconds_left: number;
 }
 
+/** Ways to read files; `auto` takes the best. */
+export type Reading = 'auto' | 'stream' | 'mount' | 'lake';
+
+/** Ways to make files usable. */
+export type Access = Reading | 'download';
+
 export interface IInstance {
   name: string;
   url: string;
+  /** How files are attached where nothing else is said. */
+  access: Access;
   session: ISession;
 }
 
@@ -105,6 +113,20 @@ export interface IResolvedFile {
   did: string;
   url: string;
   rse: string;
+  /** Those that can be read; the first was taken. */
+  replicas: IReplica[];
+  left_out: ILeftOut[];
+}
+
+export interface IReplica {
+  rse: string;
+  /** The server, as scheme://host:port; empty on a mounted RSE. */
+  endpoint: string;
+}
+
+/** A replica that cannot be read, and why. */
+export interface ILeftOut extends IReplica {
+  reason: string;
 }
 
 /** How a list ended. */
@@ -213,15 +235,26 @@ export class Api {
     return this.list('replicas', { instance, did }, signal);
   }
 
-  /** Those files of a DID that can be read, with an address each; `limit` of 0 means all. */
+  /**
+   * Those files of a DID that can be read, with an address each; `limit` of 0 means all.
+   *
+   * @param access - How; by default the instance's own.
+   */
   resolve(
     instance: string,
     did: string,
     limit: number,
-    signal: AbortSignal
+    signal: AbortSignal,
+    access?: Reading
   ): Rows<IResolvedFile, IResolvedEnd> {
-    const cut: Query = limit ? { limit: String(limit) } : {};
-    return this.list('resolve', { instance, did, allow_missing: 'true', ...cut }, signal);
+    const query: Query = { instance, did, allow_missing: 'true' };
+    if (limit) {
+      query.limit = String(limit);
+    }
+    if (access) {
+      query.access = access;
+    }
+    return this.list('resolve', query, signal);
   }
 
   private async json<T>(route: string, query: Query, init: RequestInit = {}): Promise<T> {

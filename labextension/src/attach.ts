@@ -6,9 +6,9 @@ import { Notification, showErrorMessage } from '@jupyterlab/apputils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { IDid, IListing, LakeError } from './api';
+import { Access, IDid, IListing, LakeError } from './api';
 import { MOST_INLINE, attachLine, inlineCode, isWritable } from './code';
-import { askName } from './components/attachform';
+import { askHow } from './components/attachform';
 import { confirmGaps } from './components/gaps';
 import { LakeModel } from './model';
 import { proposeName } from './names';
@@ -50,31 +50,36 @@ export class Attacher {
     const { trans } = this;
     // the user may choose another instance while we wait
     const line = this._line(did);
+    const access = this.model.instance?.access ?? null;
     const target = await waitFor(
       this._target(),
       trans.__('Waiting for the kernel of the notebook…'),
       trans
     );
-    const name = await askName(
+    const answer = await askHow(
       {
         did,
         proposed: proposeName(itsName, target.taken),
         taken: target.taken,
-        notes: this._notesOn(target, did)
+        notes: this._notesOn(target, did),
+        access: target.lacksPackage ? null : access
       },
       trans
     );
-    if (name === null) {
+    if (answer === null) {
       return;
     }
-    const code = target.lacksPackage ? await this._inlineCode(did, name) : line(name);
+    const { name } = answer;
+    const code = target.lacksPackage
+      ? await this._inlineCode(did, name)
+      : line(name, answer.access);
     if (code !== null) {
       target.write(code, outcome => this._tell(outcome, name));
     }
   }
 
   /** Give what writes the line that attaches a DID to a variable. */
-  private _line(did: string): (name: string) => string {
+  private _line(did: string): (name: string, access: Access | null) => string {
     const { trans, model } = this;
     if (!isWritable(did)) {
       const message = trans.__('The name has a line break or another control character.');
@@ -82,7 +87,7 @@ export class Attacher {
     }
     const { instance } = model.query;
     const where = model.known?.default === instance ? null : instance;
-    return name => attachLine(did, name, where);
+    return (name, access) => attachLine(did, name, where, access);
   }
 
   private async _target(): Promise<Target> {

@@ -1,7 +1,7 @@
 /**
  * The code that attach writes into a notebook. What comes from Rucio is data in it: quoted, never code.
  */
-import { IListing } from './api';
+import { Access, IListing } from './api';
 
 /** Most addresses that are written into a cell. */
 export const MOST_INLINE = 50;
@@ -36,10 +36,17 @@ export function quote(word: string): string {
  * @param did - The DID.
  * @param name - Name of the variable.
  * @param instance - Name of the instance, unless it is the default one.
+ * @param access - How, unless it is the instance's own way.
  */
-export function attachLine(did: string, name: string, instance: string | null): string {
+export function attachLine(
+  did: string,
+  name: string,
+  instance: string | null,
+  access: Access | null = null
+): string {
   const where = instance === null ? '' : ` --instance ${quote(instance)}`;
-  return `%rucio_attach ${quote(did)} as ${name}${where}`;
+  const how = access === null ? '' : ` --access ${access}`;
+  return `%rucio_attach ${quote(did)} as ${name}${where}${how}`;
 }
 
 /** Write a Python list of addresses. A JSON string is a Python string. */

@@ -22,6 +22,7 @@ import {
   readAll
 } from './api';
 import { Asking } from './asking';
+import { Choices } from './choice';
 import { Branch, INode, Row, isCollection, isNode } from './tree';
 import { VERSION } from './version';
 
@@ -30,6 +31,8 @@ const TYPING_MS = 300;
 const LOOKING_MS = 200;
 const TICK_MS = 30_000;
 const POLL_MS = 2000;
+/** Most files whose replicas are explained. */
+const MOST_EXPLAINED = 10_000;
 /** The server's clock may be a little behind. */
 const GRACE_MS = 200;
 
@@ -79,11 +82,14 @@ export class LakeModel extends VDomModel {
   /** The two questions on the DID that is looked at. */
   readonly describing = new Asking();
   readonly locating = new Asking();
+  /** Which replicas of it are read, and why. */
+  readonly explaining = new Asking();
 
   known: IInstances | null = null;
   scopes: string[] = [];
   query: IQuery = { instance: '', scope: '', text: '', type: 'collection' };
   details: IDetails = { did: null, holdings: [] };
+  choices: Choices | null = null;
   /** Why one is no longer signed in. */
   signInError: LakeError | null = null;
   /** Why it is not known how the sign-in stands that waits. */
@@ -391,10 +397,30 @@ export class LakeModel extends VDomModel {
     await this._noteSession(this.describing);
   }
 
+  /** Ask which replicas of the current DID are read, and why; files that fared alike are summed up. */
+  async explain(): Promise<void> {
+    const { node, instance } = this;
+    if (!node || !instance) {
+      return;
+    }
+    const { access, name } = instance;
+    // what is resolved or fetched later shows no choice yet
+    const how = access === 'lake' || access === 'download' ? 'auto' : access;
+    await this.explaining.ask(async signal => {
+      const choices = new Choices();
+      const files = this.api.resolve(name, node.did.did, MOST_EXPLAINED, signal, how);
+      choices.end(await readAll(files, batch => choices.take(batch)));
+      if (!signal.aborted) {
+        this.choices = choices;
+      }
+    });
+    await this._noteSession(this.explaining);
+  }
+
   // ------------------------------------------------------------------ private
 
   private _askings(): Asking[] {
-    return [this.connecting, this.signingIn, this.describing, this.locating];
+    return [this.connecting, this.signingIn, this.describing, this.locating, this.explaining];
   }
 
   /** Begin with an instance: read its scopes, and search. */
@@ -494,6 +520,8 @@ export class LakeModel extends VDomModel {
     this._current = row?.key ?? null;
     this.describing.reset();
     this.locating.reset();
+    this.explaining.reset();
+    this.choices = null;
     this.details = { did: null, holdings: [] };
     this._changed();
     void this._looking.invoke();

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.model import DidInfo, Resolution, ResolvedFile
+from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 
 if TYPE_CHECKING:
     from rucio_lab.core.lake import Holding
@@ -33,8 +33,8 @@ def error(error: RucioLabError) -> Row:
 
 
 def instance(instance: Instance) -> Row:
-    """Describe an instance, and who one is there."""
-    return {"name": instance.name, "url": instance.url, "session": session(instance)}
+    """Describe an instance, how files are attached there, and who one is."""
+    return {"name": instance.name, "url": instance.url, "access": instance.access, "session": session(instance)}
 
 
 def session(instance: Instance) -> Row:
@@ -131,5 +131,11 @@ def file(file: ResolvedFile) -> Row:
         "rse": file.replica.rse,
         "scheme": file.replica.scheme,
         "bytes": file.bytes,
-        "left_out": [{"rse": left.replica.rse, "reason": left.reason} for left in file.left_out],
+        "replicas": [replica(each) for each in file.replicas],
+        "left_out": [{**replica(left.replica), "reason": left.reason} for left in file.left_out],
     }
+
+
+def replica(replica: Replica) -> Row:
+    """Describe a replica: where it is, and at which server; on a mounted RSE, or with no way to read it, at none."""
+    return {"rse": replica.rse, "endpoint": replica.endpoint if "://" in replica.url else ""}

@@ -175,6 +175,28 @@ def test_with_a_notebook_that_cannot_be_written(sidebar: Sidebar) -> None:
     assert len(sidebar.sources()) == 1
 
 
+def test_a_choice_of_access(sidebar: Sidebar, pytestconfig: pytest.Config) -> None:
+    sidebar.search("GamGam.MC")
+    sidebar.new_notebook()
+    sidebar.ask_to_attach("GamGam.MC").fill("mc")
+    sidebar.page.keyboard.press("Tab")
+    access = sidebar.dialog.get_by_label("Access")
+    expect(access).to_be_focused()
+    expect(access.locator("option:checked")).to_have_text("auto (default)")
+    expect(sidebar.dialog).to_contain_text("a path where the RSE is mounted")
+    access.select_option("lake")
+    expect(sidebar.dialog).to_contain_text("resolved when they are opened")
+    if pytestconfig.getoption("--screenshots", default=False):
+        for theme in ("Dark", "Light"):
+            sidebar.use_theme(theme)
+            sidebar.draw("access", theme, wide=True)
+    sidebar.dialog.get_by_role("button", name="Attach").press("Enter")
+    sidebar.expect_output("mc:")
+    assert sidebar.sources()[0].endswith("as mc --access lake")
+    sidebar.write_cell("print(mc[0])")
+    sidebar.expect_output("rucio://test/")
+
+
 def test_with_an_instance_that_is_not_the_default(sidebar: Sidebar) -> None:
     sidebar.choose_instance("faulty")
     sidebar.scope.wait_for()

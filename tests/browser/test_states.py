@@ -127,6 +127,30 @@ def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
     look(here, "certificate-missing")
 
 
+def test_why_these_replicas(sidebar: Sidebar, look: Look) -> None:
+    asked: list[str] = []
+    sidebar.page.on("request", lambda sent: asked.append(sent.url) if "/resolve?" in sent.url else None)
+    sidebar.search("GamGam")
+    sidebar.row("GamGam").click()
+    why = sidebar.root.locator("summary", has_text="Which replicas are read")
+    expect(sidebar.root.get_by_role("rowheader", name="CERN-EOS")).to_be_visible()
+    assert not asked
+    why.press("Enter")
+    parts = sidebar.root.locator(".jp-RucioLab-choice")
+    expect(parts.get_by_role("heading", name="Taken")).to_be_visible()
+    expect(parts.get_by_role("listitem").first).to_contain_text("CERN-EOS")
+    expect(parts.get_by_role("listitem").first).to_contain_text("root://127.0.0.1:")
+    results = sidebar.root.locator(".jp-AccordionPanel-title", has_text="Results")
+    results.click()  # for room in the picture
+    look(sidebar, "replicas")
+    results.click()
+    sidebar.search("partly")
+    sidebar.row("partly").click()
+    why.press("Enter")
+    expect(parts.get_by_role("heading", name="Cannot be read")).to_be_visible()
+    expect(parts).to_contain_text("on tape")
+
+
 def test_what_storages_are_shown(sidebar: Sidebar, look: Look) -> None:
     line = sidebar.root.locator("summary", has_text="Storage:")
     expect(line).to_have_text("Storage: no token, no proxy")

@@ -123,6 +123,18 @@ async def test_resolve_gives_what_attach_gives(ask: Ask) -> None:
     assert {row["scheme"] for row in rows} == {"root"}
 
 
+async def test_resolve_says_which_replicas_were_taken_and_why_others_were_not(ask: Ask, lake: FullLake) -> None:
+    lake.faulty["root"].refuse()
+    (row,) = (await ask("resolve", did=f"{SCOPE}:large.faulty")).rows
+    taken = row["replicas"][0]
+    assert taken["rse"] == row["rse"]
+    assert row["url"].startswith(f"{taken['endpoint']}/")
+    left = {each["rse"]: each for each in row["left_out"]}
+    assert left["FAULTY-ROOT"]["endpoint"] == f"root://127.0.0.1:{lake.faulty['root'].port}"
+    assert left["FAULTY-ROOT"]["reason"]
+    assert {each["rse"] for each in row["replicas"]} | left.keys() == {"FAULTY-ROOT", "FAULTY-HTTPS", "WEB-DISK"}
+
+
 async def test_names_with_html_stay_text(ask: Ask) -> None:
     answer = await ask("dids", pattern="hostile:*", type="all")
     assert any("<img" in row["name"] for row in answer.rows)

@@ -141,6 +141,25 @@ describe('LakeModel', () => {
     expect(model.details.holdings[0].rse).toBe('DISK');
   });
 
+  it('explains the choice of replicas on demand, and forgets it with the DID', async () => {
+    server.json('GET did', did('c', 'container'));
+    server.list('replicas', []);
+    await found();
+    model.setCurrent(model.rows[0]);
+    await until(() => model.describing.phase === 'done');
+    expect(server.asked.join()).not.toContain('GET resolve');
+    const replicas = [{ rse: 'DISK', endpoint: 'root://a' }];
+    const file = { did: 'sc:a', url: 'root://a', rse: 'DISK', replicas, left_out: [] };
+    const end = { end: true, count: 1, more: false, total: 1, missing: {}, notes: [] };
+    server.list('resolve', [file], end);
+    model.instance!.access = 'lake'; // which would not say which replica
+    await model.explain();
+    expect(model.choices?.rows).toMatchObject([{ fate: 'taken', rse: 'DISK', files: 1 }]);
+    expect(server.asked.pop()).toContain('access=auto');
+    model.setCurrent(model.rows[1]);
+    expect([model.choices, model.explaining.phase]).toEqual([null, 'idle']);
+  });
+
   it('keeps the current DID in a new search that finds it, and no other', async () => {
     server.json('GET did', did('b9'));
     server.list('replicas', []);

@@ -122,7 +122,7 @@ export function instances(its: ISession = session('signed_in')): IInstances {
   return {
     version: VERSION,
     default: 'lake',
-    instances: [{ name: 'lake', url: 'http://lake', session: its }],
+    instances: [{ name: 'lake', url: 'http://lake', access: 'auto', session: its }],
     problems: []
   };
 }

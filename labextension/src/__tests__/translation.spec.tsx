@@ -7,6 +7,7 @@ import * as React from 'react';
 
 import { Api, LakeError } from '../api';
 import { Asking } from '../asking';
+import { Choices } from '../choice';
 import { Details } from '../components/details';
 import { Header, Type } from '../components/header';
 import { Found } from '../components/tree';
@@ -54,7 +55,12 @@ describe('translation', () => {
     model = new LakeModel(new Api());
     const its = session('signed_in', { account: '7', username: '7', expires: '2099-01-01' });
     model.known = instances(its);
-    model.known.instances = ['1', '2'].map(name => ({ name, url: '3', session: its }));
+    model.known.instances = ['1', '2'].map(name => ({
+      name,
+      url: '3',
+      access: 'auto',
+      session: its
+    }));
     model.query = { instance: '1', scope: '4', text: '5', type: 'collection' };
     model.connecting.phase = 'done';
   });
@@ -142,7 +148,13 @@ describe('translation', () => {
       did: { ...dids[0], length: 12, adler32: '1', md5: '2', metadata: { 6: 7 } },
       holdings: [{ rse: '9', files: 12, available: 3, bytes: 1000 }]
     };
-    model.locating.phase = 'done';
+    model.locating.phase = model.explaining.phase = 'done';
+    model.choices = new Choices();
+    const replicas = ['1', '2', '3'].map(rse => ({ rse, endpoint: '' }));
+    const left = [{ rse: '4', endpoint: '5', reason: '6' }];
+    const file = (name: string) => ({ did: name, url: '', rse: '1', replicas, left_out: left });
+    model.choices.take([file('7'), file('8'), { ...file('9'), left_out: [] }]);
+    model.choices.end({ count: 3, more: true, total: 9, missing: { 0: '1' }, notes: [] });
     await expectTranslated();
   });
 

@@ -60,6 +60,7 @@ describe('code', () => {
   it('writes the line, with the instance where it is not the default', () => {
     expect(attachLine('a:b', 'x', null)).toBe('%rucio_attach a:b as x');
     expect(attachLine('a:b', 'x', 'my lake')).toBe("%rucio_attach a:b as x --instance 'my lake'");
+    expect(attachLine('a:b', 'x', null, 'lake')).toBe('%rucio_attach a:b as x --access lake');
   });
 
   it.each(['line\nbreak', 'a\u2028b', 'a\x85b', 'a\x00b'])('does not write %j', name => {
@@ -73,7 +74,7 @@ describe('code', () => {
   });
 
   const listing = (urls: string[], missing: Record<string, string> = {}, notes: string[] = []) => ({
-    files: urls.map(url => ({ did: '', rse: '', url })),
+    files: urls.map(url => ({ did: '', rse: '', url, replicas: [], left_out: [] })),
     total: urls.length + Object.keys(missing).length,
     missing,
     notes,

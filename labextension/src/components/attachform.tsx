@@ -1,10 +1,12 @@
 /**
- * The dialog that asks for the name of a variable.
+ * The dialog that asks for the name of a variable, and how the files are to be read.
  */
 import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
+import { HTMLSelect } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { Access } from '../api';
 import { faultOf } from '../names';
 import { faultWords } from '../words';
 
@@ -16,20 +18,30 @@ export interface IQuestion {
   taken: ReadonlySet<string>;
   /** What will happen, in words. */
   notes: string[];
+  /** How files are attached where nothing else is said; null where there is no choice. */
+  access: Access | null;
+}
+
+/** What was answered. */
+export interface IAnswer {
+  name: string;
+  /** How the files are to be read; null for the way of the instance. */
+  access: Access | null;
 }
 
 class AttachForm extends ReactWidget {
   constructor(
     private readonly question: IQuestion,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    private _access: Access | null
   ) {
     super();
     this._name = question.proposed;
     this.addClass('jp-RucioLab-form');
   }
 
-  getValue(): string {
-    return this._name;
+  getValue(): IAnswer {
+    return { name: this._name, access: this._access };
   }
 
   protected override render(): JSX.Element {
@@ -62,6 +74,7 @@ class AttachForm extends ReactWidget {
               ? trans.__('There is a variable of this name already.')
               : ''}
         </p>
+        {question.access && this._renderAccess(question.access)}
         {question.notes.map(note => (
           <p key={note} className="jp-RucioLab-remedy">
             {note}
@@ -71,23 +84,68 @@ class AttachForm extends ReactWidget {
     );
   }
 
+  private _renderAccess(own: Access): JSX.Element {
+    const { trans } = this;
+    const chosen = this._access ?? own;
+    const options = ACCESSES.map(value => ({
+      value,
+      label: value === own ? trans.__('%1 (default)', value) : value
+    }));
+    return (
+      <>
+        <label>
+          {trans.__('Access')}
+          <HTMLSelect
+            value={chosen}
+            options={options}
+            aria-describedby="jp-RucioLab-access"
+            onChange={event => {
+              const value = event.target.value as Access;
+              this._access = value === own ? null : value;
+              this.update();
+            }}
+          />
+        </label>
+        <p id="jp-RucioLab-access" className="jp-RucioLab-remedy" role="status">
+          {accessText(chosen, trans)}
+        </p>
+      </>
+    );
+  }
+
   private _name: string;
 }
 
+const ACCESSES: Access[] = ['auto', 'stream', 'mount', 'lake', 'download'];
+
+/** Say what a way to make files usable is. */
+function accessText(access: Access, trans: TranslationBundle): string {
+  return {
+    auto: trans.__('Whichever is best: a path where the RSE is mounted, else a URL.'),
+    stream: trans.__('URLs, read over the network.'),
+    mount: trans.__('Paths, on RSEs that are mounted here.'),
+    lake: trans.__(
+      'rucio:// addresses: resolved when they are opened, and alive when a replica dies.'
+    ),
+    download: trans.__('Copies on this machine, each checked against its checksum.')
+  }[access];
+}
+
 /**
- * Ask for a name until it is a good one.
+ * Ask until the name is a good one.
  *
- * @returns The name; null if the user thought better of it.
+ * @returns Null if the user thought better of it.
  */
-export async function askName(
+export async function askHow(
   question: IQuestion,
   trans: TranslationBundle
-): Promise<string | null> {
-  let proposed = question.proposed;
+): Promise<IAnswer | null> {
+  let { proposed } = question;
+  let access: Access | null = null;
   for (;;) {
-    const { button, value } = await showDialog({
+    const { button, value }: Dialog.IResult<IAnswer> = await showDialog({
       title: trans.__('Attach to a variable'),
-      body: new AttachForm({ ...question, proposed }, trans),
+      body: new AttachForm({ ...question, proposed }, trans, access),
       focusNodeSelector: 'input',
       buttons: [
         Dialog.cancelButton({ label: trans.__('Cancel') }),
@@ -97,9 +155,9 @@ export async function askName(
     if (!button.accept || value === null) {
       return null;
     }
-    if (faultOf(value) === null) {
-      return value.normalize('NFKC');
+    if (faultOf(value.name) === null) {
+      return { ...value, name: value.name.normalize('NFKC') };
     }
-    proposed = value;
+    ({ name: proposed, access } = value);
   }
 }

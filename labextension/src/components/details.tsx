@@ -7,6 +7,7 @@ import * as React from 'react';
 import { IDid } from '../api';
 import { LakeModel } from '../model';
 import { numberText, sizeText } from '../words';
+import { Choice } from './choices';
 import { IViewProps, Pairs, Wait } from './common';
 
 /** What can be done with a DID. */
@@ -45,6 +46,7 @@ export function Details(props: IDetailsProps): JSX.Element {
         retry={() => void model.look()}
       />
       <Replicas model={model} trans={trans} />
+      <Choice model={model} trans={trans} />
       <Metadata model={model} trans={trans} />
     </div>
   );

@@ -24,9 +24,6 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
       }}
     >
       <summary>{trans.__('Storage: %1', summary(storage, trans))}</summary>
-      <Token {...{ storage, trans }} />
-      <Proxy {...{ storage, trans }} />
-      <Pairs pairs={[[trans.__('CAs'), storage.ca]]} />
       {storage.problems.length > 0 && (
         <div role="note" className="jp-RucioLab-message jp-mod-alert">
           {storage.problems.map(problem => (
@@ -39,6 +36,9 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
           </p>
         </div>
       )}
+      <Token {...{ storage, trans }} />
+      <Proxy {...{ storage, trans }} />
+      <Pairs pairs={[[trans.__('CAs'), storage.ca]]} />
     </details>
   );
 }
