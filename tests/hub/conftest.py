@@ -22,6 +22,9 @@ from tests.leaks import SECRETS
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "deploy" / "hub" / "jupyterhub_config.py"
 PROXY = HERE / "node_modules" / ".bin" / "configurable-http-proxy"
+START_SECONDS = 150
+"""Longest wait for the start of a server; the machine may be busy."""
+
 LIFE = 5
 """Life of the access tokens, in seconds."""
 
@@ -47,7 +50,7 @@ class User:
     def start_server(self) -> None:
         """Start the server as the hub's page does, and wait until one's own page is there."""
         self.browser.get(f"{self._hub.url}hub/spawn", timeout=30).raise_for_status()
-        wait_until(lambda: "/user/" in self.browser.get(self._hub.url, timeout=30).url, 40)
+        wait_until(lambda: "/user/" in self.browser.get(self._hub.url, timeout=30).url, START_SECONDS)
         self.browser.get(f"{self.url}api/status", timeout=30).raise_for_status()
 
     def stop_server(self) -> None:

@@ -30,3 +30,4 @@ c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 # on the command line, which goes before what the install enables
 c.Spawner.args = ["--allow-root", "--ServerApp.jpserver_extensions={'rucio_lab': True}"]
 c.Spawner.environment = settings["environment"]
+c.Spawner.start_timeout = c.Spawner.http_timeout = 120
