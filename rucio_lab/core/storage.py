@@ -336,7 +336,8 @@ def tls_context(instance: Instance) -> ssl.SSLContext:
     """
     proxy, _ = find_proxy(instance)
     paths = [*authority_paths(instance), *([proxy.path] if proxy else [])]
-    key = (*paths, proxy is None, *map(_stamp, paths))
+    pythons = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    key = (*pythons, *paths, proxy is None, *map(_stamp, (*pythons, *paths)))
     with _tls_lock:
         if key not in _contexts:
             if len(_contexts) > 20:

@@ -27,7 +27,7 @@ from tests.lake.storages import Nginx, storage_token
 
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
-    path = tmp_path / "storage-token"
+    path = tmp_path / "token"
     path.write_text(storage_token() + "\n")
     path.chmod(0o600)
     return path
