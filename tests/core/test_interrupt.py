@@ -12,10 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from rucio_lab.core import pfns
+from rucio_lab.core import parallel, pfns
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.model import Request
-from rucio_lab.core.parallel import THREADS
 from rucio_lab.core.resolve import resolve
 from tests.core.support import within
 from tests.lake.lake import FullLake
@@ -45,6 +44,9 @@ def held(lake: FullLake, monkeypatch: pytest.MonkeyPatch, many: str) -> Request:
     address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"url": address, "auth_url": address, "timeout": 20})))
     resolve(Request((f"{SCOPE}:web",), ""))  # signed in
+    for crew in parallel._crews.values():  # threads of other tests, which have nothing to do
+        crew.end()
+    parallel._crews.clear()
     return Request((f"{SCOPE}:{many}",), "", limit=300)
 
 
@@ -56,15 +58,21 @@ def threads() -> list[threading.Thread]:
 def interrupt(when: Callable[[], object]) -> Iterator[None]:
     """Press Ctrl-C as soon as something is so."""
 
+    ended = threading.Event()
+
     def wait() -> None:
         while not when():
-            time.sleep(0.05)
-        time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGINT)
+            if ended.wait(0.05):
+                return
+        if not ended.wait(0.3):
+            os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=wait, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        yield
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        ended.set()
 
 
 def assert_nothing_is_left(lake: FullLake) -> None:
@@ -88,20 +96,18 @@ def test_while_files_are_listed(lake: FullLake, held: Request) -> None:
 def test_while_several_requests_wait(lake: FullLake, held: Request) -> None:
     """The threads that wait for a Rucio which hangs must not hold up the next question either."""
 
-    begun: list[str] = []
+    hangs = threading.Event()
 
-    def hang() -> bool:
-        if len(threads()) == THREADS and begun:
+    def hang(what: str, *_: int) -> None:
+        if what == "Finding replicas":
             lake.faulty["rucio"].silent()
-            return True
-        return False
+            hangs.set()
 
-    with interrupt(hang):
-        resolve(held, lambda what, *_: begun.append(what) if what == "Finding replicas" else None)
+    with interrupt(hangs.is_set):
+        resolve(held, hang)
     begin = time.monotonic()
-    told: list[tuple[str, int, int]] = []
-    with interrupt(lambda: time.monotonic() > begin + 0.5), within(2):
-        resolve(held, lambda *state: told.append(state))
+    with within(2), interrupt(lambda: time.monotonic() > begin + 0.5):
+        resolve(held)
     assert_nothing_is_left(lake)
 
 
