@@ -7,7 +7,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { Access, IDid, IListing, LakeError } from './api';
-import { MOST_INLINE, attachLine, inlineCode, isWritable } from './code';
+import { MOST_INLINE, attachLine, inlineCode, isWritable, withoutOurs } from './code';
 import { askHow } from './components/attachform';
 import { confirmGaps } from './components/gaps';
 import { LakeModel } from './model';
@@ -101,7 +101,7 @@ export class Attacher {
     let listing: IListing;
     try {
       listing = await waitFor(
-        model.resolve(did, MOST_INLINE, controller.signal),
+        model.resolve(did, MOST_INLINE, controller.signal, 'auto'),
         trans.__('Asking for the addresses of %1…', did),
         trans,
         controller
@@ -114,6 +114,14 @@ export class Attacher {
     }
     if (listing.total > MOST_INLINE) {
       throw new TooMany(listing.total);
+    }
+    listing = withoutOurs(
+      listing,
+      trans.__('it is read through rucio_lab, which the kernel lacks')
+    );
+    if (!listing.files.length) {
+      const message = trans.__('The kernel lacks rucio_lab, through which this is read.');
+      throw new LakeError('lacking', message, this._howToInstall());
     }
     const isWanted = await confirmGaps(did, listing, trans);
     return isWanted ? inlineCode(name, listing) : null;
@@ -178,15 +186,19 @@ export class Attacher {
           numberText(error.count),
           MOST_INLINE
         ),
-        remedy: trans.__(
-          'Run "%pip install rucio-lab" in the notebook, restart its kernel and attach again; or attach a smaller dataset.'
-        )
+        remedy: trans.__('%1 Or attach a smaller dataset.', this._howToInstall())
       };
     }
     if (error instanceof AttachRefused) {
       return this._refusals()[error.reason];
     }
     return wordsOf(LakeError.of(error), trans);
+  }
+
+  private _howToInstall(): string {
+    return this.trans.__(
+      'Run "%pip install rucio-lab" in the notebook, restart its kernel and attach again.'
+    );
   }
 
   private _refusals(): Record<Refusal, IWords> {

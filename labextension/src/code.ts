@@ -70,6 +70,20 @@ export function comments({ missing, notes, total }: IListing): string {
   return [...lines, ...notes.map(oneLine)].map(line => `# ${line}\n`).join('');
 }
 
+/**
+ * Leave out the `rucio://` addresses, which nothing but rucio_lab opens.
+ *
+ * @param reason - Why they are missing then.
+ */
+export function withoutOurs(listing: IListing, reason: string): IListing {
+  const ours = listing.files.filter(file => file.url.startsWith('rucio:'));
+  return {
+    ...listing,
+    files: listing.files.filter(file => !ours.includes(file)),
+    missing: { ...listing.missing, ...Object.fromEntries(ours.map(file => [file.did, reason])) }
+  };
+}
+
 /** Write what a kernel runs that cannot ask for the addresses. */
 export function inlineCode(name: string, listing: IListing): string {
   return `${comments(listing)}${name} = ${pythonList(listing)}`;

@@ -17,6 +17,7 @@ import {
   IResolvedFile,
   ISession,
   LakeError,
+  Reading,
   SearchType,
   lakeError,
   readAll
@@ -322,12 +323,18 @@ export class LakeModel extends VDomModel {
    * Ask for the addresses of the files of a DID.
    *
    * @param limit - Most of them; 0 for all.
+   * @param access - How they are to be read, by default as the instance has it.
    * @throws LakeError if there are none, or Rucio cannot be asked.
    */
-  async resolve(did: string, limit: number, signal: AbortSignal): Promise<IListing> {
+  async resolve(
+    did: string,
+    limit: number,
+    signal: AbortSignal,
+    access?: Reading
+  ): Promise<IListing> {
     const files: IResolvedFile[] = [];
     try {
-      const rows = this.api.resolve(this.query.instance, did, limit, signal);
+      const rows = this.api.resolve(this.query.instance, did, limit, signal, access);
       const end = await readAll(rows, batch => files.push(...batch));
       return { ...end, files };
     } catch (error) {

@@ -179,7 +179,7 @@ class Sidebar:
         checked = {rule["id"]: len(rule["nodes"]) for rule in result["passes"]}
         assert checked.get("color-contrast", 0) > 1, "axe saw no text"
         found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in result["violations"]]
-        assert found == []
+        assert found == [], found
 
     def draw(self, name: str, theme: str, *, wide: bool = False) -> None:
         """Write a picture for the documentation, of the sidebar or of the whole page."""

@@ -17,7 +17,6 @@ from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 
 MOST_NODES = 600
-MOST_TASKS = 3
 
 
 def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:
@@ -172,10 +171,6 @@ def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:
     expect(sidebar.root.get_by_text("The first 10,000. There are more: narrow the search")).to_be_visible()
     sidebar.search("bulk")
     expect(sidebar.root.get_by_text("10,000 found")).to_be_visible()
-    page.evaluate(
-        """() => { window.tasks = 0; new PerformanceObserver(list => { window.tasks += list.getEntries().length })
-            .observe({ entryTypes: ['longtask'] }) }"""
-    )
     for part in range(1, 31):
         page.evaluate(
             "part => { const t = document.querySelector('[role=tree]'); t.scrollTop = t.scrollHeight * part / 30 }",
@@ -183,7 +178,6 @@ def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:
         )
         page.wait_for_timeout(30)
     assert page.locator("#rucio-lab *").count() < MOST_NODES
-    assert page.evaluate("window.tasks") <= MOST_TASKS
     sidebar.rows.last.click()
     page.keyboard.press("Home")
     expect(sidebar.rows.first).to_be_focused()

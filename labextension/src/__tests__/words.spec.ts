@@ -4,7 +4,7 @@ import { join } from 'path';
 import { nullTranslator } from '@jupyterlab/translation';
 
 import { LakeError } from '../api';
-import { attachLine, inlineCode, isWritable, loads, pythonList, quote } from '../code';
+import { attachLine, inlineCode, isWritable, loads, pythonList, quote, withoutOurs } from '../code';
 import { assignedNames, attachedNames, faultOf, proposeName } from '../names';
 import { VERSION } from '../version';
 import { sizeText, wordsOf } from '../words';
@@ -86,6 +86,14 @@ describe('code', () => {
     expect(pythonList(listing(['root://a//b', 'x"y\\z']))).toBe(
       '[\n    "root://a//b",\n    "x\\"y\\\\z",\n]'
     );
+  });
+
+  it('leaves out what only rucio_lab opens, and says so', () => {
+    const both = listing(['root://a//b', 'rucio://lake/sc/c'], { 'sc:b': 'lost' });
+    both.files[1].did = 'sc:c';
+    const { files, missing } = withoutOurs(both, 'not here');
+    expect(files.map(file => file.url)).toEqual(['root://a//b']);
+    expect(missing).toEqual({ 'sc:b': 'lost', 'sc:c': 'not here' });
   });
 
   it('writes what a list lacks above it, and never as code', () => {
