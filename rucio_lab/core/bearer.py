@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,16 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rucio_lab.core import clock
+from rucio_lab.core import clock, token_command
 from rucio_lab.core.config import Instance
 from rucio_lab.core.credentials import sendable
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.rest import get, ping
 from rucio_lab.core.rucio_api import wlcg_token_discovery
 from rucio_lab.core.tokens import Secret, Token, bearer_token, jwt_claims, jwt_time
-
-COMMAND_SECONDS = 30.0
-"""Longest time that a token command may take."""
 
 _MOST_OUTPUT = 65536  # characters; no header is longer
 
@@ -47,21 +42,21 @@ def by_command(instance: Instance) -> Token:
     program = Path(instance.token_command[0]).name
     what = f"The token command of {instance.name} ({program})"
     try:
-        text = Secret(_output(instance).decode().strip())
+        text = Secret(token_command.output_of(instance.token_command))
     except subprocess.TimeoutExpired:
         raise LakeTooSlow(
-            f"{what} did not end within {COMMAND_SECONDS:g} s.", "Run it in a terminal: it may wait for an answer."
+            f"{what} did not end within {token_command.SECONDS:g} s.",
+            "Run it in a terminal: it may wait for an answer.",
         ) from None
     except subprocess.CalledProcessError as error:
         raise SignInNeeded(
             f"{what} failed with status {error.returncode}.", "Run it in a terminal: it may say why."
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{what} cannot be run: {error.strerror}.", "Mend token_command in rucio_lab.toml."
+            f"{what} cannot be run: {getattr(error, 'strerror', None) or error}.",
+            "Mend token_command in rucio_lab.toml.",
         ) from None
-    except UnicodeDecodeError:
-        text = Secret("")
     if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
         raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
     token = bearer_token(text)
@@ -70,21 +65,6 @@ def by_command(instance: Instance) -> Token:
             instance, token, f"The token from {program} for {instance.name}", "Get a new one, then try again."
         )
     return token
-
-
-def _output(instance: Instance) -> bytes:
-    """Run the command in a group of its own, which ends with the time limit or an interrupt, children and all."""
-    command = list(instance.token_command)
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, start_new_session=True, **quiet) as process:  # type: ignore[call-overload]
-        try:
-            output: bytes = process.communicate(timeout=COMMAND_SECONDS)[0]
-        finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command[0])
-    return output
 
 
 def is_accepted(instance: Instance, token: Token) -> bool:

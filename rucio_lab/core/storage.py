@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rucio_lab.core import clock, voms
+from rucio_lab.core import clock, token_command, voms
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
 from rucio_lab.core.tokens import Secret, jwt_claims, jwt_expiry
@@ -27,7 +27,6 @@ from rucio_lab.core.tokens import Secret, jwt_claims, jwt_expiry
 GRID_CAS = "/etc/grid-security/certificates"
 """Where the CAs of the grid lie on most sites; ``X509_CERT_DIR`` names another folder."""
 
-_COMMAND_SECONDS = 30.0
 _MARGIN = 60.0  # seconds before its end in which a token of a command is replaced
 _OPAQUE_LIFE = 300.0  # seconds for which a token is kept that does not say when it ends
 
@@ -242,16 +241,13 @@ def _from_command(command: tuple[str, ...]) -> tuple[StorageToken | None, str]:
 def _run(command: tuple[str, ...]) -> tuple[StorageToken | None, str]:
     name = Path(command[0]).name
     try:
-        done = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_COMMAND_SECONDS, check=False
-        )
+        return _checked(token_command.output_of(command), f"the command {name}")
     except subprocess.TimeoutExpired:
-        return None, f"The token command {name} did not end within {_COMMAND_SECONDS:g} s."
+        return None, f"The token command {name} did not end within {token_command.SECONDS:g} s."
+    except subprocess.CalledProcessError as error:
+        return None, f"The token command {name} failed with status {error.returncode}."
     except (OSError, ValueError) as error:
         return None, f"The token command {name} cannot be run: {getattr(error, 'strerror', None) or error}."
-    if done.returncode:  # what it said may hold a secret
-        return None, f"The token command {name} failed with status {done.returncode}."
-    return _checked(done.stdout.decode(errors="replace").strip(), f"the command {name}")
 
 
 def _after_fork() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rucio_lab.core import bearer, clock
+from rucio_lab.core import clock, token_command
 from rucio_lab.core.auth import can_renew, client_for, sign_in, sign_out, signed_in
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
@@ -204,7 +204,7 @@ def sleepers() -> list[psutil.Process]:
 
 def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is ended with all that it started; and who waited for it does not wait again."""
-    monkeypatch.setattr(bearer, "COMMAND_SECONDS", 1.0)
+    monkeypatch.setattr(token_command, "SECONDS", 1.0)
     instance = by(lake, SLEEP)
     with within(1), ThreadPoolExecutor(4) as pool:
         for failure in [pool.submit(who, instance).exception() for _ in range(1)]:
