@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Position, Route, expect
 
 from tests.browser.conftest import Look
 from tests.browser.lab import JupyterLab
@@ -140,9 +140,11 @@ def test_why_these_replicas(sidebar: Sidebar, look: Look) -> None:
     expect(parts.get_by_role("listitem").first).to_contain_text("CERN-EOS")
     expect(parts.get_by_role("listitem").first).to_contain_text("root://127.0.0.1:")
     results = sidebar.root.locator(".jp-AccordionPanel-title", has_text="Results")
-    results.click()  # for room in the picture
+    beside = Position(x=60, y=16)  # in the middle is the type
+    results.click(position=beside)  # for room in the picture
+    why.scroll_into_view_if_needed()
     look(sidebar, "replicas")
-    results.click()
+    results.click(position=beside)
     sidebar.search("partly")
     sidebar.row("partly").click()
     why.press("Enter")

@@ -307,9 +307,9 @@ describe('LakeModel', () => {
       expect(server.bodies).toEqual(['{}']);
       server.json('GET session', session('signed_in', { auth: 'oidc' }));
       await until(() => model.isReady);
-      await until(() => model.query.scope === 'sc');
+      await until(() => model.query.scope === 'sc' && polls() === 2); // and what storages are shown
       await new Promise(resolve => setTimeout(resolve, 2500));
-      expect(polls()).toBe(1); // and asks no more
+      expect(polls()).toBe(2); // and asks no more
     });
 
     it('asks nothing before a sign-in begins, and nothing once it is given up', async () => {
@@ -357,7 +357,9 @@ describe('LakeModel', () => {
       server.json('POST session', { error: 'bad_request', message: 'Wrong.', remedy: '' }, 400);
       await model.signIn({ code: 's3cret' });
       expect([model.whySignedOut?.message, model.waiting?.wants_code]).toEqual(['Wrong.', true]);
-      server.json('POST session', session('signed_in', { auth: 'oidc' }));
+      const signedIn = session('signed_in', { auth: 'oidc' });
+      server.json('POST session', signedIn);
+      server.json('GET session', signedIn);
       await model.signIn({ code: 'right' });
       expect(model.isReady).toBe(true);
       expect(server.asked.join()).not.toContain('s3cret');
