@@ -449,7 +449,7 @@ def test_a_long_attach_shows_a_bar_and_can_be_interrupted(start_kernel: Any, lak
     while reply["parent_header"]["msg_id"] != asked:
         reply = kernel.client.get_shell_msg(timeout=60)
     assert reply["content"]["ename"] == "KeyboardInterrupt"
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20  # to write the traceback takes a busy machine some of it
     left = "[thread for thread in threading.enumerate() if thread.name.startswith('rucio-lab')]"
     reply, text = kernel.run(
         f"end = time.monotonic() + 30\nwhile {left} and time.monotonic() < end: time.sleep(0.1)\n"

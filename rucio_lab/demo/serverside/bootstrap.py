@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from rucio.db.sqla.session import get_engine, wait_for_database
 from rucio.db.sqla.util import build_database, create_base_vo, create_root_account
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 if __name__ == "__main__":
     wait_for_database(timeout=20, interval=1)
-    if not inspect(get_engine()).has_table("alembic_version"):
+    engine = get_engine()
+    if engine.dialect.name == "sqlite":
+        # else nobody can sign in while replicas are listed: Rucio answers with HTTP 500 after five seconds
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+    if not inspect(engine).has_table("alembic_version"):
         build_database()
         create_base_vo()
         create_root_account()
