@@ -129,8 +129,8 @@ def test_in_a_terminal_jupyterlab_runs_until_ctrl_c(tmp_path: Path) -> None:
         while what not in screen:
             screen.extend(os.read(ours, 4096))
 
-    read_until(b"Ctrl-C ends it")
-    address = re.search(rb"http://127\.0\.0\.1:(\d+)/lab\?token=(\S+)", screen)
+    read_until(b"Ctrl-C ends JupyterLab")
+    address = re.search(rb"http://127\.0\.0\.1:(\d+)/lab/tree/hyy\.ipynb\?token=(\S+)", screen)
     assert address
     base, token = f"http://127.0.0.1:{int(address[1])}", address[2].decode()
     listing = requests.get(f"{base}/api/contents", params={"token": token}, timeout=30).json()
