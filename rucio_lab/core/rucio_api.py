@@ -50,8 +50,17 @@ __all__ = [
 ]
 
 
-def download_client() -> Any:
-    """Give rucio-clients' DownloadClient, which is slow to import."""
+def download_client(client: Client) -> Any:
+    """Give rucio-clients' DownloadClient, which is slow to import; for a process of its own.
+
+    It asks about RSEs with clients that it makes itself: they would sign in anew, and leave a token in a file that all
+    Rucio servers share. So it is given ours for that, too.
+    """
     with _client_mode():
         from rucio.client.downloadclient import DownloadClient
+        from rucio.rse import rsemanager
+    setattr(rsemanager, "__request_rse_info", lambda rse, **_: client.get_rse(rse))
+    setattr(
+        rsemanager, "__get_signed_url", lambda rse, service, op, url, *_: client.get_signed_url(rse, service, op, url)
+    )
     return DownloadClient

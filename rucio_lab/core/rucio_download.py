@@ -54,7 +54,7 @@ def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
     item |= {"base_dir": folder, "no_subdir": True}
     try:
         client = client_for(instance)
-        download_client()(client=client, logger=logger.log).download_pfns(
+        download_client(client)(client=client, logger=logger.log).download_pfns(
             [item], deactivate_file_download_exceptions=False
         )
     except (RucioLabError, exception.RucioException, OSError) as error:
