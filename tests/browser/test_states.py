@@ -116,7 +116,7 @@ def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
     expect(here.root.get_by_text("signs in by itself")).to_be_visible()
     here.search("GamGam.MC")
     expect(here.row("GamGam.MC")).to_be_visible()
-    expect(here.root.locator(".jp-RucioLab-account")).to_contain_text("alice · ")
+    expect(here.root.locator(".jp-RucioLab-account[title*=renewed]")).to_have_text("alice")
     here.choose_instance("proxy")
     expect(here.root.get_by_text("your X.509 proxy")).to_be_visible()
     assert here.root.locator("input").count() == 0
