@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Refused,
         RucioLabError,
         SignInNeeded,
+        StorageFailed,
     )
     from rucio_lab.kernel.api import attach, download, login, logout, ls, search
     from rucio_lab.kernel.files import FileList
@@ -54,6 +55,7 @@ __all__ = [
     "Refused",
     "RucioLabError",
     "SignInNeeded",
+    "StorageFailed",
     "__version__",
     "attach",
     "download",

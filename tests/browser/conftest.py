@@ -83,6 +83,7 @@ def config(full_lake: FullLake) -> Path:
     page = {"auth": "oidc", "rucio_cfg": "", "url": url, "ca": str(full_lake.authority.ca), "oidc_scope": SCOPE}
     known: dict[str, dict[str, Any]] = {name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()}
     token = full_lake.folder / "ended-token"
+    token.touch(0o600)
     token.write_text(storage_token(seconds=-5))
     proxy = full_lake.authority.proxy(full_lake.users["alice"])
     known["certificate"]["storage"] = {"token_file": str(token), "proxy": str(proxy)}

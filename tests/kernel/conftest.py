@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import socket
 import subprocess
@@ -98,11 +99,12 @@ class Cell:
 
 
 @pytest.fixture
-def shell(home: Path) -> InteractiveShell:
+def shell(home: Path) -> Iterator[InteractiveShell]:
     """A real interactive shell with the extension loaded."""
     shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     shell.run_line_magic("load_ext", "rucio_lab")
-    return shell
+    yield shell
+    vars(builtins).pop("__IPYTHON__", None)  # astropy, imported later, would look for a shell that is gone
 
 
 @pytest.fixture
