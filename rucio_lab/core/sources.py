@@ -199,10 +199,12 @@ def _no_answer(error: Exception, replica: Replica, instance: Instance, silence: 
         return StorageFailed(why_refused(replica, instance, "TLS"), concerns="credentials")
     elif isinstance(error, urllib3.exceptions.NameResolutionError):
         words = "has a name that nobody knows"
+    elif isinstance(error, urllib3.exceptions.NewConnectionError):  # to urllib3, a kind of time limit
+        words = "refuses connections" if "refused" in said else "cannot be reached"
+    elif isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        words = f"did not answer within {min(CONNECT, silence):g} s"
     elif isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         words = f"did not answer within {silence:g} s"
-    elif "refused" in said:
-        words = "refuses connections"
     elif isinstance(error, urllib3.exceptions.LocationParseError):
         return StorageFailed("has an address that makes no sense")
     else:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -147,7 +147,8 @@ def _call(call: Callable[[], T], answer: asyncio.Future[T]) -> None:
         else:
             answer.set_result(result)
 
-    answer.get_loop().call_soon_threadsafe(give)
+    with suppress(RuntimeError):  # the server has ended meanwhile, and its loop is closed
+        answer.get_loop().call_soon_threadsafe(give)
 
 
 def _read(
