@@ -1,4 +1,4 @@
-"""The process of a job: waits for its turn, downloads, keeps the journal, and waits for a sign-in that ran out."""
+"""The process of a job: waits for its turn, downloads, keeps the journal; waits for a sign-in or a Rucio that is gone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 
 from rucio_lab.core.config import load_downloads, load_instances
 from rucio_lab.core.did import printable
-from rucio_lab.core.errors import Conflict, RucioLabError, SignInNeeded
+from rucio_lab.core.errors import Conflict, LakeBroken, LakeTooSlow, LakeUnreachable, RucioLabError, SignInNeeded
 from rucio_lab.core.jobs import Jobs, holds_lock, write_snapshot
 from rucio_lab.core.model import Request
 from rucio_lab.core.transfer import Outcome, Progress, Transfer
@@ -30,6 +30,8 @@ _SECONDS = 1.0  # between two snapshots, at first
 _MOST_SECONDS = 5.0
 _RATE_SECONDS = 15.0  # over which the rate is taken
 _MOST_FAILURES = 1000  # files that are named in the log
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds before a Rucio is asked again that does not answer
+_PATIENCE = 86400.0  # seconds for which that is tried
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
@@ -80,15 +82,15 @@ class _Run:
         self._written = 0.0
         self._rates: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
+        self._turn: IO[bytes] | None = None
 
     def run(self) -> int:
         """Do all of it, and write down how it ended."""
-        self._note(state="queued", message="It waits for its turn.")
         threading.Thread(target=self._watch_for_cancel, daemon=True).start()
         try:
-            with self._slot():
-                self._note(state="running", message="Rucio is asked for the files.")
-                outcomes = self._download()
+            self._take_turn()
+            self._note(state="running", message="Rucio is asked for the files.")
+            outcomes = self._download()
             return self._finish(outcomes)
         except _Cancelled:
             self._end("cancelled", "It was cancelled; what came is kept.")
@@ -120,7 +122,7 @@ class _Run:
 
         instance = load_instances().get(request.instance)
         wanted = replace(request, access="download", allow_missing=True)
-        resolution = self._signed_in(lambda: resolve(wanted))
+        resolution = self._asked(lambda: resolve(wanted))
         transfer: Transfer = transfer_of(remote_files(resolution.files, instance), instance, Target.of(request.folder))
         total = transfer.progress.bytes
         self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {Target.of(request.folder).base}")
@@ -131,32 +133,45 @@ class _Run:
 
     # ---------------------------------------------------------------------------------------- waiting
 
-    def _slot(self) -> IO[bytes]:
-        """Wait for the turn of this job: the oldest that waits takes what is free."""
+    def _take_turn(self) -> None:
+        """Wait for the turn of this job, unless it has it: the oldest that waits takes what is free."""
         folder = self._jobs.folder / "slots"
         folder.mkdir(exist_ok=True)
-        while True:
+        while self._turn is None:
             self._check_cancelled()
+            self._note(state="queued", message="It waits for its turn.")
             if not any(
                 job.state == "queued" and job.created < self._created and job.id != self._id for job in self._jobs.all()
             ):
-                for number in range(load_downloads().jobs):
-                    slot = (folder / str(number)).open("ab")
-                    with suppress(BlockingIOError):
-                        fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        return slot
-                    slot.close()
-            time.sleep(2 * _TICK)
+                self._turn = _free_slot(folder)
+            if self._turn is None:
+                time.sleep(2 * _TICK)
 
-    def _signed_in(self, ask: Callable[[], T]) -> T:
-        """Ask Rucio; where the sign-in ran out, say so, and ask again when somebody has signed in."""
+    def _wait(self, waits_for: str, message: str) -> None:
+        """Say that it waits, and for what; others may have their turn meanwhile."""
+        self._note(state="waiting", message=message, waits_for=waits_for)
+        if self._turn is not None:
+            self._turn.close()
+            self._turn = None
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Ask Rucio; where nobody is signed in, or it does not answer, say so and ask again until that is mended."""
+        pause, until = _FIRST_PAUSE, time.monotonic() + _PATIENCE
         while True:
             try:
-                return ask()
+                answer = ask()
             except SignInNeeded as error:
-                self._note(state="waiting", message=str(error))
+                self._wait("sign_in", str(error))
                 self._wait_for_sign_in(error)
-                self._note(state="running", message="Somebody signed in; it goes on.")
+            except (LakeUnreachable, LakeTooSlow, LakeBroken) as error:
+                if time.monotonic() > until:
+                    raise
+                self._wait("server", f"{error.message} It is asked again.")
+                self._pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._take_turn()
+                return answer
 
     def _wait_for_sign_in(self, refusal: SignInNeeded) -> None:
         """Wait until it makes sense to ask again: a password that was refused is not tried over and over."""
@@ -180,9 +195,10 @@ class _Run:
             instance = load_instances().get(self._request.instance)
             problem = find_token(instance)[1] or find_proxy(instance)[1]
             if not problem:
+                if waited:
+                    self._take_turn()
                 return waited
-            if not waited:
-                self._note(state="waiting", message=problem)
+            self._wait("credentials", problem)
             waited = True
             self._pause(2.0)
 
@@ -264,13 +280,24 @@ class _Run:
         ):
             self._say(f"{changed['state']}{': ' if changed.get('message') else ''}{changed.get('message', '')}")
         self._written = time.time()
-        self._snapshot |= {**changed, "updated": self._written}
+        self._snapshot |= {"waits_for": "", **changed, "updated": self._written}
         with suppress(OSError):  # a full disk keeps nobody from downloading to another
             write_snapshot(self._folder, self._snapshot)
 
     def _say(self, words: str) -> None:
         now = datetime.now().astimezone().isoformat(" ", "seconds")
         print(f"{now}  {printable(words)}", flush=True)  # noqa: T201 - standard output is the log
+
+
+def _free_slot(folder: Path) -> IO[bytes] | None:
+    """Take the lock of one of those who work at a time; None if all are taken."""
+    for number in range(load_downloads().jobs):
+        slot = (folder / str(number)).open("ab")
+        with suppress(BlockingIOError):
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return slot
+        slot.close()
+    return None
 
 
 def _numbers(files: int, size: int, files_done: int, bytes_done: int) -> dict[str, int]:

@@ -32,7 +32,7 @@ from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Request
 
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
-"""``queued`` (waits for its turn), ``running``, ``waiting`` (for somebody to sign in), and how it ended: ``done``,
+"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended: ``done``,
 ``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
 
 ACTIVE = ("queued", "running", "waiting")
@@ -57,6 +57,8 @@ class Job:
         Seconds since 1970 (UTC): when it was asked for, when its process began (None before), last sign of life.
     state, message
         How it is, and a sentence on it.
+    waits_for
+        While it waits: ``sign_in`` (to Rucio), ``credentials`` (what storages are shown) or ``server`` (Rucio itself).
     files, bytes
         All of it; None as long as that is not known.
     files_done, bytes_done, files_failed
@@ -78,6 +80,7 @@ class Job:
     updated: float = 0.0
     state: State = "queued"
     message: str = ""
+    waits_for: Literal["", "sign_in", "credentials", "server"] = ""
     files: int | None = None
     bytes: int | None = None
     files_done: int = 0
@@ -169,7 +172,7 @@ class Jobs:
         job = dataclasses.replace(job, **_last(folder / "journal.ndjson"))
         if job.active and not alive:
             words = "Its process ended without a word: it was killed, or the machine was restarted."
-            return dataclasses.replace(job, state="killed", message=words, rate=0.0, seconds_left=None)
+            return dataclasses.replace(job, state="killed", message=words, waits_for="", rate=0.0, seconds_left=None)
         return job
 
     # ---------------------------------------------------------------------------------------- what is done

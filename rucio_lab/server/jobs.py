@@ -79,6 +79,7 @@ class _Follower:
     def __init__(self) -> None:
         self._news: dict[str, rows.Row] = {}
         self._some = asyncio.Event()
+        self._some.set()  # the first news come at once, though there be none
 
     def tell(self, news: dict[str, rows.Row]) -> None:
         """Have some news for them."""
@@ -107,7 +108,6 @@ class JobsHandler(LakeHandler):
             await self._send(b"".join([*(rows.line(row(job)) for job in jobs), rows.encode(end)]))
             return
         async with self.followers.follow() as follower:
-            await self._send(b"")  # the head: the reader knows that it follows
             while True:
                 news = await follower.news()
                 await self._send(b"".join(map(rows.line, news)) or rows.encode({"beat": True}))

@@ -178,11 +178,51 @@ def test_a_sign_in_that_ran_out_is_waited_for(
     token.write_text("ended")  # while it runs: Rucio is asked again for what failed
     waiting = until(jobs, job.id, "waiting")
     assert "does not accept the token" in waiting.message
+    assert waiting.waits_for == "sign_in"
+    time.sleep(5)
+    assert jobs.log(job.id).count("waiting: ") == 1  # and it is asked again
     assert waiting.files_done == 1
     lake.faulty["http"].forward()
     token.write_text(lake.token())
     assert until(jobs, job.id, "done").files_done == 2
     assert "waiting: " in jobs.log(job.id)
+
+
+def test_a_rucio_that_dies_in_the_middle_is_waited_for_and_others_have_their_turn(
+    jobs: Jobs, lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    path = lake.config(
+        test={"url": address, "auth_url": address, "storage": {"timeout": 1.0, "patience": 1.0}}, other={}
+    )
+    path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = 1\n')
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+    lake.faulty["http"].refuse()
+    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not list(base.rglob("*.root")) and time.monotonic() < end:
+        time.sleep(0.02)
+    lake.faulty["rucio"].refuse()  # it is asked again for what failed
+    waiting = until(jobs, job.id, "waiting")
+    assert (waiting.waits_for, waiting.files_done) == ("server", 1)
+    assert "It is asked again." in waiting.message
+    other = jobs.start(Request((f"{SCOPE}:https",), "other", access="download"))
+    assert until(jobs, other.id, "done").files_failed == 0
+    assert jobs.get(job.id).state == "waiting"
+    lake.mend()
+    done = until(jobs, job.id, "done")
+    assert (done.files_done, done.waits_for) == (2, "")
+
+
+def test_a_storage_that_refuses_is_said_so(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].refuse()
+    job = jobs.start(request("faulty.http"))
+    end = time.monotonic() + 40
+    while jobs.get(job.id).active and time.monotonic() < end:
+        time.sleep(0.05)
+    failed = jobs.get(job.id)
+    assert failed.state == "failed"
+    assert "refuses connections" in failed.message
 
 
 def test_a_job_that_fails_says_why_and_keeps_the_rest(jobs: Jobs, base: Path) -> None:

@@ -56,9 +56,14 @@ async def tab(app: ServerApp, base_url: str) -> AsyncIterator[Callable[[], Any]]
     assert b"200" in await reader.readline()
     while (await reader.readline()).strip():
         pass
+    assert json.loads(await asyncio.wait_for(reader.readline(), 5)) == {
+        "beat": True
+    }  # no jobs yet, which is said at once
 
     async def row() -> Any:
-        return json.loads(await asyncio.wait_for(reader.readline(), 40))["row"]
+        while "row" not in (line := json.loads(await asyncio.wait_for(reader.readline(), 40))):
+            assert line == {"beat": True}
+        return line["row"]
 
     yield row
     writer.transport.abort()
