@@ -233,6 +233,18 @@ def test_md5_where_there_is_no_adler32_and_the_size_alone_where_there_is_none(
         assert not list((tmp_path / "d").iterdir())
 
 
+def test_references_that_xrootd_takes_are_given_back(lake: FullLake, tmp_path: Path) -> None:
+    path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
+    content = path.read_bytes()
+    url = f"root://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    adler = f"{zlib.adler32(content):08x}"
+    file = ResolvedFile(DID(SCOPE, "closed"), (), len(content), adler, (Replica("CERN-EOS", url),))
+    before = sys.getrefcount(True)
+    outcomes = Transfer(load_instances().get(), [(file, (f"f{n}",)) for n in range(200)], tmp_path, parallel=2).run()
+    assert {outcome.state for outcome in outcomes} == {"fetched"}
+    assert sys.getrefcount(True) > before - 100  # at 0, which some thousand files were enough for, Python aborts
+
+
 # ------------------------------------------------------------------------------------------------ what breaks
 
 
