@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -35,7 +36,11 @@ CHUNK = 1 << 20
 CONNECT = 5.0
 """Longest time to wait for a connection to a storage, in seconds."""
 
+_LOOK = 1.0  # so often it is looked whether the certificate or the CAs were renewed, in seconds
 _MOST_REDIRECTS = 5
+_FIRST = 64 << 10  # bytes of the first read over http; the others are as large as the line is fast
+_BRISK = 0.25  # longest that one of them is to take, in seconds: so often the progress moves on a slow line
+_LEAST = 16 << 10  # bytes of the smallest
 _PART = 4 << 20  # bytes of one read over root://
 _AHEAD = 2  # such reads that are under way: a line with a long way is kept full
 
@@ -77,6 +82,7 @@ class Sources:
         self._instance = instance
         self._connections = connections
         self._pools: dict[ssl.SSLContext, urllib3.PoolManager] = {}
+        self._context, self._looked = tls_context(instance), time.monotonic()
         self._readers = ThreadPoolExecutor(_AHEAD * connections, "rucio-lab-read")
 
     def open(self, file: ResolvedFile, replica: Replica, offset: int, silence: float) -> Stream:
@@ -104,10 +110,11 @@ class Sources:
         return _through_rucio(file, replica, self._instance, offset)
 
     def _pool(self) -> urllib3.PoolManager:
-        context = tls_context(self._instance)  # another one when the proxy was renewed
-        if context not in self._pools:
-            self._pools[context] = urllib3.PoolManager(ssl_context=context, maxsize=self._connections)
-        return self._pools[context]
+        if time.monotonic() - self._looked > _LOOK:
+            self._context, self._looked = tls_context(self._instance), time.monotonic()
+        if self._context not in self._pools:
+            self._pools[self._context] = urllib3.PoolManager(ssl_context=self._context, maxsize=self._connections)
+        return self._pools[self._context]
 
     def close(self) -> None:
         """Close all connections."""
@@ -220,10 +227,14 @@ class _Http:
         self._at, self._size = start, size
         self._response = response
         self._silence = silence
+        self._most = _FIRST
 
     def read(self) -> bytes:
+        if self._at == self._size and self._response.length_remaining == 0:
+            return b""
+        begin = time.monotonic()
         try:
-            some = self._response.read(CHUNK, decode_content=False)
+            some = self._response.read(self._most, decode_content=False)
         except urllib3.exceptions.ReadTimeoutError:
             words = f"said nothing for {self._silence:g} s, after {self._at:,} of {self._size:,} bytes"
             raise StorageFailed(words, concerns="server") from None
@@ -231,6 +242,8 @@ class _Http:
             words = f"broke off after {self._at:,} of {self._size:,} bytes"
             raise StorageFailed(words, concerns="server") from None
         self._at += len(some)
+        affordable = int(len(some) * _BRISK / (time.monotonic() - begin + 1e-9))
+        self._most = min(CHUNK, 2 * self._most, max(_LEAST, affordable))
         return some
 
     def abort(self) -> None:

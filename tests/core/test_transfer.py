@@ -233,6 +233,39 @@ def test_md5_where_there_is_no_adler32_and_the_size_alone_where_there_is_none(
         assert not list((tmp_path / "d").iterdir())
 
 
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_no_more_requests_at_a_time_than_were_asked_for(lake: FullLake, tmp_path: Path, parallel: int) -> None:
+    proxy = lake.faulty["http"]
+    files = _served(lake, {f"few{n}": bytes(50_000) for n in range(30)}, proxy.port)
+    wanted = [(file, (file.did.name,)) for file in files]
+    proxy.drop()
+    proxy.forget()
+    outcomes = Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=parallel).run()
+    assert {outcome.state for outcome in outcomes} == {"fetched"}
+    assert proxy.connections <= parallel
+
+
+def test_progress_moves_on_a_slow_line(lake: FullLake, tmp_path: Path) -> None:
+    large = lake.path("CERN-EOS", SCOPE, file_names(LARGE)[0])
+    proxy = lake.faulty["https"]
+    url = f"https://127.0.0.1:{proxy.port}/{large.relative_to(lake.store)}"
+    file = ResolvedFile(DID(SCOPE, "large"), (), large.stat().st_size, "0" * 8, (Replica("FAR", url),))
+    moves: dict[int, float] = {}
+    begin = time.monotonic()
+
+    def look(progress: Progress) -> None:
+        moves.setdefault(progress.fetched, time.monotonic() - begin)
+        if time.monotonic() - begin > 3:
+            raise KeyboardInterrupt
+
+    proxy.far(0, 200_000)
+    with pytest.raises(KeyboardInterrupt):
+        Transfer(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run(look)
+    assert len(moves) > 5, moves
+    (part,) = (tmp_path / "d").glob(".large*.part")
+    assert part.stat().st_size > 300_000
+
+
 def test_references_that_xrootd_takes_are_given_back(lake: FullLake, tmp_path: Path) -> None:
     path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
     content = path.read_bytes()
@@ -570,11 +603,11 @@ def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path,
     assert finished > 5
 
 
-def _served(lake: FullLake, contents: dict[str, bytes]) -> list[ResolvedFile]:
-    """Put files where a web server serves them, without telling Rucio."""
+def _served(lake: FullLake, contents: dict[str, bytes], port: int = 0) -> list[ResolvedFile]:
+    """Put files where a web server serves them, at its own port or a proxy's, without telling Rucio."""
     folder = lake.store / "web" / "served"
     folder.mkdir(exist_ok=True)
-    address = f"http://127.0.0.1:{lake.storages['http'].port}/web/served"
+    address = f"http://127.0.0.1:{port or lake.storages['http'].port}/web/served"
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return [
