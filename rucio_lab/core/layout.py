@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import stat
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -141,12 +142,16 @@ class Folder:
         self.path = base.joinpath(*parts)
         self._fd = _opened(base, parts)
         self._stamps: dict[str, Stamp] | None = None
+        self._lock = threading.Lock()
+        self._journal = -1  # the file of the stamps, open for appending from the first stamp on
 
     def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
+        if self._journal >= 0:
+            os.close(self._journal)
 
     def status(self, name: str) -> os.stat_result | None:
         """Look at a file, without following a link; None if there is none."""
@@ -174,21 +179,19 @@ class Folder:
             self._stamps = self._read_stamps()
         return self._stamps.get(name)
 
-    def write_stamp(self, name: str, checksum: str) -> None:
+    def write_stamp(self, name: str, stamp: Stamp) -> None:
         """Note that a file was verified just now. Where it cannot be noted, the file will be read again, no more."""
-        status = self.status(name)
-        if status is None:
-            return
-        stamp = Stamp.of(status, checksum)
         line = json.dumps([name, *stamp], ensure_ascii=True).encode() + b"\n"
         with suppress(OSError):
-            fd = self.open(STAMPS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                os.write(fd, line)  # in one piece: others may append, too
-            finally:
-                os.close(fd)
+            os.write(self._appended(), line)  # in one piece: others may append, too
         if self._stamps is not None:
             self._stamps[name] = stamp
+
+    def _appended(self) -> int:
+        with self._lock:
+            if self._journal < 0:
+                self._journal = self.open(STAMPS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            return self._journal
 
     def _read_stamps(self) -> dict[str, Stamp]:
         try:

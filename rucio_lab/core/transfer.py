@@ -166,6 +166,7 @@ class Transfer:
         self._sources = Sources(instance, self._parallel)
         self._servers = _Servers()
         self._lock = threading.Lock()
+        self._lines = threading.Semaphore(self._parallel)
         self._stopped = threading.Event()
         self._streams: set[Stream] = set()
         self._broken: BaseException | None = None
@@ -190,7 +191,8 @@ class Transfer:
             If the disk is too small, or is full in the middle.
         """
         self._check_disk()
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._parallel)]
+        workers = self._parallel + 1  # one more than lines: while it waits for the disk, the lines are busy
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
         for thread in threads:
             thread.start()
         try:
@@ -258,16 +260,19 @@ class Transfer:
 
     @contextmanager
     def _stream(self, file: ResolvedFile, replica: Replica, offset: int, silence: float) -> Iterator[Stream]:
-        """Open a replica, so that `stop` can end it."""
-        stream = self._sources.open(file, replica, offset, silence)
-        with self._lock:
-            self._streams.add(stream)
-        try:
-            yield stream
-        finally:
+        """Open a replica when a line is free, so that `stop` can end it."""
+        with self._lines:
+            if self._stopped.is_set():
+                raise _Stopped
+            stream = self._sources.open(file, replica, offset, silence)
             with self._lock:
-                self._streams.discard(stream)
-            stream.close()
+                self._streams.add(stream)
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._streams.discard(stream)
+                stream.close()
 
     def _count(self, more: int, *, fetched: bool = False) -> None:
         with self._lock:
@@ -420,10 +425,11 @@ class _Arrival:
     def _is_right(self) -> bool:
         checksum = Checksum(self._file)
         with os.fdopen(self._folder.open(self._name, os.O_RDONLY), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())  # before the first byte: who changes one now also changes the stamp's time
             self._read(file.fileno(), checksum)
         if checksum.found != checksum.expected:
             return False
-        self._folder.write_stamp(self._name, checksum.expected)
+        self._folder.write_stamp(self._name, Stamp.of(status, checksum.expected))
         return True
 
     def _read(self, fd: int, checksum: Checksum) -> int:
@@ -520,10 +526,12 @@ class _Arrival:
 
     def _resume(self, part: int) -> None:
         """Take up what an earlier transfer left, by reading it again."""
-        if os.fstat(part).st_size > self._file.bytes:
+        size = os.fstat(part).st_size
+        if size > self._file.bytes:
             os.ftruncate(part, 0)
-        self._at = self._read(part, self._checksum)
-        self._transfer._count(self._at)
+        elif size:
+            self._at = self._read(part, self._checksum)
+            self._transfer._count(self._at)
 
     def _take(self, part: int, replica: Replica, tries: int, *, last: bool) -> None:
         """Write what one replica gives, from where the partial file ends."""
@@ -553,8 +561,9 @@ class _Arrival:
 
     def _publish(self, part: int) -> None:
         os.fsync(part)  # or the name could be on the disk before the bytes are, when the power fails
+        status = os.fstat(part)
         self._folder.rename(self._part, self._name)
-        self._folder.write_stamp(self._name, self._checksum.expected)
+        self._folder.write_stamp(self._name, Stamp.of(status, self._checksum.expected))
 
 
 def _write(fd: int, some: bytes) -> None:
