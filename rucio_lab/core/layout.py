@@ -160,6 +160,11 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def names(self) -> frozenset[str]:
+        """Give the names of all that is there."""
+        with os.scandir(self._fd) as entries:
+            return frozenset(entry.name for entry in entries)
+
     def open(self, name: str, flags: int) -> int:
         """Open a file of this folder; a link is refused (ELOOP), and nothing else but a plain file waits or blocks."""
         return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=self._fd)

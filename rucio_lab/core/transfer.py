@@ -229,7 +229,8 @@ class Transfer:
         for parts, items in _grouped(self._todo):
             try:
                 with Folder(self._base, parts) as folder:
-                    lacking += sum(_lacking(folder, file, where[-1]) for file, where in items)
+                    names = folder.names()  # one question, where a disk over the network would be asked for each file
+                    lacking += sum(_lacking(folder, names, file, where[-1]) for file, where in items)
             except ConfigurationError:
                 continue  # its files fail, each by itself
         free = free_bytes(self._base)
@@ -325,13 +326,13 @@ def _grouped(
     return groups.items()
 
 
-def _lacking(folder: Folder, file: ResolvedFile, name: str) -> int:
+def _lacking(folder: Folder, names: frozenset[str], file: ResolvedFile, name: str) -> int:
     """Say how many bytes of a file are not there, by the sizes alone."""
-    status = folder.status(name)
+    part = partial_name(name, file.bytes, Checksum(file).expected)
+    status, partial = (folder.status(each) if each in names else None for each in (name, part))
     if status is not None and status.st_size == file.bytes:
         return 0
-    part = folder.status(partial_name(name, file.bytes, Checksum(file).expected))
-    return max(0, file.bytes - (part.st_size if part else 0))
+    return max(0, file.bytes - (partial.st_size if partial else 0))
 
 
 class _Folders:
