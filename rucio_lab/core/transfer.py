@@ -216,6 +216,7 @@ class Transfer:
     def stop(self) -> None:
         """End it soon: what came is kept."""
         self._stopped.set()
+        self._lines.release(self._parallel + 1)  # nobody waits for one any more
         with self._lock:
             streams = list(self._streams)
         for stream in streams:

@@ -637,6 +637,24 @@ def test_an_interrupt_leaves_soon_and_loses_nothing(lake: FullLake, base: Path) 
     assert_whole(bring(resolution))
 
 
+def test_an_interrupt_leaves_no_file_waiting_for_another(lake: FullLake, tmp_path: Path) -> None:
+    proxy = lake.faulty["http"]
+    files = _served(lake, {f"wait{n}": bytes(50_000) for n in range(5)}, proxy.port)
+    wanted = [(file, (file.did.name,)) for file in files]
+
+    def parts() -> int:
+        return len(list((tmp_path / "d").glob("*.part")))
+
+    def interrupt(progress: Progress) -> None:
+        if parts() == 2:  # one waits for the storage, the next for it
+            raise KeyboardInterrupt
+
+    proxy.silent()
+    with within(3), pytest.raises(KeyboardInterrupt):
+        Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
+    assert parts() <= 1
+
+
 def test_all_is_counted_and_emptied_and_nothing_else(base: Path, tmp_path: Path) -> None:
     fetch("GamGam.MC", "web")
     used = usage(base)
