@@ -38,9 +38,8 @@ CONNECT = 5.0
 
 _LOOK = 1.0  # so often it is looked whether the certificate or the CAs were renewed, in seconds
 _MOST_REDIRECTS = 5
-_FIRST = 64 << 10  # bytes of the first read over http; the others are as large as the line is fast
+_FIRST = 16 << 10  # bytes of the first read over http, and the fewest; the others are as large as the line is fast
 _BRISK = 0.25  # longest that one of them is to take, in seconds: so often the progress moves on a slow line
-_LEAST = 16 << 10  # bytes of the smallest
 _PART = 4 << 20  # bytes of one read over root://
 _AHEAD = 2  # such reads that are under way: a line with a long way is kept full
 
@@ -243,7 +242,7 @@ class _Http:
             raise StorageFailed(words, concerns="server") from None
         self._at += len(some)
         affordable = int(len(some) * _BRISK / (time.monotonic() - begin + 1e-9))
-        self._most = min(CHUNK, 2 * self._most, max(_LEAST, affordable))
+        self._most = min(CHUNK, 2 * self._most, max(_FIRST, affordable))
         return some
 
     def abort(self) -> None:
