@@ -100,6 +100,36 @@ export interface IDescribedDid extends IDid {
   metadata: Record<string, unknown>;
 }
 
+/** A download that runs on its own. */
+export interface IJob {
+  id: string;
+  dids: string[];
+  instance: string;
+  state: 'queued' | 'running' | 'waiting' | 'done' | 'failed' | 'cancelled' | 'killed';
+  /** Whether it has not ended. */
+  active: boolean;
+  /** A sentence on the state. */
+  message: string;
+  /** While it waits: for a sign-in to Rucio, for something to show to storages, or for Rucio. */
+  waits_for: '' | 'sign_in' | 'credentials' | 'server';
+  folder: string;
+  created: number;
+  files: number | null;
+  bytes: number | null;
+  files_done: number;
+  bytes_done: number;
+  files_failed: number;
+  /** Bytes a second. */
+  rate: number;
+  seconds_left: number | null;
+}
+
+/** A job that was removed from the list. */
+export interface IForgotten {
+  id: string;
+  state: 'forgotten';
+}
+
 /** What one RSE has of a DID. */
 export interface IHolding {
   rse: string;
@@ -257,6 +287,33 @@ export class Api {
     return this.list('resolve', query, signal);
   }
 
+  /** All jobs, then each one whenever it changes; does not end by itself. An empty batch is a sign of life. */
+  follow(signal: AbortSignal): Rows<IJob | IForgotten> {
+    return this.list('jobs', { follow: '1' }, signal);
+  }
+
+  /** Start to download a DID; what is under way already is not started again. */
+  download(instance: string, did: string): Promise<IJob> {
+    return this.json(
+      'jobs',
+      { instance },
+      { method: 'POST', body: JSON.stringify({ dids: [did] }) }
+    );
+  }
+
+  /** Cancel a job that is under way, or remove one that ended from the list. */
+  endJob(id: string): Promise<IJob | IForgotten> {
+    return this.json('job', { id }, { method: 'DELETE' });
+  }
+
+  retryJob(id: string): Promise<IJob> {
+    return this.json('job', { id }, { method: 'POST' });
+  }
+
+  async jobLog(id: string): Promise<string> {
+    return (await this.json<{ log: string }>('joblog', { id })).log;
+  }
+
   private async json<T>(route: string, query: Query, init: RequestInit = {}): Promise<T> {
     const response = await this.request(route, query, init);
     return (await response.json()) as T;
@@ -308,6 +365,8 @@ export async function readAll<T, E extends IEnd>(
 /** A row; or the last line, which has what is told at the end, or an error. */
 interface ILine<T> {
   row?: T;
+  /** A sign of life. */
+  beat?: boolean;
   end?: boolean;
   error?: IErrorBody;
 }
@@ -332,6 +391,9 @@ export async function* readRows<T, E extends IEnd = IEnd>(response: Response): R
       const parsed = parse<T>(line);
       if (parsed.row !== undefined) {
         batch.push(parsed.row);
+        continue;
+      }
+      if (parsed.beat) {
         continue;
       }
       if (batch.length) {

@@ -16,6 +16,16 @@ import { AttachRefused, Outcome, Refusal, Target, currentNotebook } from './note
 import { waitFor } from './waiting';
 import { IWords, numberText, wordsOf } from './words';
 
+/** What is to be attached. */
+interface IWanted {
+  did: string;
+  /** Its name, without its scope. */
+  name: string;
+  instance: string;
+  /** How files are attached where nothing else is said; null for what was downloaded. */
+  access: Access | null;
+}
+
 /**
  * Attaches DIDs, one at a time.
  */
@@ -28,13 +38,24 @@ export class Attacher {
   ) {}
 
   /** Attach a DID; what stands in the way is told to the user. */
-  async attach(did: IDid): Promise<void> {
+  async attach({ did, name }: IDid): Promise<void> {
+    const { instance } = this.model;
+    await this._tryTo({ did, name, instance: instance!.name, access: instance!.access });
+  }
+
+  /** Attach what was downloaded. */
+  async attachDownload(did: string, instance: string): Promise<void> {
+    const name = did.slice(did.indexOf(':') + 1);
+    await this._tryTo({ did, name, instance, access: null });
+  }
+
+  private async _tryTo(wanted: IWanted): Promise<void> {
     if (this._isBusy) {
       return;
     }
     this._isBusy = true;
     try {
-      await this._attach(did);
+      await this._attach(wanted);
     } catch (error) {
       const { message, remedy } = this._wordsOf(error);
       void showErrorMessage(
@@ -46,11 +67,10 @@ export class Attacher {
     }
   }
 
-  private async _attach({ did, name: itsName }: IDid): Promise<void> {
+  private async _attach(wanted: IWanted): Promise<void> {
     const { trans } = this;
-    // the user may choose another instance while we wait
-    const line = this._line(did);
-    const access = this.model.instance?.access ?? null;
+    const { did, name: itsName, access } = wanted;
+    const line = this._line(wanted);
     const target = await waitFor(
       this._target(),
       trans.__('Waiting for the kernel of the notebook…'),
@@ -72,20 +92,19 @@ export class Attacher {
     const { name } = answer;
     const code = target.lacksPackage
       ? await this._inlineCode(did, name)
-      : line(name, answer.access);
+      : line(name, access ? answer.access : 'download');
     if (code !== null) {
       target.write(code, outcome => this._tell(outcome, name));
     }
   }
 
   /** Give what writes the line that attaches a DID to a variable. */
-  private _line(did: string): (name: string, access: Access | null) => string {
+  private _line({ did, instance }: IWanted): (name: string, access: Access | null) => string {
     const { trans, model } = this;
     if (!isWritable(did)) {
       const message = trans.__('The name has a line break or another control character.');
       throw new LakeError('unwritable', message, trans.__('Attach what contains it.'));
     }
-    const { instance } = model.query;
     const where = model.known?.default === instance ? null : instance;
     return (name, access) => attachLine(did, name, where, access);
   }

@@ -4,7 +4,7 @@
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
-import { copyIcon, refreshIcon } from '@jupyterlab/ui-components';
+import { copyIcon, downloadIcon, refreshIcon } from '@jupyterlab/ui-components';
 
 import { Attacher } from './attach';
 import { ListCopier, copy } from './copy';
@@ -34,6 +34,25 @@ export function addDidCommands(
     icon: attachIcon,
     isEnabled,
     execute: () => attacher.attach(model.node!.did)
+  });
+  commands.addCommand(CommandIDs.download, {
+    describedBy: NO_ARGUMENTS,
+    label: trans.__('Download'),
+    caption: trans.__('Download all files, verified; goes on without this page'),
+    icon: downloadIcon,
+    isEnabled,
+    execute: () => model.download()
+  });
+  commands.addCommand(CommandIDs.attachJob, {
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: { did: { type: 'string' }, instance: { type: 'string' } },
+        required: ['did', 'instance']
+      }
+    },
+    label: trans.__('Attach What Was Downloaded…'),
+    execute: args => attacher.attachDownload(args.did as string, args.instance as string)
   });
   commands.addCommand(CommandIDs.copyDid, {
     describedBy: NO_ARGUMENTS,

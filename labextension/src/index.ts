@@ -59,7 +59,9 @@ const commands: JupyterFrontEndPlugin<void> = {
     addPanelCommands(app, model, trans);
     addDidCommands(app, tracker, model, trans);
     for (const command of Object.values(CommandIDs)) {
-      palette?.addItem({ command, category: trans.__('Rucio') });
+      if (command !== CommandIDs.attachJob) {
+        palette?.addItem({ command, category: trans.__('Rucio') }); // it gives no arguments
+      }
     }
   }
 };

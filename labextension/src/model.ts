@@ -24,6 +24,7 @@ import {
 } from './api';
 import { Asking } from './asking';
 import { Choices } from './choice';
+import { JobsModel } from './jobs';
 import { Branch, INode, Row, isCollection, isNode } from './tree';
 import { VERSION } from './version';
 
@@ -85,6 +86,8 @@ export class LakeModel extends VDomModel {
   readonly locating = new Asking();
   /** Which replicas of it are read, and why. */
   readonly explaining = new Asking();
+  /** The downloads. */
+  readonly jobs: JobsModel;
 
   known: IInstances | null = null;
   scopes: string[] = [];
@@ -107,6 +110,8 @@ export class LakeModel extends VDomModel {
       asking.changed.connect(changed);
     }
     this._scoping.changed.connect(changed);
+    this.jobs = new JobsModel(api);
+    this.jobs.changed.connect(changed);
     this._arm();
   }
 
@@ -118,6 +123,7 @@ export class LakeModel extends VDomModel {
     this._typing.dispose();
     this._looking.dispose();
     this.found.clear();
+    this.jobs.dispose();
     [...this._askings(), this._scoping].forEach(asking => asking.stop());
     super.dispose();
   }
@@ -422,6 +428,14 @@ export class LakeModel extends VDomModel {
       }
     });
     await this._noteSession(this.explaining);
+  }
+
+  /** Download the current DID. */
+  async download(): Promise<void> {
+    if (this.node) {
+      await this.jobs.start(this.query.instance, this.node.did.did);
+      await this._noteSession(this.jobs.acting);
+    }
   }
 
   // ------------------------------------------------------------------ private

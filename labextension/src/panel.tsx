@@ -5,16 +5,21 @@ import { ReactWidget } from '@jupyterlab/apputils';
 import { ITranslator, TranslationBundle } from '@jupyterlab/translation';
 import { CommandToolbarButton, PanelWithToolbar, SidePanel } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
-import { Message } from '@lumino/messaging';
-import { AccordionPanel } from '@lumino/widgets';
+import { Message, MessageLoop } from '@lumino/messaging';
+import { AccordionPanel, Widget } from '@lumino/widgets';
 import * as React from 'react';
 
+import { IJob } from './api';
 import { Details } from './components/details';
 import { Header, Type } from './components/header';
+import { Jobs } from './components/jobs';
 import { Found } from './components/tree';
 import { lakeIcon } from './icons';
 import { LakeModel } from './model';
 import { CommandIDs, PANEL_ID, TREE_CLASS } from './tokens';
+
+/** Which section has the downloads. */
+const DOWNLOADS = 2;
 
 /** A view of the model: rendered anew whenever it changes. */
 class View extends ReactWidget {
@@ -37,13 +42,15 @@ class View extends ReactWidget {
  * The sidebar.
  */
 export class LakePanel extends SidePanel {
+  private readonly trans: TranslationBundle;
+
   constructor(
     private readonly model: LakeModel,
     private readonly commands: CommandRegistry,
     translator: ITranslator
   ) {
     super({ translator });
-    const trans = translator.load('rucio_lab');
+    const trans = (this.trans = translator.load('rucio_lab'));
     this.id = PANEL_ID;
     this.title.icon = lakeIcon;
     this.title.caption = trans.__('Rucio Data Lake');
@@ -60,13 +67,21 @@ export class LakePanel extends SidePanel {
     const run = (command: string) => () => void this.commands.execute(command);
     const actions = {
       attach: run(CommandIDs.attach),
+      download: run(CommandIDs.download),
+      attachJob: ({ dids: [did], instance }: IJob) =>
+        void this.commands.execute(CommandIDs.attachJob, { did, instance }),
       copyDid: run(CommandIDs.copyDid),
       copyList: run(CommandIDs.copyList)
     };
     const toTree = () => this._focus(`.${TREE_CLASS} [tabindex="0"]`);
     this.header.addWidget(
       new View(model, 'jp-RucioLab-top', () => (
-        <Header model={model} trans={trans} toTree={toTree} />
+        <>
+          <Header model={model} trans={trans} toTree={toTree} />
+          {!model.isReady && model.jobs.active > 0 && (
+            <Jobs model={model} trans={trans} {...actions} />
+          )}
+        </>
       ))
     );
     const found = this._addSection(
@@ -93,7 +108,19 @@ export class LakePanel extends SidePanel {
         <Details model={model} trans={trans} {...actions} />
       ))
     );
-    (this.content as AccordionPanel).setRelativeSizes([1, 1]);
+    this._downloads = this._addSection(
+      trans.__('Downloads'),
+      new View(model, 'jp-RucioLab-about', () => <Jobs model={model} trans={trans} {...actions} />)
+    );
+    const content = this.content as AccordionPanel;
+    content.expansionToggled.connect((_, index) => index === DOWNLOADS && this._share());
+    content.collapse(DOWNLOADS);
+  }
+
+  /** Give all sections that are open their share: one that was never open has no size of its own. */
+  private _share(): void {
+    const content = this.content as AccordionPanel;
+    content.setRelativeSizes(content.widgets.map(section => (section.isHidden ? 0 : 1)));
   }
 
   private _addSection(label: string, view: View): PanelWithToolbar {
@@ -106,7 +133,11 @@ export class LakePanel extends SidePanel {
 
   /** Another tab may have signed in or out meanwhile. */
   handleEvent(event: Event): void {
-    if (event.type === 'visibilitychange' && !document.hidden && this.isVisible) {
+    if (event.type !== 'visibilitychange') {
+      return;
+    }
+    this._follow();
+    if (!document.hidden && this.isVisible) {
       void this.model.checkSession();
     }
   }
@@ -114,16 +145,24 @@ export class LakePanel extends SidePanel {
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
     document.addEventListener('visibilitychange', this);
+    this._observer.observe(this.content.node);
   }
 
   protected override onBeforeDetach(message: Message): void {
     document.removeEventListener('visibilitychange', this);
+    this._observer.disconnect();
     super.onBeforeDetach(message);
   }
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
+    this._follow();
     void this.model.checkSession();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this._follow();
   }
 
   protected override onActivateRequest(message: Message): void {
@@ -141,5 +180,39 @@ export class LakePanel extends SidePanel {
   private _update(): void {
     const { isReady, isForeignVersion } = this.model;
     this.content.setHidden(!isReady || isForeignVersion);
+    this._updateDownloads();
+    this._follow();
   }
+
+  /** Their section opens when one begins, and gives its room back with the last of them. */
+  private _updateDownloads(): void {
+    const { all, active } = this.model.jobs;
+    const content = this.content as AccordionPanel;
+    if (active > this._active) {
+      content.expand(DOWNLOADS);
+    } else if (this._count && !all.length) {
+      content.collapse(DOWNLOADS);
+    }
+    [this._count, this._active] = [all.length, active];
+    const label = this.trans.__('Downloads');
+    this._downloads.title.label = active ? `${label} (${active})` : label;
+  }
+
+  /** Follow the downloads only while they can be seen: browsers keep few connections to a server, for all tabs. */
+  private _follow(): void {
+    const { known, isForeignVersion, jobs } = this.model;
+    if (known && !isForeignVersion && this.isVisible && !document.hidden) {
+      jobs.follow();
+    } else {
+      jobs.leave();
+    }
+  }
+
+  /** The header grows and shrinks by itself, which nobody tells the sections below it. */
+  private readonly _observer = new ResizeObserver(() =>
+    MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
+  );
+  private _count = 0;
+  private _active = 0;
+  private _downloads!: PanelWithToolbar;
 }

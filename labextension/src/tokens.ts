@@ -14,6 +14,8 @@ export const ILakeModel = new Token<LakeModel>(
 export const CommandIDs = {
   show: 'rucio-lab:show',
   attach: 'rucio-lab:attach',
+  download: 'rucio-lab:download',
+  attachJob: 'rucio-lab:attach-job',
   copyDid: 'rucio-lab:copy-did',
   copyList: 'rucio-lab:copy-list',
   refresh: 'rucio-lab:refresh',

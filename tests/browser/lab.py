@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -121,12 +122,23 @@ class JupyterLab:
 
     def request(self, method: str, route: str, body: Any = None) -> Any:
         """Ask the server directly, as another tab of the browser might."""
+        return json.loads(self._ask(method, route, body))
+
+    def _ask(self, method: str, route: str, body: Any = None) -> bytes:
         url = f"http://127.0.0.1:{self._port}/{route}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Authorization": f"token {TOKEN}"}, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=START_SECONDS) as response:
-            return json.load(response)
+            content: bytes = response.read()
+            return content
+
+    def forget_downloads(self) -> None:
+        """Cancel all downloads, empty their list and remove what came."""
+        for _ in range(2):  # the first cancels those that are under way
+            for line in self._ask("GET", "rucio-lab/jobs").splitlines()[:-1]:
+                self.request("DELETE", f"rucio-lab/job?id={json.loads(line)['row']['id']}")
+        shutil.rmtree(self._folder / "home" / "rucio-downloads", ignore_errors=True)
 
     def _folders(self) -> dict[str, str]:
         names = {"HOME": "home", "IPYTHONDIR": "ipython", "JUPYTER_PATH": "path"}

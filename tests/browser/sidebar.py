@@ -170,12 +170,13 @@ class Sidebar:
     # ---------------------------------------------------------------------------------------- looks
 
     def check_accessibility(self) -> None:
-        """Let axe-core look at the sidebar."""
+        """Let axe-core look at the sidebar, and at a dialog that is open."""
         # JupyterLab's body has height 0: all would count as hidden, and no contrast would be checked
         self.page.add_style_tag(content="html, body { height: 100% }")
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(_AXE.read_text())
-        result = self.page.evaluate("levels => axe.run('#rucio-lab', { runOnly: levels })", _LEVELS)
+        seen = ["#rucio-lab", *([".jp-Dialog-content"] if self.dialog.is_visible() else [])]
+        result = self.page.evaluate("([seen, levels]) => axe.run(seen, { runOnly: levels })", [seen, _LEVELS])
         checked = {rule["id"]: len(rule["nodes"]) for rule in result["passes"]}
         assert checked.get("color-contrast", 0) > 1, "axe saw no text"
         found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in result["violations"]]

@@ -186,9 +186,10 @@ def test_a_choice_of_access(sidebar: Sidebar, pytestconfig: pytest.Config) -> No
     expect(sidebar.dialog).to_contain_text("a path where the RSE is mounted")
     access.select_option("lake")
     expect(sidebar.dialog).to_contain_text("resolved when they are opened")
-    if pytestconfig.getoption("--screenshots", default=False):
-        for theme in ("Dark", "Light"):
-            sidebar.use_theme(theme)
+    for theme in ("Dark", "Light"):
+        sidebar.use_theme(theme)
+        sidebar.check_accessibility()
+        if pytestconfig.getoption("--screenshots", default=False):
             sidebar.draw("access", theme, wide=True)
     sidebar.dialog.get_by_role("button", name="Attach").press("Enter")
     sidebar.expect_output("mc:")

@@ -164,6 +164,12 @@ def test_what_storages_are_shown(sidebar: Sidebar, look: Look) -> None:
     expect(sidebar.root.get_by_role("note")).to_contain_text("ended at")
     look(sidebar, "storage")
     line.press("Enter")
+    # the sections have their room again, down to the bottom
+    sidebar.page.wait_for_function(
+        "() => { const [last] = [...document.querySelectorAll('#rucio-lab .jp-AccordionPanel-title')].slice(-1);"
+        "const side = last.closest('.lm-AccordionPanel').getBoundingClientRect();"
+        "return Math.abs(last.getBoundingClientRect().bottom - side.bottom) < 5 && side.height > 300 }"
+    )
 
 
 def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:

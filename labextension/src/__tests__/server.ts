@@ -5,7 +5,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import * as http from 'http';
 import { AddressInfo } from 'net';
 
-import { IDid, IInstances, IPending, ISession } from '../api';
+import { IDid, IInstances, IJob, IPending, ISession } from '../api';
 import { VERSION } from '../version';
 
 type Answer = (response: http.ServerResponse, query: URLSearchParams) => unknown;
@@ -108,6 +108,28 @@ export function session(state: ISession['state'], more: Partial<ISession> = {}):
     storage: null,
     pending: null,
     failure: null,
+    ...more
+  };
+}
+
+export function job(id: string, state: IJob['state'] = 'running', more: Partial<IJob> = {}): IJob {
+  return {
+    id,
+    dids: ['1:2'],
+    instance: 'lake',
+    state,
+    active: ['queued', 'running', 'waiting'].includes(state),
+    message: '',
+    waits_for: state === 'waiting' ? 'sign_in' : '',
+    folder: '/tmp',
+    created: 0,
+    files: 12,
+    bytes: 4000,
+    files_done: 3,
+    bytes_done: 1000,
+    files_failed: 1,
+    rate: 50,
+    seconds_left: 60,
     ...more
   };
 }

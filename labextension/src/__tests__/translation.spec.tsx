@@ -10,9 +10,10 @@ import { Asking } from '../asking';
 import { Choices } from '../choice';
 import { Details } from '../components/details';
 import { Header, Type } from '../components/header';
+import { Jobs } from '../components/jobs';
 import { Found } from '../components/tree';
 import { LakeModel } from '../model';
-import { did, instances, session, until, waiting } from './server';
+import { did, instances, job, session, until, waiting } from './server';
 
 const plain = nullTranslator.load('rucio_lab');
 
@@ -71,11 +72,15 @@ describe('translation', () => {
       model,
       trans: marking,
       attach: noop,
+      attachJob: noop,
+      download: noop,
       copyDid: noop,
       copyList: noop,
       toTree: noop
     };
-    const views = [Header, Type, Found, Details].map(View => <View key={View.name} {...all} />);
+    const views = [Header, Type, Found, Details, Jobs].map(View => (
+      <View key={View.name} {...all} />
+    ));
     const shown = await textsOf(<>{views}</>);
     const texts = shown.filter(text => !NEVER.has(text.trim()));
     expect(texts.join('')).toContain('文');
@@ -110,6 +115,15 @@ describe('translation', () => {
     [
       'storages that are shown nothing',
       () => (model.session!.storage = { token: null, proxy: null, ca: '4', problems: [] })
+    ],
+    [
+      'downloads',
+      () => {
+        const states = ['queued', 'running', 'waiting', 'done', 'cancelled', 'failed'] as const;
+        const jobs = states.map((state, id) => ({ ...job(`${id}`, state), instance: '1' }));
+        jest.spyOn(model.jobs, 'all', 'get').mockReturnValue(jobs);
+        model.jobs.lost = new LakeError('cut', '');
+      }
     ],
     ['no server', () => failed(model.connecting, 'no_server')],
     ['another version', () => (model.known!.version = '9')],

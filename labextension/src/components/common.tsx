@@ -48,10 +48,11 @@ export function Pairs(props: { pairs: [string, string | null][] }): JSX.Element 
 }
 
 /** A button with a word on it. */
-export function Action(props: { label: string; onClick: () => void }): JSX.Element {
+export function Action(props: { label: string; title?: string; onClick: () => void }): JSX.Element {
+  const { label, title, onClick } = props;
   return (
-    <Button className="jp-mod-styled jp-RucioLab-action" small onClick={props.onClick}>
-      {props.label}
+    <Button className="jp-mod-styled jp-RucioLab-action" small title={title} onClick={onClick}>
+      {label}
     </Button>
   );
 }

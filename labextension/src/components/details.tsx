@@ -6,13 +6,14 @@ import * as React from 'react';
 
 import { IDid } from '../api';
 import { LakeModel } from '../model';
-import { numberText, sizeText } from '../words';
+import { numberText, sizeText, wordsOf } from '../words';
 import { Choice } from './choices';
-import { IViewProps, Pairs, Wait } from './common';
+import { IViewProps, Message, Pairs, Wait } from './common';
 
 /** What can be done with a DID. */
 export interface IDetailsProps extends IViewProps {
   attach: () => void;
+  download: () => void;
   copyDid: () => void;
   copyList: () => void;
 }
@@ -24,12 +25,22 @@ export function Details(props: IDetailsProps): JSX.Element {
   if (!node) {
     return <p className="jp-RucioLab-hint">{trans.__('Choose a line above to see what it is.')}</p>;
   }
+  const { acting, actor } = model.jobs;
+  const isOurs = actor === node.did.did;
+  const isStarting = isOurs && acting.isOpen;
   return (
     <div className="jp-RucioLab-details">
       <h4>{node.did.did}</h4>
       <div className="jp-RucioLab-actions">
         <Button className="jp-mod-styled jp-mod-accept jp-RucioLab-action" onClick={props.attach}>
           {trans.__('Attach…')}
+        </Button>
+        <Button
+          className="jp-mod-styled jp-RucioLab-action"
+          disabled={isStarting}
+          onClick={props.download}
+        >
+          {trans.__('Download')}
         </Button>
         <Button className="jp-mod-styled jp-RucioLab-action" onClick={props.copyDid}>
           {trans.__('Copy DID')}
@@ -38,6 +49,7 @@ export function Details(props: IDetailsProps): JSX.Element {
           {trans.__('Copy list')}
         </Button>
       </div>
+      {isOurs && acting.error && <Message role="alert" words={wordsOf(acting.error, trans)} />}
       <Facts did={{ ...node.did, ...details.did }} {...props} />
       <Wait
         asking={model.describing}
