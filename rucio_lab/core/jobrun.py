@@ -1,4 +1,4 @@
-"""The process of a job: waits for its turn, downloads, keeps the journal; waits for a sign-in or a Rucio that is gone."""
+"""The process of a job: waits for its turn, for a sign-in and for Rucio; downloads, and keeps the journal."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Request
 
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
-"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended: ``done``,
-``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
+"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
+``done``, ``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
 
 ACTIVE = ("queued", "running", "waiting")
 
