@@ -13,7 +13,7 @@ from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 
 JOB_MS = 60_000
-SLOW = 4000
+SLOW = 8000
 """Bytes a second, so that a file of 80 kB takes a while."""
 
 
@@ -56,6 +56,8 @@ def test_download_in_two_tabs_and_attach(loader: Sidebar, page: Page, lab: Jupyt
         expect(jobs(sidebar)).to_contain_text("All files are in", timeout=JOB_MS)
         expect(jobs(sidebar)).to_have_count(1)
         expect(jobs(sidebar)).to_contain_text("6 files, 2.26 MB")
+    loader.page.bring_to_front()
+    expect(jobs(loader).get_by_role("button", name="Log")).to_be_in_viewport()  # the section took some room
     expect(title(loader)).to_have_text("Downloads")
     look(loader, "downloaded")
     loader.new_notebook()
@@ -74,6 +76,7 @@ def test_a_slow_download_is_cancelled_and_started_again(loader: Sidebar, full_la
     full_lake.faulty["http"].far(0.01, SLOW)
     download(loader, "faulty.http")
     expect(jobs(loader)).to_contain_text("/s · ", timeout=JOB_MS)
+    full_lake.faulty["http"].silent()  # or it could be through before all was looked at
     expect(jobs(loader)).to_contain_text("left")
     expect(jobs(loader).get_by_role("progressbar")).to_be_visible()
     expect(title(loader)).to_have_text("Downloads (1)")
