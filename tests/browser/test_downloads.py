@@ -87,6 +87,7 @@ def test_a_slow_download_is_cancelled_and_started_again(loader: Sidebar, full_la
     press(loader, "Log")
     expect(loader.dialog).to_contain_text("It was cancelled")
     loader.page.keyboard.press("Escape")
+    expect(loader.dialog).to_have_count(0)  # until then, keys are its own
     full_lake.faulty["http"].forward()
     press(loader, "Try again")
     expect(jobs(loader)).to_contain_text("All files are in", timeout=JOB_MS)
