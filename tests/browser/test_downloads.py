@@ -86,7 +86,7 @@ def test_a_slow_download_is_cancelled_and_started_again(loader: Sidebar, full_la
     expect(jobs(loader).get_by_role("progressbar")).to_be_hidden()
     press(loader, "Log")
     expect(loader.dialog).to_contain_text("It was cancelled")
-    loader.page.keyboard.press("Escape")
+    loader.dialog.get_by_role("button", name="Close").click()
     expect(loader.dialog).to_have_count(0)  # until then, keys are its own
     full_lake.faulty["http"].forward()
     press(loader, "Try again")

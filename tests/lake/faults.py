@@ -238,8 +238,8 @@ class TcpProxy:
         self, connection: _Connection, server: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None
     ) -> None:
         while data := await server.read(_CHUNK):
-            await self._wait(writer, sent=connection.sent)
             await self._share(len(data))
+            await self._wait(writer, sent=connection.sent)
             data = data if limit is None else data[: limit - connection.sent]
             connection.sent += len(data)
             self.sent += len(data)
