@@ -453,6 +453,6 @@ def test_a_long_attach_shows_a_bar_and_can_be_interrupted(start_kernel: Any, lak
     left = "[thread for thread in threading.enumerate() if thread.name.startswith('rucio-lab')]"
     reply, text = kernel.run(
         f"end = time.monotonic() + 30\nwhile {left} and time.monotonic() < end: time.sleep(0.1)\n"
-        f"assert not {left}\nprint(len(rucio_lab.attach('opendata13TeV:GamGam')))"
+        f"assert not {left}, {left}\nprint(len(rucio_lab.attach('opendata13TeV:GamGam')))"
     )
     assert text == "17\n"
