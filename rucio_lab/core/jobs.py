@@ -18,8 +18,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -200,26 +202,24 @@ class Jobs:
         name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
         self._prune()
         folder = self._folder(name)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
-            with (folder / "lock").open("ab") as lock:
-                if not _take(lock):
-                    return self.get(name)
-                wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
-                _write(folder / "job.json", json.dumps(wanted))
-                return self._spawn(name, lock)
-        except OSError as error:
-            raise ConfigurationError(
-                f"No job can be kept in {self.folder}: {error.strerror}.",
-                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
-            ) from error
+        while True:
+            with self._kept(), suppress(_Gone):  # when it is removed from the list just now, it begins anew
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.folder.chmod(0o700)
+                with _held(folder) as lock:
+                    if lock is None:
+                        return self.get(name)
+                    wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
+                    _write(folder / "job.json", json.dumps(wanted))
+                    return self._spawn(name, lock)
 
     def retry(self, id: str) -> Job:
         """Start a job again that ended; what came is kept, and is not fetched again."""
         self.get(id)
-        with (self._folder(id) / "lock").open("ab") as lock:
-            return self._spawn(id, lock) if _take(lock) else self.get(id)
+        with self._kept(), suppress(_Gone), _held(self._folder(id)) as lock:
+            if lock is not None:
+                return self._spawn(id, lock)
+        return self.get(id)
 
     def cancel(self, id: str) -> Job:
         """End a job that is under way; what came is kept. Returns when it has ended.
@@ -233,7 +233,8 @@ class Jobs:
         folder = self._folder(id)
         if not job.active:
             return job
-        (folder / "cancel").touch()
+        with suppress(OSError):  # where it cannot be told, it is killed
+            (folder / "cancel").touch()
         until = time.monotonic() + _KILL
         while time.monotonic() < until and _alive(folder):
             time.sleep(0.05)
@@ -245,10 +246,12 @@ class Jobs:
         """Remove a job that ended from the list; what it downloaded stays."""
         folder = self._folder(id)
         self.get(id)
-        with (folder / "lock").open("ab") as lock:
-            if not _take(lock):
+        with self._kept(), suppress(_Gone), _held(folder) as lock:
+            if lock is None:
                 raise Conflict(f"The job {id} is under way.", "Cancel it first.")
-            shutil.rmtree(folder, ignore_errors=True)
+            gone = tempfile.mkdtemp(dir=self.folder)
+            folder.replace(gone)  # in one step, or who starts it again could do so in what is half removed
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _spawn(self, id: str, lock: IO[bytes]) -> Job:
         """Start the process of a job; it inherits the lock as its standard input."""
@@ -277,6 +280,17 @@ class Jobs:
             if abs(process.create_time() - job.started) < 5:  # another may have its number by now
                 os.kill(job.pid, signal.SIGKILL)
                 process.wait(5)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Say what is wrong where nothing can be written."""
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                f"No job can be kept in {self.folder}: {error.strerror}.",
+                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
+            ) from error
 
     def _prune(self) -> None:
         for job in [job for job in self.all() if not job.active][_KEPT:]:
@@ -318,6 +332,30 @@ def _alive(folder: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+class _Gone(Exception):  # noqa: N818 - never leaves this module
+    """The job was removed from the list meanwhile."""
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[IO[bytes] | None]:
+    """Hold the lock of a job; None if it is under way."""
+    try:
+        lock = (folder / "lock").open("ab")
+    except FileNotFoundError:
+        raise _Gone from None
+    with lock:
+        if not _take(lock):
+            yield None
+            return
+        try:
+            same = os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat())
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise _Gone
+        yield lock
 
 
 def _take(lock: IO[bytes]) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -267,3 +269,28 @@ def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
     with pytest.raises(BadRequest):
         jobs.start(request("web", folder="a\0b"))
     jobs.cancel(job.id)
+
+
+def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    odd: list[BaseException] = []
+
+    def act(what: str, name: str) -> None:
+        together.wait()
+        try:
+            getattr(Jobs(), what)(name)
+        except NotFound:
+            pass
+        except BaseException as error:
+            odd.append(error)
+
+    for number in range(40):
+        copy = shutil.copytree(jobs.folder / job.id, jobs.folder / f"{number:016x}")
+        together = threading.Barrier(4)
+        tabs = [threading.Thread(target=act, args=(what, copy.name)) for what in ("forget", "forget", "forget", "cancel")]
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+    assert not odd
+    assert {path.name for path in jobs.folder.iterdir()} == {job.id, "slots"}
