@@ -1,4 +1,4 @@
-"""A child process in which rucio-clients download one file: ``python -m rucio_lab.core.rucio_download``.
+"""A child process in which rucio-clients download one file: ``python -m rucio_lab.core.rucio_download PARENT FOLDER``.
 
 For schemes that need tools of the grid. Rucio's DownloadClient blocks the signals of the process that it runs in, and
 prints; so it has one of its own. The task comes as JSON on standard input, and the answer is the last line of standard
@@ -11,7 +11,11 @@ import contextlib
 import json
 import logging
 import os
+import shutil
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +24,19 @@ from rucio_lab.core.config import Instance, load_instances
 
 def main() -> None:
     """Do the task."""
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]), sys.argv[2]), daemon=True).start()
     task: dict[str, Any] = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
-        answer = _download(task, sys.argv[1])
+        answer = _download(task, sys.argv[2])
     print(json.dumps(answer))  # noqa: T201 - its way to answer
+
+
+def _end_with(parent: int, folder: str) -> None:
+    """End, with all programs that were started, when nobody waits for the file any more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _configure(instance: Instance, folder: str) -> None:

@@ -8,7 +8,9 @@ request for all that is to come, unlike there, and needs no server that serves p
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -82,6 +84,7 @@ class Sources:
         self._connections = connections
         self._pools: dict[ssl.SSLContext, urllib3.PoolManager] = {}
         self._context, self._looked = tls_context(instance), time.monotonic()
+        self._tools = _Tools()
         self._readers = ThreadPoolExecutor(_AHEAD * connections, "rucio-lab-read")
 
     def open(self, file: ResolvedFile, replica: Replica, offset: int, silence: float) -> Stream:
@@ -106,7 +109,7 @@ class Sources:
         if replica.scheme in ("root", "roots", "file"):
             reader = open_replica(replica, self._instance, file.bytes, silence=silence)
             return _Parts(reader, offset, silence, self._readers)
-        return _through_rucio(file, replica, self._instance, offset)
+        return _through_rucio(file, replica, self._instance, offset, self._tools)
 
     def _pool(self) -> urllib3.PoolManager:
         if time.monotonic() - self._looked > _LOOK:
@@ -116,7 +119,8 @@ class Sources:
         return self._pools[self._context]
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and end Rucio's own tools."""
+        self._tools.end()
         for pool in self._pools.values():
             pool.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)
@@ -299,14 +303,58 @@ class _Parts:
 _LONGEST = 6 * 3600.0  # seconds for one file: the tools have time limits of their own
 
 
-def _through_rucio(file: ResolvedFile, replica: Replica, instance: Instance, offset: int) -> Stream:
+class _Tools:
+    """The child processes in which Rucio's own tools run."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def run(self, command: list[str], given: str) -> str:
+        """Run one to its end, and give what it printed."""
+        with self._lock:
+            if self._ended:
+                return ""
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
+            self._running.add(child)
+        try:
+            return child.communicate(given, timeout=_LONGEST)[0]
+        finally:
+            with self._lock:
+                self._running.remove(child)
+            _kill(child)
+
+    def end(self) -> None:
+        """End all of them, and start no more."""
+        with self._lock:
+            self._ended = True
+            for child in self._running:
+                _kill(child)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """Kill a child process with the programs that it started, if it has not ended."""
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _through_rucio(file: ResolvedFile, replica: Replica, instance: Instance, offset: int, tools: _Tools) -> Stream:
     """Have rucio-clients download a file into a folder of its own; they block signals, so it is in a child process."""
     scheme = replica.pfn.partition("://")[0]
     task = {"instance": instance.name, "did": str(file.did), "rse": replica.rse, "pfn": replica.pfn}
     task |= {kind: value for kind, value in (("adler32", file.adler32), ("md5", file.md5)) if value}
     folder = tempfile.mkdtemp(prefix="rucio-lab-")
     try:
-        path = _download(task, folder)
+        path = _download(task, folder, tools)
         reader = open_replica(Replica(replica.rse, path), instance, file.bytes)
     except StorageFailed as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -314,21 +362,11 @@ def _through_rucio(file: ResolvedFile, replica: Replica, instance: Instance, off
     return _Temporary(reader, offset, folder)
 
 
-def _download(task: dict[str, str], folder: str) -> str:
+def _download(task: dict[str, str], folder: str, tools: _Tools) -> str:
     """Run the child process; give the path of the file."""
-    command = [sys.executable, "-P", "-m", "rucio_lab.core.rucio_download", folder]
+    command = [sys.executable, "-P", "-m", "rucio_lab.core.rucio_download", str(os.getpid()), folder]
     try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(task),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_LONGEST,
-            check=False,
-            start_new_session=True,
-        )
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(tools.run(command, json.dumps(task)).splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise StorageFailed(f"it took more than {_LONGEST / 3600:g} hours") from None
     except (ValueError, IndexError):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rucio_lab.core import readers, storage
@@ -157,6 +159,43 @@ def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, tmp_path: Pa
     assert outcome.state == "failed"
     assert "was not read over gsiftp:// by rucio-clients" in outcome.reason
     assert "Traceback" not in outcome.reason
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_rucios_own_tools_end_with_the_download(
+    lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
+    pfn = f"root://127.0.0.1:{lake.faulty['root'].port}//{path.relative_to(lake.store)}"
+    lake.faulty["root"].silent()
+    replica = Replica("CERN-EOS", "gsiftp://by.rucio/f", pfn)
+    file = ResolvedFile(DID(SCOPE, "closed._0001.root"), (), path.stat().st_size, "00000001", (replica,))
+    seen: list[float] = []
+
+    def running() -> list[str]:
+        folders = [it.info["cmdline"][-1] for it in psutil.process_iter(["cmdline"]) if it.info["cmdline"]]
+        return [folder for folder in folders if folder.startswith(f"{tmp_path}/rucio-lab-")]
+
+    def run() -> None:
+        Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run(end_it)
+
+    def end_it(progress: Progress) -> None:
+        seen.extend([time.monotonic()] if running() else [])
+        if seen and time.monotonic() > seen[0] + 1:  # by then it has begun
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise KeyboardInterrupt
+
+    if how == "killed":
+        os.waitpid(_forked(run), 0)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    end = time.monotonic() + 5
+    while running() or list(tmp_path.glob("rucio-lab-*")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_tool_that_is_missing_is_named() -> None:
