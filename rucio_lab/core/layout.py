@@ -267,6 +267,10 @@ def checked_base(folder: str) -> Path:
     try:
         path = Path(folder).expanduser().absolute()
         os.fsencode(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except OSError as error:
+        raise BadRequest(f"{folder!r} can be no folder: {error.strerror}.", "Name another.") from None
     except (RuntimeError, ValueError) as error:
         raise BadRequest(f"{folder!r} can be no folder: {error}.", "Name another.") from None
     if "\0" in folder or not folder:
@@ -370,6 +374,21 @@ MARKER = ".rucio-lab-downloads"
 def mark(base: Path, instance: str) -> None:
     """Note that the folder of an instance in the base folder is a download's own."""
     name = component(instance)
-    with Folder(base) as folder, os.fdopen(folder.open(MARKER, os.O_RDWR | os.O_APPEND | os.O_CREAT), "rb+") as file:
-        if name.encode() not in file.read().splitlines():
-            file.write(f"{name}\n".encode())
+    with Folder(base) as folder:
+        try:
+            if name.encode() not in _marked(folder):  # or there is no need to write, where perhaps nobody may
+                with os.fdopen(folder.open(MARKER, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+                    file.write(f"{name}\n".encode())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{base / MARKER} cannot be written: {error.strerror}.",
+                "Mend it, or choose another folder with downloads in rucio_lab.toml, or --to.",
+            ) from None
+
+
+def _marked(folder: Folder) -> list[bytes]:
+    try:
+        with os.fdopen(folder.open(MARKER, os.O_RDONLY), "rb") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []

@@ -24,8 +24,8 @@ import pytest
 from rucio_lab.core import readers, storage
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.download import bring, download
-from rucio_lab.core.errors import ConfigurationError, FilesUnavailable, NoSpace
+from rucio_lab.core.download import Target, bring, download, transfer_of
+from rucio_lab.core.errors import BadRequest, ConfigurationError, FilesUnavailable, NoSpace
 from rucio_lab.core.layout import component, empty, place, places, usage
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve import resolve
@@ -458,6 +458,42 @@ try:
 except RucioLabError as error:
     print(type(error).__name__, error)
 """
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "x/" * 3000])
+def test_a_folder_with_too_long_a_name(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        fetch("web", folder=str(tmp_path / folder))
+    assert_clear(caught.value)
+    assert "File name too long" in caught.value.message
+
+
+def test_a_mark_that_cannot_be_written(base: Path) -> None:
+    (base / ".rucio-lab-downloads").mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as caught:
+        fetch("web")
+    assert_clear(caught.value)
+    assert "cannot be written: Is a directory" in caught.value.message
+
+
+def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, base: Path) -> None:
+    files, instance = fetch("web").files, load_instances().get()
+    for path in (base, *base.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    base.parent.chmod(0o777)
+    for folder in base.parent.parents[:2]:
+        folder.chmod(0o755)
+
+    def by_somebody_else() -> None:
+        if os.geteuid() == 0:  # who is not root may not write there anyway
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        (outcome,) = transfer_of(files, instance, Target(base, own=True)).run()
+        (base.parent / "came").write_text(outcome.state)
+
+    os.waitpid(_forked(by_somebody_else), 0)
+    assert (base.parent / "came").read_text() == "there"
 
 
 # ------------------------------------------------------------------------------------------------ names
