@@ -17,7 +17,7 @@ import time
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -474,6 +474,8 @@ class _Arrival:
                         self._folder.remove(self._part)
                 return
             finally:
+                with suppress(OSError):
+                    fcntl.flock(fd, fcntl.LOCK_UN)  # a process that was forked meanwhile would hold it on
                 os.close(fd)
 
     def _wait_for_lock(self, fd: int) -> None:

@@ -631,6 +631,34 @@ def test_two_processes_that_want_the_same_files_fetch_them_once(lake: FullLake, 
     assert gets(lake, "http") - asked == len(resolution.files)
 
 
+def test_a_process_that_was_forked_meanwhile_keeps_nothing_locked(lake: FullLake, tmp_path: Path) -> None:
+    proxy = lake.faulty["http"]
+    (file,) = _served(lake, {"forked": bytes(500_000)}, proxy.port)
+    wanted = [(file, ("forked",))]
+    proxy.hold(100_000)
+    children: list[int] = []
+
+    def interrupt(progress: Progress) -> None:
+        if progress.fetched:
+            children.append(_forked(lambda: time.sleep(60)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
+    proxy.forward()
+    end = time.monotonic() + 5
+
+    def in_time(progress: Progress) -> None:
+        assert time.monotonic() < end, "it waits for the lock"
+
+    try:
+        (outcome,) = Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(in_time)
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+    assert outcome.state == "fetched"
+
+
 def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path, lake: FullLake) -> None:
     chance = random.Random(5)
     contents = {f"f{n}": chance.randbytes(chance.choice((0, 10, 5_000, 100_000, 600_000))) for n in range(40)}
