@@ -566,6 +566,10 @@ class _Arrival:
     def _publish(self, part: int) -> None:
         os.fsync(part)  # or the name could be on the disk before the bytes are, when the power fails
         status = os.fstat(part)
+        if self._folder.status(self._name) is not None and self._is_there():  # brought by others meanwhile
+            self._transfer._count(-self._file.bytes)
+            self._folder.remove(self._part)
+            return
         self._folder.rename(self._part, self._name)
         self._folder.write_stamp(self._name, Stamp.of(status, self._checksum.expected))
 

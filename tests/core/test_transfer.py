@@ -239,6 +239,21 @@ def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
     assert target.read_text() == "my thesis"
 
 
+def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(lake: FullLake, tmp_path: Path) -> None:
+    proxy, target = lake.faulty["http"], tmp_path / "d" / "meanwhile"
+    (file,) = _served(lake, {"meanwhile": bytes(500_000)}, proxy.port)
+    proxy.hold(100_000)
+
+    def put(progress: Progress) -> None:
+        if progress.fetched and not target.exists():
+            target.write_text("my thesis")
+            proxy.forward()
+
+    (outcome,) = Transfer(load_instances().get(), [(file, ("meanwhile",))], tmp_path / "d", parallel=1).run(put)
+    assert "is another file, and was not downloaded by us" in outcome.reason
+    assert target.read_text() == "my thesis"
+
+
 def test_verified_files_are_not_read_again(tmp_path: Path) -> None:
     source, content = tmp_path / "source", b"abc" * 10
     source.write_bytes(content)
