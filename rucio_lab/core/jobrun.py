@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import IO, Any, TypeVar
 from rucio_lab.core.config import load_downloads, load_instances
 from rucio_lab.core.did import printable
 from rucio_lab.core.errors import Conflict, LakeBroken, LakeTooSlow, LakeUnreachable, RucioLabError, SignInNeeded
-from rucio_lab.core.jobs import Jobs, holds_lock, write_snapshot
+from rucio_lab.core.jobs import Job, Jobs, holds_lock, write_snapshot
 from rucio_lab.core.model import Request
 from rucio_lab.core.transfer import Outcome, Progress, Transfer
 
@@ -31,6 +32,7 @@ _MOST_SECONDS = 5.0
 _RATE_SECONDS = 15.0  # over which the rate is taken
 _MOST_FAILURES = 1000  # files that are named in the log
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds before a Rucio is asked again that does not answer
+_LONGEST_LOOK = 30.0  # seconds before it is asked again with a sign-in that looks as the one it refused
 _PATIENCE = 86400.0  # seconds for which that is tried
 
 
@@ -63,7 +65,7 @@ def run(jobs: Jobs, id: str) -> int:
             except BlockingIOError:
                 raise Conflict(f"The job {id} is under way.", "`rucio-lab jobs` shows how far it is.") from None
         try:
-            return _Run(jobs, id, jobs.request(id), job.created).run()
+            return _Run(jobs, job, jobs.request(id)).run()
         finally:  # Python takes a while to end
             fcntl.flock(lock if not given else 0, fcntl.LOCK_UN)
 
@@ -71,15 +73,14 @@ def run(jobs: Jobs, id: str) -> int:
 class _Run:
     """A job while it runs."""
 
-    def __init__(self, jobs: Jobs, id: str, request: Request, created: float) -> None:
+    def __init__(self, jobs: Jobs, job: Job, request: Request) -> None:
         self._jobs = jobs
-        self._id = id
-        self._folder = jobs.folder / id
+        self._job = job
+        self._folder = jobs.folder / job.id
         self._request = request
-        self._created = created
-        self._begun = time.time()
+        self._begun = time.monotonic()  # the time of day can jump
         self._snapshot: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "started": _process_start()}
-        self._written = 0.0
+        self._written = -math.inf
         self._rates: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
         self._turn: IO[bytes] | None = None
@@ -121,13 +122,14 @@ class _Run:
         from rucio_lab.core.resolve import resolve
 
         instance = load_instances().get(request.instance)
+        target = Target(Path(self._job.folder), own=not request.folder)  # whatever is configured since, and from where
         wanted = replace(request, access="download", allow_missing=True)
         resolution = self._asked(lambda: resolve(wanted))
-        transfer: Transfer = transfer_of(remote_files(resolution.files, instance), instance, Target.of(request.folder))
+        transfer: Transfer = transfer_of(remote_files(resolution.files, instance), instance, target)
         total = transfer.progress.bytes
-        self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {Target.of(request.folder).base}")
+        self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {target.base}")
         outcomes = transfer.run(lambda progress: self._tell(progress, len(resolution.missing)))
-        self._written = 0.0
+        self._written = -math.inf
         self._tell(transfer.progress, len(resolution.missing))
         return [*outcomes, *(_lost(did, reason) for did, reason in resolution.missing.items())]
 
@@ -137,11 +139,12 @@ class _Run:
         """Wait for the turn of this job, unless it has it: the oldest that waits takes what is free."""
         folder = self._jobs.folder / "slots"
         folder.mkdir(exist_ok=True)
+        if self._turn is None:
+            self._note(state="queued", message="It waits for its turn.")
         while self._turn is None:
             self._check_cancelled()
-            self._note(state="queued", message="It waits for its turn.")
-            if not any(
-                job.state == "queued" and job.created < self._created and job.id != self._id for job in self._jobs.all()
+            if _has_free_slot(folder) and not any(  # the others, maybe hundreds, are looked at only then
+                job.state == "queued" and job.created < self._job.created for job in self._jobs.all()
             ):
                 self._turn = _free_slot(folder)
             if self._turn is None:
@@ -157,12 +160,14 @@ class _Run:
     def _asked(self, ask: Callable[[], T]) -> T:
         """Ask Rucio; where nobody is signed in, or it does not answer, say so and ask again until that is mended."""
         pause, until = _FIRST_PAUSE, time.monotonic() + _PATIENCE
+        look = _FIRST_PAUSE
         while True:
             try:
                 answer = ask()
             except SignInNeeded as error:
                 self._wait("sign_in", str(error))
-                self._wait_for_sign_in(error)
+                self._wait_for_sign_in(error, look)
+                look = min(2 * look, _LONGEST_LOOK)
             except (LakeUnreachable, LakeTooSlow, LakeBroken) as error:
                 if time.monotonic() > until:
                     raise
@@ -173,18 +178,17 @@ class _Run:
                 self._take_turn()
                 return answer
 
-    def _wait_for_sign_in(self, refusal: SignInNeeded) -> None:
+    def _wait_for_sign_in(self, refusal: SignInNeeded, seconds: float) -> None:
         """Wait until it makes sense to ask again: a password that was refused is not tried over and over."""
         from rucio_lab.core.auth import signed_in
 
         instance = load_instances().get(self._request.instance)
         refused = refusal.rucio is not None and instance.auth in ("userpass", "x509", "x509_proxy", "ssh", "gss")
-        until = time.monotonic() + (300.0 if refused else 2.0)
-        while time.monotonic() < until:
+        before = None if refused else signed_in(instance)
+        until = time.monotonic() + (_LONGEST_PAUSE if refused else seconds)
+        while time.monotonic() < until and signed_in(instance) == before:
             self._check_cancelled()
             time.sleep(2 * _TICK)
-            if refused and signed_in(instance) is not None:
-                return
 
     def _wait_for_credentials(self) -> bool:
         """Wait until what is shown to storages is of use again; False if nothing is wrong with it."""
@@ -230,7 +234,7 @@ class _Run:
     def _tell(self, progress: Progress, missing: int) -> None:
         """Write down how far it is, more seldom the longer it takes."""
         self._check_cancelled()
-        now = time.time()
+        now = time.monotonic()
         if now - self._written < min(_MOST_SECONDS, max(_SECONDS, (now - self._begun) / 200)):
             return
         self._rates.append((now, progress.fetched))
@@ -279,14 +283,15 @@ class _Run:
             self._snapshot.get("message"),
         ):
             self._say(f"{changed['state']}{': ' if changed.get('message') else ''}{changed.get('message', '')}")
-        self._written = time.time()
-        self._snapshot |= {"waits_for": "", **changed, "updated": self._written}
+        self._written = time.monotonic()
+        self._snapshot |= {"waits_for": "", **changed, "updated": time.time()}
         with suppress(OSError):  # a full disk keeps nobody from downloading to another
             write_snapshot(self._folder, self._snapshot)
 
     def _say(self, words: str) -> None:
         now = datetime.now().astimezone().isoformat(" ", "seconds")
-        print(f"{now}  {printable(words)}", flush=True)  # noqa: T201 - standard output is the log
+        with suppress(OSError):  # as above
+            print(f"{now}  {printable(words)}", flush=True)  # noqa: T201 - standard output is the log
 
 
 def _free_slot(folder: Path) -> IO[bytes] | None:
@@ -298,6 +303,13 @@ def _free_slot(folder: Path) -> IO[bytes] | None:
             return slot
         slot.close()
     return None
+
+
+def _has_free_slot(folder: Path) -> bool:
+    slot = _free_slot(folder)
+    if slot is not None:
+        slot.close()
+    return slot is not None
 
 
 def _numbers(files: int, size: int, files_done: int, bytes_done: int) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Long downloads as processes of their own, which outlive the Jupyter server, and what is known of them.
 
 Each job has a folder below Jupyter's data folder: ``job.json`` says what is wanted, ``journal.ndjson`` how far it is
-(each line is a whole snapshot, and only added to: a line that was cut by a crash is passed over), ``log.txt`` what
-happened, for people. Its process holds a lock on the file ``lock`` from before it is started until it ends, however it
-ends: so it is known at once whether it lives, whatever its process id was given to since.
+(each line is a whole snapshot: one that was cut by a crash is passed over), ``log.txt`` what happened, for people. Its
+process holds a lock on the file ``lock`` from before it is started until it ends, however it ends: so it is known at
+once whether it lives, whatever its process id was given to since.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ ACTIVE = ("queued", "running", "waiting")
 
 _KEPT = 100  # jobs that ended; older ones are forgotten
 _TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
+_MOST_JOURNAL = 1_000_000  # bytes; a job that waits for days begins it anew
 _LOG = 200_000  # bytes of a log that are shown
 _KILL = 10.0  # seconds in which a job that is cancelled ends by itself
 
@@ -265,7 +266,11 @@ class Jobs:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "JUPYTER_DATA_DIR": str(self.folder.parents[1])},
+                env={
+                    **os.environ,
+                    "JUPYTER_DATA_DIR": str(self.folder.parents[1]),
+                    "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log can hold any name, in every locale
+                },
             )
         return self.get(id)
 
@@ -302,10 +307,18 @@ class Jobs:
 
 
 def write_snapshot(folder: Path, snapshot: dict[str, Any]) -> None:
-    """Add a snapshot to the journal of a job, in one piece."""
-    line = json.dumps(snapshot).encode() + b"\n"
-    fd = os.open(folder / "journal.ndjson", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Add a snapshot to the journal of a job, in one piece; where there is no room for it, instead of those before."""
+    journal, line = folder / "journal.ndjson", json.dumps(snapshot).encode() + b"\n"
+    if _size(journal) > _MOST_JOURNAL:
+        with suppress(OSError):
+            _write(journal, line.decode())
+            return
+    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        with suppress(OSError):
+            if os.write(fd, line) == len(line):
+                return
+        os.ftruncate(fd, 0)
         os.write(fd, line)
     finally:
         os.close(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -158,6 +159,7 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     time.sleep(2)
     assert [jobs.get(job.id).state for job in (first, second, third)] == ["running", "queued", "queued"]
     assert "waits for its turn" in jobs.get(third.id).message
+    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it may wait for days
     jobs.cancel(first.id)
     until(jobs, second.id, "done")
     until(jobs, third.id, "done")
@@ -181,8 +183,11 @@ def test_a_sign_in_that_ran_out_is_waited_for(
     waiting = until(jobs, job.id, "waiting")
     assert "does not accept the token" in waiting.message
     assert waiting.waits_for == "sign_in"
-    time.sleep(5)
-    assert jobs.log(job.id).count("waiting: ") == 1  # and it is asked again
+    time.sleep(7)
+    assert jobs.log(job.id).count("waiting: ") == 1  # and it is asked again, more and more seldom
+    lines = map(json.loads, (jobs.folder / job.id / "journal.ndjson").read_text().splitlines())
+    first, second, third = [line["updated"] for line in lines if line["state"] == "waiting"]
+    assert third - second > second - first + 1
     assert waiting.files_done == 1
     lake.faulty["http"].forward()
     token.write_text(lake.token())
@@ -273,7 +278,7 @@ def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
 
 def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
-    odd: list[BaseException] = []
+    odd: list[OSError] = []
 
     def act(what: str, name: str) -> None:
         together.wait()
@@ -281,16 +286,85 @@ def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
             getattr(Jobs(), what)(name)
         except NotFound:
             pass
-        except BaseException as error:
+        except OSError as error:
             odd.append(error)
 
     for number in range(40):
         copy = shutil.copytree(jobs.folder / job.id, jobs.folder / f"{number:016x}")
         together = threading.Barrier(4)
-        tabs = [threading.Thread(target=act, args=(what, copy.name)) for what in ("forget", "forget", "forget", "cancel")]
+        tabs = [
+            threading.Thread(target=act, args=(what, copy.name)) for what in ("forget", "forget", "forget", "cancel")
+        ]
         for tab in tabs:
             tab.start()
         for tab in tabs:
             tab.join()
     assert not odd
     assert {path.name for path in jobs.folder.iterdir()} == {job.id, "slots"}
+
+
+def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    monkeypatch.chdir(one)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # some locales are as poor
+    job = until(jobs, jobs.start(request("web", folder="粒子")).id, "done")
+    assert f"to {one / '粒子'}" in jobs.log(job.id)
+    (file,) = one.rglob("*.root")
+    file.unlink()
+    monkeypatch.chdir(two)
+    jobs.retry(job.id)
+    assert until(jobs, job.id, "done").folder == str(one / "粒子")
+    assert file.exists()
+    assert not list(two.iterdir())
+
+
+def test_a_disk_that_is_full_where_jobs_are_kept(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    configure(url=address, auth_url=address)
+    lake.faulty["rucio"].silent()
+    jobs.retry(job.id)
+    running = until(jobs, job.id, "running")
+    assert running.pid is not None
+    log = jobs.folder / job.id / "log.txt"
+    with log.open("a") as file:
+        file.write("x" * (1000 - log.stat().st_size))
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # what would be longer is cut, then refused
+    lake.faulty["rucio"].forward()
+    assert until(jobs, job.id, "done").files_done == 1
+
+
+def test_a_journal_does_not_grow_for_ever(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    journal = jobs.folder / job.id / "journal.ndjson"
+    journal.write_text(20_000 * f"{json.dumps({'state': 'waiting', 'message': 'so it went on, for days'})}\n")
+    jobs.retry(job.id)
+    assert until(jobs, job.id, "done").files_done == 1
+    assert journal.stat().st_size < 10_000
+
+
+_IN_A_CLOCK_THAT_IS_PUT_BACK = """
+import sys, time
+real, begun = time.time, time.time()
+time.time = lambda: real() - (3600 if real() > begun + 2 else 0)
+from rucio_lab.cli import main
+main(["job", "run", sys.argv[1]])
+"""
+
+
+def test_a_clock_that_is_put_back(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    job = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGKILL)
+    until_killed = time.monotonic() + 5
+    while jobs.get(job.id).active and time.monotonic() < until_killed:
+        time.sleep(0.02)
+    with subprocess.Popen([sys.executable, "-c", _IN_A_CLOCK_THAT_IS_PUT_BACK, job.id]):
+        end = time.monotonic() + 10
+        while jobs.get(job.id).updated > time.time() - 3000:
+            assert time.monotonic() < end, "nothing more is said of it"
+            time.sleep(0.05)
+        jobs.cancel(job.id)
