@@ -158,6 +158,11 @@ class Jobs:
             return [path for path in self.folder.iterdir() if _is_id(path.name)]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise ConfigurationError(
+                f"The jobs in {self.folder} cannot be read: {error.strerror}.",
+                "Let JUPYTER_DATA_DIR name a folder of your own.",
+            ) from None
 
     def _folder(self, id: str) -> Path:
         if not _is_id(id):

@@ -12,7 +12,7 @@ from typing import Any
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest
+from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.jobs import Job, Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.server import rows
@@ -58,7 +58,11 @@ class Followers:
     async def _keep_looking(self) -> None:
         while self._followers:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._look()
+            try:
+                await self._look()
+            except RucioLabError as error:
+                for follower in self._followers:
+                    follower.fail(error)
 
     async def _look(self) -> None:
         stamps = await self._workers.run("", lambda: Jobs().stamp())
@@ -78,6 +82,7 @@ class _Follower:
 
     def __init__(self) -> None:
         self._news: dict[str, rows.Row] = {}
+        self._failure: RucioLabError | None = None
         self._some = asyncio.Event()
         self._some.set()  # the first news come at once, though there be none
 
@@ -87,10 +92,17 @@ class _Follower:
         if news:
             self._some.set()
 
+    def fail(self, failure: RucioLabError) -> None:
+        """Have no more news for them, and say why."""
+        self._failure = failure
+        self._some.set()
+
     async def news(self) -> list[rows.Row]:
-        """Wait for news; none if there were none for a while."""
+        """Wait for news; none if there were none for a while. Raises what keeps more from coming."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._some.wait(), BEAT_SECONDS)
+        if self._failure is not None:
+            raise self._failure
         self._some.clear()
         news, self._news = self._news, {}
         return list(news.values())
@@ -109,7 +121,11 @@ class JobsHandler(LakeHandler):
             return
         async with self.followers.follow() as follower:
             while True:
-                news = await follower.news()
+                try:
+                    news = await follower.news()
+                except RucioLabError as error:
+                    await self._send(rows.encode({"end": False, "error": rows.error(error)}))
+                    return
                 await self._send(b"".join(map(rows.line, news)) or rows.encode({"beat": True}))
 
     @verb

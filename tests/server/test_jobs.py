@@ -87,6 +87,22 @@ async def test_a_job_is_followed_in_two_tabs(ask: Ask, jp_serverapp: ServerApp, 
     assert followers._looking.done()
 
 
+async def test_who_follows_learns_that_the_jobs_cannot_be_read(
+    ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
+) -> None:
+    folder = Jobs().folder
+    async with tab(jp_serverapp, jp_base_url) as one:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.write_text("not a folder")
+        with pytest.raises(AssertionError, match="cannot be read"):  # the last line of the stream
+            await one()
+    assert (await ask("jobs")).status == 400
+    folder.unlink()
+    async with tab(jp_serverapp, jp_base_url) as one:
+        begun = (await ask("jobs", method="POST", body=body("web"))).json
+        assert (await one())["id"] == begun["id"]
+
+
 async def test_two_tabs_start_one_job_which_is_cancelled_and_started_again(ask: Ask, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     both = await asyncio.gather(*(ask("jobs", method="POST", body=body("faulty.http", "web")) for _ in range(4)))
