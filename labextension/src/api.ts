@@ -113,7 +113,9 @@ export interface IJob {
   /** While it waits: for a sign-in to Rucio, for something to show to storages, or for Rucio. */
   waits_for: '' | 'sign_in' | 'credentials' | 'server';
   folder: string;
+  /** Seconds since 1970: when it was asked for, and its last sign of life. */
   created: number;
+  updated: number;
   files: number | null;
   bytes: number | null;
   files_done: number;

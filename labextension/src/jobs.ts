@@ -87,7 +87,18 @@ export class JobsModel {
       return; // pressed twice
     }
     this.actor = actor;
-    await this.acting.ask(async () => this._take([await work()]));
+    await this.acting.ask(async () => {
+      const answer = await work();
+      if (!this._isOld(answer)) {
+        this._take([answer]);
+      }
+    });
+  }
+
+  /** Whether the stream was quicker than the answer to what was asked. */
+  private _isOld(answer: IJob | IForgotten): boolean {
+    const known = this._jobs.get(answer.id);
+    return !!known && 'updated' in answer && known.updated > answer.updated;
   }
 
   private async _follow(signal: AbortSignal): Promise<void> {

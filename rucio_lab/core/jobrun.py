@@ -34,6 +34,7 @@ _MOST_FAILURES = 1000  # files that are named in the log
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds before a Rucio is asked again that does not answer
 _LONGEST_LOOK = 30.0  # seconds before it is asked again with a sign-in that looks as the one it refused
 _PATIENCE = 86400.0  # seconds for which that is tried
+_PATIENCE_BROKEN = 600.0  # the same where it answers, with an error of its own: perhaps to this question alone
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
@@ -125,7 +126,8 @@ class _Run:
         target = Target(Path(self._job.folder), own=not request.folder)  # whatever is configured since, and from where
         wanted = replace(request, access="download", allow_missing=True)
         resolution = self._asked(lambda: resolve(wanted))
-        transfer: Transfer = transfer_of(remote_files(resolution.files, instance), instance, target)
+        files = self._asked(lambda: remote_files(resolution.files, instance))
+        transfer: Transfer = transfer_of(files, instance, target)
         total = transfer.progress.bytes
         self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {target.base}")
         outcomes = transfer.run(lambda progress: self._tell(progress, len(resolution.missing)))
@@ -159,7 +161,7 @@ class _Run:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Ask Rucio; where nobody is signed in, or it does not answer, say so and ask again until that is mended."""
-        pause, until = _FIRST_PAUSE, time.monotonic() + _PATIENCE
+        pause, begun = _FIRST_PAUSE, time.monotonic()
         look = _FIRST_PAUSE
         while True:
             try:
@@ -169,7 +171,7 @@ class _Run:
                 self._wait_for_sign_in(error, look)
                 look = min(2 * look, _LONGEST_LOOK)
             except (LakeUnreachable, LakeTooSlow, LakeBroken) as error:
-                if time.monotonic() > until:
+                if time.monotonic() - begun > (_PATIENCE_BROKEN if isinstance(error, LakeBroken) else _PATIENCE):
                     raise
                 self._wait("server", f"{error.message} It is asked again.")
                 self._pause(pause)

@@ -40,6 +40,7 @@ class Followers:
         self._known: dict[str, rows.Row] = {}
         self._stamps: dict[str, tuple[int, bool]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._one = asyncio.Lock()
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[_Follower]:
@@ -65,16 +66,16 @@ class Followers:
                     follower.fail(error)
 
     async def _look(self) -> None:
-        stamps = await self._workers.run("", lambda: Jobs().stamp())
-        if stamps == self._stamps:
-            return
-        self._stamps = stamps
-        found = {job.id: row(job) for job in await self._workers.run("", lambda: Jobs().all())}
-        changed = {name: each for name, each in found.items() if self._known.get(name) != each}
-        gone = {name: {"id": name, "state": "forgotten"} for name in self._known.keys() - found.keys()}
-        self._known = found
-        for follower in self._followers:
-            follower.tell({**changed, **gone})
+        async with self._one:  # or what was seen first could be told last
+            stamps = await self._workers.run("", lambda: Jobs().stamp())
+            if stamps == self._stamps:
+                return
+            found = {job.id: row(job) for job in await self._workers.run("", lambda: Jobs().all())}
+            changed = {name: each for name, each in found.items() if self._known.get(name) != each}
+            gone = {name: {"id": name, "state": "forgotten"} for name in self._known.keys() - found.keys()}
+            self._known, self._stamps = found, stamps
+            for follower in self._followers:
+                follower.tell({**changed, **gone})
 
 
 class _Follower:

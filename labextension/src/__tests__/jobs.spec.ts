@@ -85,6 +85,17 @@ describe('JobsModel', () => {
     expect(server.bodies).toEqual(['{"dids":["sc:x"]}']);
   });
 
+  it('keeps what the stream told before an older answer came', async () => {
+    await live();
+    server.answers.set('POST jobs', async response => {
+      tell(job('a', 'done', { updated: 2 }));
+      await until(() => model.all.length === 1);
+      response.end(JSON.stringify(job('a', 'queued', { updated: 1 })));
+    });
+    await model.start('lake', 'sc:x');
+    expect(states()).toEqual(['a done']);
+  });
+
   it('cancels, starts again and removes', async () => {
     server.json('POST jobs', job('a'));
     await model.start('lake', 'sc:x');

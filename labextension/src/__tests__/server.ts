@@ -123,6 +123,7 @@ export function job(id: string, state: IJob['state'] = 'running', more: Partial<
     waits_for: state === 'waiting' ? 'sign_in' : '',
     folder: '/tmp',
     created: 0,
+    updated: 0,
     files: 12,
     bytes: 4000,
     files_done: 3,
