@@ -87,6 +87,9 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ``X509_CERT_DIR`` or ``/etc/grid-security/certificates``.
     xcache
         Address of an XCache that root:// files are read through, for example ``root://xcache.site:1094``.
+    redirects_to_http
+        Hosts whose https may go on as plain http, as that of some storages (dCache, for one) does by default; without
+        any credential then. Anybody on the line can change what is read so, unless it is downloaded.
     timeout
         Longest silence of a storage before the next replica is taken, in seconds.
     patience
@@ -100,6 +103,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     proxy: str = ""
     ca: str = ""
     xcache: Annotated[str, msgspec.Meta(pattern="^(root://[^/@]+/*)?$")] = ""
+    redirects_to_http: tuple[str, ...] = ()
     timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 4.0
     patience: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 20.0
 

@@ -1,8 +1,7 @@
-"""What can be read on this machine: which schemes have a reader, and how patient the XRootD one is."""
+"""What can be read on this machine: which schemes have a reader."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,17 +22,6 @@ _GRID_TOOLS = {"gsiftp": "gfal2", "srm": "gfal2"}
 
 BROKEN_UPROOT = ("5.7.6", "5.7.7")
 """Releases of uproot whose ``iterate`` fails over direct root:// URLs (``TypeError: integer argument expected``)."""
-
-# Name of XRootD's setting: (its default, ours), in seconds, except ConnectionRetry. With the defaults, a server that is
-# down holds a read for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server
-# that failed is not asked again, TimeoutResolution how often XRootD looks whether a time limit has passed.
-_PATIENCE = {
-    "ConnectionWindow": (120, 60),
-    "ConnectionRetry": (5, 1),
-    "RequestTimeout": (1800, 60),
-    "StreamErrorWindow": (1800, 2),
-    "TimeoutResolution": (15, 1),
-}
 
 
 def schemes_of(words: str | Iterable[str]) -> tuple[str, ...]:
@@ -109,16 +97,3 @@ def broken_uproot() -> str | None:
     except PackageNotFoundError:
         return None
     return installed if installed in BROKEN_UPROOT else None
-
-
-@cache
-def limit_xrootd() -> None:
-    """Shorten how long XRootD waits for a server that is down, for this process only, and never over the user's own.
-
-    Sixty seconds stay: a healthy but slow site can take long to open a file.
-    """
-    from XRootD.client import EnvGetInt, EnvPutInt
-
-    for name, (default, ours) in _PATIENCE.items():
-        if f"XRD_{name.upper()}" not in os.environ and EnvGetInt(name) == default:
-            EnvPutInt(name, ours)

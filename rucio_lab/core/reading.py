@@ -10,33 +10,23 @@ import abc
 import asyncio
 import atexit
 import ctypes
-import hashlib
 import math
 import os
 import re
 import ssl
-import stat
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NoAnswerYet
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
-from rucio_lab.core import readers
+from rucio_lab.core import redirects, xrootd
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.storage import (
-    StorageToken,
     authority_paths,
     authorization,
-    find_proxy,
-    find_token,
-    may_see_token,
     tls_context,
     why_refused,
 )
@@ -130,8 +120,7 @@ def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
 def http_session(instance: Instance) -> aiohttp.ClientSession:
     """Give the session for an instance's storages, with their CAs and certificate; runs in fsspec's loop.
 
-    It follows no cookies, environment or netrc, and on a redirect to another host aiohttp drops the header
-    ``Authorization`` (tests/core/test_storage.py holds it to that).
+    It follows no cookies, environment or netrc.
     """
     import aiohttp
 
@@ -146,6 +135,7 @@ def http_session(instance: Instance) -> aiohttp.ClientSession:
 
 
 _CONNECTIONS = 64
+_REDIRECTS = (301, 302, 303, 307, 308)
 _sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
 
 
@@ -165,7 +155,6 @@ def http_words(error: Exception) -> StorageFailed:
         return StorageFailed("did not answer in time", concerns="server", slow=True)
     for kind, words in (
         (ConnectionRefusedError, "refuses connections"),
-        (aiohttp.TooManyRedirects, "sends the reader on from one address to the next"),
         (aiohttp.ClientPayloadError, "stopped in the middle of its answer"),
         ((ConnectionError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError), "closed the connection"),
     ):
@@ -210,17 +199,12 @@ class _HttpReader(Reader):
         raise error from None
 
     async def _one(self, session: aiohttp.ClientSession, span: Span, headers: dict[str, str], silence: float) -> bytes:
-        import aiohttp
-        import yarl
-
         start, stop = span
         if stop <= start:
             return b""
-        url = yarl.URL(self.replica.url, encoded="?" in self.replica.url)  # a signature holds for what was signed
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
         asked = {**headers, "Range": f"bytes={start}-{stop - 1}"}
         async with asyncio.timeout(3 * silence + (stop - start) / SLOWEST):
-            async with session.get(url, headers=asked, timeout=limits, max_redirects=5) as response:
+            async with await self._asked(session, asked, silence) as response:
                 self._judge(response, start, stop)
                 content = await response.content.read(stop - start)
                 while len(content) < stop - start and (more := await response.content.read(stop - start)):
@@ -228,6 +212,25 @@ class _HttpReader(Reader):
         if len(content) != stop - start:
             raise StorageFailed(f"sent {len(content):,} of {stop - start:,} bytes", concerns="server")
         return content
+
+    async def _asked(
+        self, session: aiohttp.ClientSession, headers: dict[str, str], silence: float
+    ) -> aiohttp.ClientResponse:
+        """Ask for a part, and follow redirects."""
+        import aiohttp
+        import yarl
+
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
+        url = self.replica.url
+        for _ in range(redirects.MOST + 1):
+            where = yarl.URL(url, encoded="?" in url)  # a signature holds for what was signed
+            response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
+            if response.status not in _REDIRECTS or "Location" not in response.headers:
+                return response
+            response.close()
+            target = redirects.sent_on(url, response.headers["Location"], self._instance.storage.redirects_to_http)
+            url, headers = target, redirects.without_credentials(headers, url, target)
+        raise StorageFailed("sends the reader on from one address to the next", concerns="server")
 
     def _judge(self, response: aiohttp.ClientResponse, start: int, stop: int) -> None:
         """Look at the head of an answer, before anything of its body is read."""
@@ -294,10 +297,14 @@ class _RootReader(Reader):
         self._file = File()
         super().__init__(replica, size)
         self._instance = instance
-        readers.limit_xrootd()
-        _trust_in_xrootd(tuple(authority_paths(instance)))
+        xrootd.prepare()
+        xrootd.trust(tuple(authority_paths(instance)))
         _set_property(self._file, "ReadRecovery", "false")  # we know of other replicas than XRootD does
-        self._call(self._file.open, xrootd_url(replica, instance), OpenFlags.READ, silence=silence)
+        self._call(self._file.open, xrootd.xrootd_url(replica, instance), OpenFlags.READ, silence=silence)
+        _set_property(self._file, "FollowRedirects", "false")  # or one could lead to a file of this machine later
+        if not self._file.get_property("LastURL").startswith(("root", "xroot")):
+            self.close()
+            raise StorageFailed("sends the reader on to a file of this machine, which is not trusted")
         status = self._call(self._file.stat, silence=silence)  # came with the answer to open
         if status is not None and status.size != size:
             self.close()
@@ -436,77 +443,6 @@ def _greets(replica: Replica, seconds: float) -> bool:
         return not wait_for(ask())
     except (OSError, TimeoutError, NoAnswerYet, ValueError):
         return False
-
-
-def xrootd_url(replica: Replica, instance: Instance) -> str:
-    """Write the address of a replica for XRootD's client, with the files in which it finds the credentials.
-
-    XRootD's security plug-ins take them from such options (``xrd.ztn`` for tokens, ``xrd.gsiusrpxy`` for proxies); they
-    send a token only over TLS. A user name of the token's own keeps connections of different tokens apart.
-    """
-    url, options = replica.url, []
-    token, _ = find_token(instance) if may_see_token(replica) else (None, "")
-    if token:
-        path = _private_file(token)
-        options.append(f"xrd.ztn={quote(path)}")
-        scheme, _, rest = url.partition("://")
-        if "@" not in rest.partition("/")[0]:
-            url = f"{scheme}://{_digest(token)}@{rest}"
-    if instance.storage.proxy or instance.client_proxy:  # XRootD finds the usual ones by itself
-        proxy, _ = find_proxy(instance)
-        options += [f"xrd.gsiusrpxy={quote(proxy.path)}"] if proxy else []
-    return f"{url}{'&' if '?' in url else '?'}{'&'.join(options)}" if options else url
-
-
-def _digest(token: StorageToken) -> str:
-    return "t" + hashlib.sha256(token.text.encode()).hexdigest()[:7]
-
-
-def _private_file(token: StorageToken) -> str:
-    """Give a file with the token that is for its owner alone, as XRootD demands."""
-    with suppress(OSError):
-        status = Path(token.source).stat()
-        if stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid():
-            return token.source
-    path = Path(_private_folder(os.getpid()), _digest(token))
-    if not path.exists():
-        handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-        with os.fdopen(handle, "w") as file:
-            file.write(token.text)
-        Path(temporary).replace(path)
-    return str(path)
-
-
-@cache
-def _private_folder(process: int) -> str:
-    """Make a folder of this process's own (0700), which goes when it ends."""
-    folder = tempfile.TemporaryDirectory(prefix="rucio-lab-")
-
-    def clean_up() -> None:
-        if os.getpid() == process:  # a forked child has its parent's handlers, too
-            folder.cleanup()
-
-    atexit.register(clean_up)
-    return folder.name
-
-
-@cache
-def _trust_in_xrootd(paths: tuple[str, ...]) -> None:
-    """Let XRootD trust the CAs of an instance: one set for the whole process, from the environment, at its first TLS.
-
-    The user's own environment is left as it is. Where XRootD found no CAs before, it has given up TLS for good, unless
-    it is told otherwise.
-    """
-    from XRootD.client import EnvPutInt
-
-    if "X509_CERT_DIR" in os.environ or "X509_CERT_FILE" in os.environ:
-        return
-    usual = ssl.get_default_verify_paths()
-    path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
-    if path:
-        os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
-        if "XRD_NOTLSOK" not in os.environ:
-            EnvPutInt("NoTlsOK", 0)
 
 
 # ------------------------------------------------------------------------------------------------ mounted folders

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from rucio_lab.core import pfns, probe, readers
+from rucio_lab.core import pfns, probe, readers, xrootd
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
@@ -95,7 +95,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     if missing and not (request.allow_missing and files):
         raise _unavailable(missing, len(chosen), instance)
     if any(file.replica.scheme == "root" for file in files):
-        readers.limit_xrootd()
+        xrootd.prepare()
     return Resolution(
         request=request,
         files=files,
@@ -336,9 +336,9 @@ class _Sorter:
 
     def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
         """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
+        pfn = _without_options(did, pfn)
         scheme, _, rest = pfn.url.partition("://")
         scheme = readers.SPELLINGS.get(scheme, scheme)
-        rest = _without_options(rest)
         url = f"{scheme}://{_escaped(rest, did.name) if scheme in ('https', 'http') else rest}"
         replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
         if not _is_address(url):
@@ -392,9 +392,15 @@ def _is_server(text: str) -> bool:
         return False
 
 
-def _without_options(rest: str) -> str:
-    """Strip the options that Rucio adds to https PFNs for its own tools, which servers do not know."""
-    return rest.partition("&#")[0]
+def _without_options(did: DID, pfn: Pfn) -> Pfn:
+    """Strip the options that are meant for tools: Rucio adds some for its own, and XRootD's client obeys any."""
+    scheme, _, rest = pfn.url.partition("://")
+    rest = rest.partition("&#")[0]
+    if readers.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
+        rest = xrootd.without_options(rest)
+        if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp takes the file out of its archive
+            rest += f"{'&' if '?' in rest else '?'}xrdcl.unzip={did.name}"
+    return pfn._replace(url=f"{scheme}://{rest}")
 
 
 def _escaped(rest: str, name: str) -> str:

@@ -18,14 +18,15 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
+from rucio_lab.core import redirects
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
@@ -39,7 +40,6 @@ CONNECT = 5.0
 """Longest time to wait for a connection to a storage, in seconds."""
 
 _LOOK = 1.0  # so often it is looked whether the certificate or the CAs were renewed, in seconds
-_MOST_REDIRECTS = 5
 _FIRST = 16 << 10  # bytes of the first read over http, and the fewest; the others are as large as the line is fast
 _BRISK = 0.25  # longest that one of them is to take, in seconds: so often the progress moves on a slow line
 _PART = 4 << 20  # bytes of one read over root://
@@ -138,7 +138,7 @@ def _open_http(
     if token := authorization(replica, instance):
         headers["Authorization"] = token
     try:
-        response = _get(pool, replica.url, headers, silence)
+        response = _get(pool, replica.url, headers, silence, instance.storage.redirects_to_http)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise _no_answer(error, replica, instance, silence) from None
     try:
@@ -148,11 +148,12 @@ def _open_http(
         raise
 
 
-def _get(pool: urllib3.PoolManager, url: str, headers: dict[str, str], silence: float) -> urllib3.BaseHTTPResponse:
-    """Ask for a file, and follow redirects; the token goes to the first host alone, and nothing goes on without TLS."""
+def _get(
+    pool: urllib3.PoolManager, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
+) -> urllib3.BaseHTTPResponse:
+    """Ask for a file, and follow redirects."""
     limits = urllib3.Timeout(connect=min(CONNECT, silence), read=silence)
-    first = urlsplit(url)
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(redirects.MOST + 1):
         response = pool.request(
             "GET", url, headers=headers, timeout=limits, preload_content=False, redirect=False, retries=False
         )
@@ -160,12 +161,8 @@ def _get(pool: urllib3.PoolManager, url: str, headers: dict[str, str], silence: 
         if not location:
             return response
         response.close()
-        url = urljoin(url, location)
-        there = urlsplit(url)
-        if there.scheme not in ("https", "http") or (first.scheme == "https" and there.scheme == "http"):
-            raise StorageFailed(f"sends the reader on to {there.scheme}://{there.hostname}, which is not trusted")
-        if (there.scheme, there.netloc) != (first.scheme, first.netloc):
-            headers = {name: value for name, value in headers.items() if name != "Authorization"}
+        target = redirects.sent_on(url, location, allowed)
+        url, headers = target, redirects.without_credentials(headers, url, target)
     raise StorageFailed("sends the reader on from one address to the next", concerns="server")
 
 

@@ -8,19 +8,22 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rucio_lab.core import reading, storage
+from rucio_lab.core import reading, redirects, storage, xrootd
 from rucio_lab.core.config import Instance, Storage
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.lake import Lake
-from rucio_lab.core.model import Replica
+from rucio_lab.core.model import Replica, ResolvedFile
+from rucio_lab.core.sources import Sources
 from tests.core.support import instance_of, within
 from tests.lake.content import SCOPE
+from tests.lake.faults import TcpProxy
 from tests.lake.lake import FullLake
 from tests.lake.storages import Nginx, storage_token
 
@@ -160,16 +163,20 @@ def test_a_token_goes_only_over_tls_and_only_where_rucio_says(lake: FullLake, to
         header = storage.authorization(Replica("RSE", url, pfn), instance)
         assert bool(header) is shown, url
         assert "***" in repr(header) or not shown
-    assert "xrd.ztn" in reading.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
-    assert "xrd.ztn" not in reading.xrootd_url(Replica("RSE", "roots://cache//roots://a//f", "roots://a//f"), instance)
+    shown = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
+    hidden = xrootd.xrootd_url(Replica("RSE", "roots://cache//roots://a//f", "roots://a//f"), instance)
+    assert f"xrd.ztn={token_file}&" in shown
+    assert "xrd.wantprot=ztn," in shown
+    assert f"xrd.ztn={os.devnull}&" in hidden
+    assert "ztn," not in hidden
 
 
 def test_xrootd_gets_the_token_in_a_file_of_the_users_own(lake: FullLake, token_file: Path) -> None:
     token_file.chmod(0o644)
     instance = instance_with(lake, token_file=str(token_file))
-    url = reading.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
+    url = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
     assert token_file.read_text().strip() not in url
-    private = Path(url.partition("xrd.ztn=")[2])
+    private = Path(url.partition("xrd.ztn=")[2].partition("&")[0])
     assert private != token_file
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert stat.S_IMODE(private.parent.stat().st_mode) == 0o700
@@ -299,3 +306,64 @@ def test_a_server_without_range_is_found_out_before_the_read(lake: FullLake) -> 
     with pytest.raises(StorageFailed, match="does not serve parts of files"):
         read(replica, instance_with(lake), content)
     assert lake.storages["http-norange"].sent() - sent < len(content)
+
+
+def redirect(status: int, location: str) -> bytes:
+    return f"HTTP/1.1 {status} Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.fixture
+def door(lake: FullLake) -> Iterator[TcpProxy]:
+    """An https storage that can send its readers anywhere."""
+    own = {"certificate": lake.authority.server_cert, "key": lake.authority.server_key}
+    with TcpProxy(0, **own) as proxy:
+        yield proxy
+
+
+def downloaded(replica: Replica, instance: Instance, content: bytes) -> bytes:
+    """Read a replica as a download does."""
+    sources = Sources(instance, 1)
+    file = ResolvedFile(DID(SCOPE, "f"), (), len(content), None, (replica,))
+    try:
+        stream = sources.open(file, replica, 0, 3)
+        return b"".join(iter(stream.read, b""))
+    finally:
+        sources.close()
+
+
+def test_https_goes_on_as_http_only_where_a_site_allows_it(lake: FullLake, door: TcpProxy, token_file: Path) -> None:
+    replica, content = replica_of(lake, "web", "http:")
+    door.answer(redirect(302, replica.url))
+    there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
+    strict = instance_with(lake, token_file=str(token_file))
+    for read_it in (read, downloaded):
+        with pytest.raises(StorageFailed, match=r"plain http.*name localhost in redirects_to_http") as caught:
+            read_it(there, strict, content)
+        assert caught.value.concerns == "file"
+    storage_ = lake.storages["http"]
+    assert isinstance(storage_, Nginx)
+    before = len(storage_.requests())
+    allowed = instance_with(lake, token_file=str(token_file), redirects_to_http=("localhost",))
+    read(there, allowed, content)
+    assert downloaded(there, allowed, content) == content
+    seen = storage_.requests()[before:]
+    assert seen
+    assert {line["authorized"] for line in seen} == {"no"}
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://localhost/", "http://[", "https://a:0/"])
+def test_a_redirect_that_leads_off_the_web(lake: FullLake, door: TcpProxy, location: str) -> None:
+    door.answer(redirect(302, location))
+    there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
+    for read_it in (read, downloaded):
+        with pytest.raises(StorageFailed, match="not on the web"):
+            read_it(there, instance_with(lake), b"x" * 2000)
+
+
+def test_a_storage_that_sends_on_and_on(lake: FullLake, door: TcpProxy) -> None:
+    door.answer(redirect(307, "/f"))
+    there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
+    for read_it in (read, downloaded):
+        with pytest.raises(StorageFailed, match="from one address to the next"):
+            read_it(there, instance_with(lake), b"x" * 2000)
+    assert door.connections <= 2 * (redirects.MOST + 1)

@@ -1,0 +1,285 @@
+"""XRootD's own client: its time limits, and what it may take from this machine.
+
+The client takes options from the address of a file, and just as well from the address to which a server sends it on:
+``xrd.ztn=PATH`` makes it send that file as a token, whatever it is. What the address that was opened first says goes
+before what a redirect says. So every address that we open names all of them, as XRootD would choose them by itself.
+
+Source: XRootD 6.2, ``XrdClXRootDMsgHandler.cc`` (redirects), ``XrdSecPManager.cc`` and the security plug-ins (options);
+tests/core/test_xrootd.py holds the client to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import ctypes.util
+import hashlib
+import os
+import re
+import ssl
+import stat
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+from rucio_lab.core.config import Instance
+from rucio_lab.core.model import Replica
+from rucio_lab.core.storage import StorageToken, find_proxy, find_token, may_see_token
+
+# Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
+# for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not
+# asked again, TimeoutResolution how often XRootD looks whether a time limit has passed. A metalink is a list of
+# addresses, with options, that a server can send in place of a file.
+_SETTINGS = {
+    "ConnectionWindow": (120, 60),
+    "ConnectionRetry": (5, 1),
+    "RequestTimeout": (1800, 60),
+    "StreamErrorWindow": (1800, 2),
+    "TimeoutResolution": (15, 1),
+    "MetalinkProcessing": (1, 0),
+}
+
+_USUAL = ("krb5", "gsi", "sss", "unix", "host")
+"""Security protocols that may be used with any server: not ``ztn``, which sends a token, nor ``pwd``, which prompts."""
+
+PROTOCOLS = "XrdSecPROTOCOL"
+"""The variable of the environment that limits the security protocols."""
+
+_PROXY, _CERT, _KEY, _KEYTABS = (
+    "XrdSecGSIUSERPROXY",
+    "XrdSecGSIUSERCERT",
+    "XrdSecGSIUSERKEY",
+    ("XrdSecSSSKT", "XrdSecsssKT"),
+)
+
+
+def prepare() -> None:
+    """Set up XRootD's client for this process: time limits, no metalinks, and nothing that a redirect can choose.
+
+    For whoever reads plain ``root://`` addresses through fsspec, as uproot does, its file system is replaced by one
+    that names all options (`rucio_lab.core.roots`). For other readers only the environment is left, which a redirect
+    overrules: see docs/tools.md.
+    """
+    _limit()
+    _keep_tokens()
+    _register()
+
+
+@cache
+def _limit() -> None:
+    """Change settings of this process only, and never the user's own.
+
+    Sixty seconds stay: a healthy but slow site can take long to open a file.
+    """
+    from XRootD.client import EnvGetInt, EnvPutInt
+
+    for name, (default, ours) in _SETTINGS.items():
+        if f"XRD_{name.upper()}" not in os.environ and EnvGetInt(name) == default:
+            EnvPutInt(name, ours)
+
+
+def _keep_tokens() -> None:
+    """Leave ``ztn`` out of the protocols of this process while there is no token that it could send."""
+    ours = ",".join(_USUAL)
+    if _found_first():
+        if os.environ.get(PROTOCOLS) == ours:
+            del os.environ[PROTOCOLS]
+    else:
+        os.environ.setdefault(PROTOCOLS, ours)
+
+
+@cache
+def _register() -> None:
+    from fsspec import register_implementation
+
+    register_implementation("root", "rucio_lab.core.roots.RootFileSystem", clobber=True)
+
+
+# ------------------------------------------------------------------------------------------------ addresses
+
+
+def without_options(rest: str) -> str:
+    """Strip from an address what is meant for XRootD's client and not for the storage.
+
+    Parameters
+    ----------
+    rest
+        A PFN without its scheme. Other options stay, such as ``authz``, which is a secret.
+    """
+    path, question, query = rest.partition("?")
+    kept = [option for option in re.split("[?&]", query) if option and not _is_for_client(option)]
+    return f"{path}?{'&'.join(kept)}" if question and kept else path
+
+
+def _is_for_client(option: str) -> bool:
+    return unquote(option).strip().lower().startswith(("xrd.", "xrdcl."))
+
+
+def xrootd_url(replica: Replica, instance: Instance) -> str:
+    """Write the address of a replica for XRootD's client, with all options that name a file or a protocol.
+
+    A token is sent only over TLS. A user name of the token's own keeps connections of different tokens apart.
+    """
+    scheme, _, rest = replica.url.partition("://")
+    url = f"{scheme}://{without_options(rest)}"
+    token, _ = find_token(instance) if may_see_token(replica) else (None, "")
+    if token and _found_first() not in ("", token.text):
+        token = None  # XRootD would send the token of the environment, which nobody means for this storage
+    if token and "@" not in rest.partition("/")[0]:
+        url = f"{scheme}://{_digest(token)}@{without_options(rest)}"
+    return with_options(url, token_file=_private_file(token) if token else "", proxy=_proxy(instance))
+
+
+def _proxy(instance: Instance) -> str:
+    """Give the X.509 proxy that an instance's storages are shown."""
+    if _PROXY in os.environ and not (instance.storage.proxy or instance.client_proxy):
+        return os.environ[_PROXY]
+    proxy, _ = find_proxy(instance)
+    return proxy.path if proxy else _nowhere()
+
+
+def _nowhere() -> str:
+    """Name a file that is not there; of /dev/null XRootD would make a proxy, where it has a certificate."""
+    return str(Path(_private_folder(os.getpid()), "none"))
+
+
+def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool = False) -> str:
+    """Add the options that an address does not have yet.
+
+    Parameters
+    ----------
+    url
+        A ``root://`` or ``roots://`` address.
+    token_file
+        The file of the token that the storage may see; empty for none.
+    proxy
+        The X.509 proxy that it may see; empty for the one that XRootD finds by itself.
+    ztn
+        Whether XRootD may send the token that it finds by itself.
+    """
+    protocols = ("ztn", *_USUAL) if token_file or ztn else _USUAL
+    get, home = os.environ.get, Path.home()
+    proxy = proxy or get(_PROXY) or get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
+    options = {
+        "xrd.wantprot": _users_protocols() or ",".join(protocols),
+        "xrd.ztn": _file(token_file),
+        "xrd.gsiusrpxy": _value(proxy if Path(proxy).exists() else _nowhere()),
+        "xrd.gsiusrcrt": _file(get(_CERT) or home / ".globus" / "usercert.pem"),
+        "xrd.gsiusrkey": _file(get(_KEY) or home / ".globus" / "userkey.pem"),
+        "xrd.k5ccname": _kerberos_cache(),
+        "xrd.sss": _file(next(filter(None, map(get, _KEYTABS)), "") or home / ".xrd" / "sss.keytab"),
+    }
+    known = {option.partition("=")[0] for option in url.partition("?")[2].split("&")}
+    more = "&".join(f"{name}={value}" for name, value in options.items() if name not in known)
+    return f"{url}{'&' if '?' in url else '?'}{more}" if more else url
+
+
+def with_usual_options(url: str) -> str:
+    """Add the options with what XRootD finds by itself, where there is no instance to say better."""
+    return with_options(url, ztn=bool(_found_first()))
+
+
+def _users_protocols() -> str:
+    """Give the security protocols that the user has chosen, not `_keep_tokens`."""
+    chosen = os.environ.get(PROTOCOLS, "")
+    return "" if chosen == ",".join(_USUAL) else chosen
+
+
+def _found_first() -> str:
+    """Give the token that XRootD finds by itself, which it sends before any that an address names."""
+    from rucio_lab.core.rucio_api import wlcg_token_discovery
+
+    return (wlcg_token_discovery() or "").strip()
+
+
+@cache
+def _kerberos_cache() -> str:
+    """Name the credential cache that Kerberos takes by itself."""
+    usual = f"FILE:/tmp/krb5cc_{os.geteuid()}"
+    if name := os.environ.get("KRB5CCNAME"):
+        return _value(name)
+    if os.access(usual.removeprefix("FILE:"), os.R_OK):
+        return usual
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(ctypes.util.find_library("krb5"))
+        library.krb5_cc_default_name.restype = ctypes.c_char_p
+        context = ctypes.c_void_p()
+        if not library.krb5_init_context(ctypes.byref(context)):
+            return _value((library.krb5_cc_default_name(context) or usual.encode()).decode())
+    return usual
+
+
+def _file(path: str | Path) -> str:
+    """Give a file as the value of an option; an empty one where it is not there, or a redirect could name another."""
+    return _value(str(path)) if path and Path(path).exists() else os.devnull
+
+
+def _value(text: str) -> str:
+    """Give a value that an address can hold as it is: XRootD decodes nothing."""
+    if not re.search(r"[&?#\s]", text) and text.isprintable():
+        return text
+    link = Path(_private_folder(os.getpid()), hashlib.sha256(os.fsencode(text)).hexdigest()[:16])
+    with suppress(FileExistsError):
+        link.symlink_to(text.removeprefix("FILE:"))
+    return str(link)
+
+
+def _digest(token: StorageToken) -> str:
+    return "t" + hashlib.sha256(token.text.encode()).hexdigest()[:7]
+
+
+def _private_file(token: StorageToken) -> str:
+    """Give a file with the token that is for its owner alone, as XRootD demands."""
+    with suppress(OSError):
+        status = Path(token.source).stat()
+        if stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid():
+            return token.source
+    path = Path(_private_folder(os.getpid()), _digest(token))
+    if not path.exists():
+        handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+        with os.fdopen(handle, "w") as file:
+            file.write(token.text)
+        Path(temporary).replace(path)
+    return str(path)
+
+
+@cache
+def _private_folder(process: int) -> str:
+    """Make a folder of this process's own (0700), which goes when it ends."""
+    folder = tempfile.TemporaryDirectory(prefix="rucio-lab-")
+
+    def clean_up() -> None:
+        if os.getpid() == process:  # a forked child has its parent's handlers, too
+            folder.cleanup()
+
+    atexit.register(clean_up)
+    return folder.name
+
+
+# ------------------------------------------------------------------------------------------------ authorities
+
+
+@cache
+def trust(paths: tuple[str, ...]) -> None:
+    """Let XRootD trust the CAs of an instance: one set for the whole process, from the environment, at its first TLS.
+
+    The user's own environment is left as it is. Where XRootD found no CAs before, it has given up TLS for good, unless
+    it is told otherwise.
+
+    Parameters
+    ----------
+    paths
+        CA bundles and folders, see `rucio_lab.core.storage.authority_paths`.
+    """
+    from XRootD.client import EnvPutInt
+
+    if "X509_CERT_DIR" in os.environ or "X509_CERT_FILE" in os.environ:
+        return
+    usual = ssl.get_default_verify_paths()
+    path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
+    if path:
+        os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
+        if "XRD_NOTLSOK" not in os.environ:
+            EnvPutInt("NoTlsOK", 0)
