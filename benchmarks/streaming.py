@@ -17,8 +17,11 @@ from statistics import median
 
 import fsspec
 import uproot
+from fsspec import register_implementation
+from fsspec_xrootd import XRootDFileSystem
 
 from benchmarks.table import Row, pairs
+from rucio_lab.core import xrootd
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.demo import ntuples
 from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File
@@ -84,14 +87,19 @@ def _reads(lake: FullLake, scheme: str, direct: str, folder: Path) -> Iterator[R
     for where, times in (("on this machine", 15), ("20 ms and 100 Mbit/s away", 5)):
         if times == 5:
             proxy.far(*_FAR)
-        ours, theirs, ratio = pairs(partial(_read, url), partial(_read, direct), times)
+        ours, theirs, ratio = pairs(partial(_read, url), partial(_read_raw, direct), times)
         yield Row(f"six branches over {scheme}, {where}", f"{ours:.3f} s rucio://", f"{theirs:.3f} s direct URL", ratio)
+        if scheme == "root":
+            xrootd.prepare()
+            ours, theirs, ratio = pairs(partial(_read, direct), partial(_read_raw, direct), times)
+            row = f"a plain address over root, {where}"
+            yield Row(row, f"{ours:.3f} s after attach", f"{theirs:.3f} s without", ratio)
         ours, theirs, ratio = pairs(partial(_read, url), partial(_download, direct, folder / "copy.root"), times // 3)
         yield Row(f"the same over {scheme}, {where}", f"{ours:.3f} s rucio://", f"{theirs:.3f} s download, read", ratio)
     proxy.forward()
     yield _first(scheme)
     ours_sent, ours_asked = _traffic(proxy, lambda: _read(url))
-    theirs_sent, theirs_asked = _traffic(proxy, lambda: _read(direct))
+    theirs_sent, theirs_asked = _traffic(proxy, lambda: _read_raw(direct))
     size = lake.path(_SCHEMES[scheme], SCOPE, NAME).stat().st_size
     yield Row(
         f"bytes over {scheme}", f"{ours_sent:,}", f"{theirs_sent:,} direct ({size:,} in file)", ours_sent / theirs_sent
@@ -120,6 +128,15 @@ def _seconds(code: str, access: str) -> float:
 def _read(url: str) -> int:
     with uproot.open({url: "mini"}) as tree:
         return len(tree.arrays(BRANCHES))
+
+
+def _read_raw(url: str) -> int:
+    """Read as somebody does who has not attached anything."""
+    register_implementation("root", XRootDFileSystem, clobber=True)
+    try:
+        return _read(url)
+    finally:
+        register_implementation("root", "rucio_lab.core.roots.RootFileSystem", clobber=True)
 
 
 def _download(url: str, path: Path) -> int:
