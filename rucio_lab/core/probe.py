@@ -11,21 +11,18 @@ import json
 import os
 import selectors
 import ssl
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from rucio_lab.core import xrootd
+from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
-
-if TYPE_CHECKING:
-    from rucio_lab.core.config import Instance
+from rucio_lab.core.reading import http_get, open_replica
 
 TIMEOUT = 2.0
 """How long a server may take to answer, in seconds."""
@@ -93,20 +90,22 @@ def forget() -> None:
     _by_file.clear()
 
 
-def probe(replicas: Iterable[Replica]) -> None:
+def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) -> None:
     """Ask the servers of some replicas, all at once, and remember what they said.
 
     Parameters
     ----------
     replicas
         One replica for each endpoint to ask. A server that is down takes `TIMEOUT`, however many there are.
+    redirects_to_http
+        Hosts whose https may go on as plain http.
     """
     from fsspec.asyn import get_loop
 
     asked = list(replicas)
     if any(replica.scheme in ("https", "http") for replica in asked):
         import aiohttp  # noqa: F401 - before the clock runs: from a network disk this can take seconds
-    answers = asyncio.run_coroutine_threadsafe(_probe_all(asked), get_loop()).result()
+    answers = asyncio.run_coroutine_threadsafe(_probe_all(asked, redirects_to_http), get_loop()).result()
     now = time.monotonic()
     for replica, reason in zip(asked, answers, strict=True):
         server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
@@ -117,18 +116,20 @@ def probe(replicas: Iterable[Replica]) -> None:
         _verdicts[endpoint(replica)] = (str(reason), until)
 
 
-async def _probe_all(replicas: Sequence[Replica]) -> list[str]:
+async def _probe_all(replicas: Sequence[Replica], allowed: Collection[str]) -> list[str]:
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def one(replica: Replica) -> str:
         async with few:
-            return await _probe_one(replica)
+            return await _probe_one(replica, allowed)
 
     return await asyncio.gather(*map(one, replicas))
 
 
-async def _probe_one(replica: Replica) -> str:
-    ask: Awaitable[str] = greet(replica.url) if replica.scheme in ("root", "roots") else _probe_http(replica.url)
+async def _probe_one(replica: Replica, allowed: Collection[str]) -> str:
+    ask: Awaitable[str] = (
+        xrootd.greet(replica.url) if replica.scheme in ("root", "roots") else _probe_http(replica.url, allowed)
+    )
     try:
         return await asyncio.wait_for(ask, TIMEOUT)
     except TimeoutError:
@@ -141,37 +142,19 @@ async def _probe_one(replica: Replica) -> str:
         return f"has an address that makes no sense ({error})"
 
 
-async def greet(url: str) -> str:
-    """Greet an XRootD server: the first 20 bytes of its protocol, which it answers with 16 of its own.
-
-    Source: XRootD protocol specification, initial handshake.
-
-    Returns
-    -------
-    str
-        What is wrong; empty if it greets back.
-    """
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 1094)
-    try:
-        writer.write(struct.pack(">5i", 0, 0, 0, 4, 2012))
-        await writer.drain()
-        answer = await reader.readexactly(8)
-    except asyncio.IncompleteReadError:
-        return "closed the connection"
-    finally:
-        writer.close()
-    return "" if answer[2:4] == b"\x00\x00" else "is no XRootD server"
-
-
-async def _probe_http(url: str) -> str:
+async def _probe_http(url: str, allowed: Collection[str]) -> str:
     """Ask a web server for the first byte of a file."""
     import aiohttp
 
     try:
-        async with aiohttp.ClientSession() as session, session.get(url, headers={"Range": "bytes=0-0"}) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed) as response,
+        ):
             empty = response.status == 200 and response.content_length == 0  # an empty file has no parts to serve
             return "" if empty else _judge_http(response.status)
+    except StorageFailed as error:  # a redirect that is not followed
+        return _OfOneFile(error.message)
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError):
         return f"{_UNTRUSTED} (SSL_CERT_FILE can name its CA)"
     except (aiohttp.ClientSSLError, ssl.SSLError):
@@ -212,7 +195,6 @@ def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dic
     dict
         Endpoint -> why it refuses; empty if it does not.
     """
-    from rucio_lab.core.reading import open_replica
 
     def ask(replica: Replica, size: int) -> str:
         try:

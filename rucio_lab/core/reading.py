@@ -15,7 +15,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NoAnswerYet
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -139,6 +139,40 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
 
 
+async def http_get(
+    session: aiohttp.ClientSession, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
+) -> aiohttp.ClientResponse:
+    """Ask for something, and follow redirects.
+
+    Parameters
+    ----------
+    session, url, headers
+        As aiohttp has them.
+    silence
+        How long the server may be silent, in seconds.
+    allowed
+        Hosts from which it may go on without TLS (``redirects_to_http``).
+
+    Raises
+    ------
+    StorageFailed
+        If it is sent where it may not go.
+    """
+    import aiohttp
+    import yarl
+
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
+    for _ in range(redirects.MOST + 1):
+        where = yarl.URL(url, encoded="?" in url)  # a signature holds for what was signed
+        response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
+        if response.status not in _REDIRECTS or "Location" not in response.headers:
+            return response
+        response.close()
+        target = redirects.sent_on(url, response.headers["Location"], allowed)
+        url, headers = target, redirects.without_credentials(headers, url, target)
+    raise StorageFailed("sends the reader on from one address to the next")
+
+
 def http_words(error: Exception) -> StorageFailed:
     """Say what is wrong with a web server that gives no answer."""
     import aiohttp
@@ -202,9 +236,9 @@ class _HttpReader(Reader):
         start, stop = span
         if stop <= start:
             return b""
-        asked = {**headers, "Range": f"bytes={start}-{stop - 1}"}
+        asked, allowed = {**headers, "Range": f"bytes={start}-{stop - 1}"}, self._instance.storage.redirects_to_http
         async with asyncio.timeout(3 * silence + (stop - start) / SLOWEST):
-            async with await self._asked(session, asked, silence) as response:
+            async with await http_get(session, self.replica.url, asked, silence, allowed) as response:
                 self._judge(response, start, stop)
                 content = await response.content.read(stop - start)
                 while len(content) < stop - start and (more := await response.content.read(stop - start)):
@@ -212,25 +246,6 @@ class _HttpReader(Reader):
         if len(content) != stop - start:
             raise StorageFailed(f"sent {len(content):,} of {stop - start:,} bytes", concerns="server")
         return content
-
-    async def _asked(
-        self, session: aiohttp.ClientSession, headers: dict[str, str], silence: float
-    ) -> aiohttp.ClientResponse:
-        """Ask for a part, and follow redirects."""
-        import aiohttp
-        import yarl
-
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
-        url = self.replica.url
-        for _ in range(redirects.MOST + 1):
-            where = yarl.URL(url, encoded="?" in url)  # a signature holds for what was signed
-            response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
-            if response.status not in _REDIRECTS or "Location" not in response.headers:
-                return response
-            response.close()
-            target = redirects.sent_on(url, response.headers["Location"], self._instance.storage.redirects_to_http)
-            url, headers = target, redirects.without_credentials(headers, url, target)
-        raise StorageFailed("sends the reader on from one address to the next", concerns="server")
 
     def _judge(self, response: aiohttp.ClientResponse, start: int, stop: int) -> None:
         """Look at the head of an answer, before anything of its body is read."""
@@ -434,10 +449,9 @@ def _requests(spans: Sequence[Span]) -> list[list[tuple[int, int]]]:
 
 def _greets(replica: Replica, seconds: float) -> bool:
     """Whether the server of a replica answers at all."""
-    from rucio_lab.core.probe import greet
 
     async def ask() -> str:
-        return await asyncio.wait_for(greet(replica.url), seconds)
+        return await asyncio.wait_for(xrootd.greet(replica.url), seconds)
 
     try:
         return not wait_for(ask())

@@ -85,9 +85,9 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     _check_mounts(drafts)
     if request.access == "download":
-        _put_dead_last(drafts)
+        _put_dead_last(instance, drafts)
     else:
-        _drop_dead(drafts)
+        _drop_dead(instance, drafts)
     if request.access == "auto" and not choosy:
         _through_lake(instance, drafts)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
@@ -426,7 +426,7 @@ def _check_mounts(drafts: list[_Draft]) -> None:
         draft.drop(lambda replica: reasons.get(replica.url, ""))
 
 
-def _drop_dead(drafts: list[_Draft]) -> None:
+def _drop_dead(instance: Instance, drafts: list[_Draft]) -> None:
     """Ask the two best servers of each file whether they are there, and go on to others only where they are not."""
     while True:
         unknown: dict[probe.Endpoint, Replica] = {}
@@ -438,7 +438,7 @@ def _drop_dead(drafts: list[_Draft]) -> None:
                 unknown.update({where: replica for where, replica in asked.items() if probe.verdict(where) is None})
         if not unknown:
             return
-        probe.probe(unknown.values())
+        probe.probe(unknown.values(), instance.storage.redirects_to_http)
 
 
 def _through_lake(instance: Instance, drafts: list[_Draft]) -> None:
@@ -465,7 +465,7 @@ def _through_lake(instance: Instance, drafts: list[_Draft]) -> None:
 _DOWN = ("did not answer", "refuses connections", "cannot be reached", "closed the connection")
 
 
-def _put_dead_last(drafts: list[_Draft]) -> None:
+def _put_dead_last(instance: Instance, drafts: list[_Draft]) -> None:
     """Ask the two best servers of each file whether they are there; a download goes to others first, if they are not.
 
     It brings its own credentials and needs no parts of files, so whatever else a probe says is of no matter to it.
@@ -475,7 +475,7 @@ def _put_dead_last(drafts: list[_Draft]) -> None:
         best = [replica for replica in draft.candidates if replica.scheme in readers.PROBED][:2]
         unknown.update({probe.endpoint(it): it for it in best if probe.verdict(probe.endpoint(it)) is None})
     if unknown:
-        probe.probe(unknown.values())
+        probe.probe(unknown.values(), instance.storage.redirects_to_http)
     for draft in drafts:
         draft.candidates.sort(key=lambda it: (probe.verdict(probe.endpoint(it)) or "").startswith(_DOWN))
 

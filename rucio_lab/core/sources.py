@@ -163,7 +163,7 @@ def _get(
         response.close()
         target = redirects.sent_on(url, location, allowed)
         url, headers = target, redirects.without_credentials(headers, url, target)
-    raise StorageFailed("sends the reader on from one address to the next", concerns="server")
+    raise StorageFailed("sends the reader on from one address to the next")
 
 
 def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: Instance, span: tuple[int, int]) -> int:

@@ -10,6 +10,7 @@ tests/core/test_xrootd.py holds the client to it.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ctypes
 import ctypes.util
@@ -18,11 +19,12 @@ import os
 import re
 import ssl
 import stat
+import struct
 import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
@@ -283,3 +285,29 @@ def trust(paths: tuple[str, ...]) -> None:
         os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
         if "XRD_NOTLSOK" not in os.environ:
             EnvPutInt("NoTlsOK", 0)
+
+
+# ------------------------------------------------------------------------------------------------ greeting
+
+
+async def greet(url: str) -> str:
+    """Greet an XRootD server: the first 20 bytes of its protocol, which it answers with 16 of its own.
+
+    Source: XRootD protocol specification, initial handshake.
+
+    Returns
+    -------
+    str
+        What is wrong; empty if it greets back.
+    """
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 1094)
+    try:
+        writer.write(struct.pack(">5i", 0, 0, 0, 4, 2012))
+        await writer.drain()
+        answer = await reader.readexactly(8)
+    except asyncio.IncompleteReadError:
+        return "closed the connection"
+    finally:
+        writer.close()
+    return "" if answer[2:4] == b"\x00\x00" else "is no XRootD server"

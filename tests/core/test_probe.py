@@ -21,6 +21,7 @@ from rucio_lab.core import probe
 from rucio_lab.core.model import Replica
 from tests.core.support import within
 from tests.lake.faults import TcpProxy
+from tests.lake.lake import FullLake
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,22 @@ def test_status_of_an_empty_file(server: TcpProxy) -> None:
     assert judge(f"http://127.0.0.1:{server.port}/file") == ""
     server.answer_http(403, "")
     assert "credentials" in judge(f"http://127.0.0.1:{server.port}/file")
+
+
+def test_a_redirect_from_https_to_http(lake: FullLake) -> None:
+    """Others' readers would follow it: such a storage is left out, unless a site allows it."""
+    own = {"certificate": lake.authority.server_cert, "key": lake.authority.server_key}
+    target = f"{lake.storages['http'].url}/open"
+    with TcpProxy(0, **own) as server:
+        server.answer_http(302, "", Location=target)
+        url = f"https://localhost:{server.port}/file"
+        verdict = judge(url)
+        assert "from https to plain http" in verdict
+        assert "redirects_to_http" in verdict
+        assert judge(f"https://127.0.0.1:{server.port}/file", "OTHER")
+        probe.forget()
+        probe.probe([Replica("RSE", url)], ["localhost"])
+        assert "plain http" not in str(probe.verdict(probe.endpoint(Replica("RSE", url))))
 
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
