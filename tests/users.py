@@ -79,7 +79,8 @@ class Users:
         self.folder = Path(tempfile.mkdtemp(prefix="rucio-lab-users-"))
         self.folder.chmod(0o755)
         known = {entry.pw_uid for entry in pwd.getpwall()}
-        self._spare = iter(uid for uid in range(61001, 65000) if uid not in known)
+        first = 20_000 + 100 * (os.getpid() % 400)  # others may run the tests at the same time
+        self._spare = iter(uid for uid in range(first, 65_000) if uid not in known)
         self.group = next(self._spare)
         names = [f"rucio_lab.core.{each.name}" for each in pkgutil.iter_modules([str(_CORE)])]
         self._process = subprocess.Popen(

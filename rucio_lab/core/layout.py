@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import threading
@@ -18,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -186,6 +188,24 @@ class Folder:
             kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EEXIST
             raise OSError(kind, os.strerror(kind), name)
         return fd
+
+    def made_by_us(self, status: os.stat_result) -> bool:
+        """Whether a file of this folder is ours alone, as far as its disk can tell.
+
+        Some disks show all files as one user's, or as open to all: there, a file counts that looks like one we make.
+        """
+        return is_own(status) or (not is_own(self._sample) and self._sample.st_uid == status.st_uid)
+
+    @cached_property
+    def _sample(self) -> os.stat_result:
+        """How the disk shows a file that was made by us just now."""
+        name = f".{secrets.token_hex(8)}{_PARTIAL}"
+        fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+            self.remove(name)
 
     def rename(self, name: str, new: str) -> None:
         """Put a file in the place of another, in one step."""

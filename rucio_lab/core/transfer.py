@@ -493,7 +493,7 @@ class _Arrival:
                     raise
             else:
                 status = os.fstat(fd)
-                if is_own(status) and status.st_nlink <= 1:
+                if self._folder.made_by_us(status) and status.st_nlink <= 1:
                     return fd
                 os.close(fd)
             with suppress(PermissionError):

@@ -250,6 +250,36 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
     assert (shared / "f").read_text() == "my thesis"
 
 
+def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> None:
+    """As some network disks, which no test can mount: all is another's there, or open to all."""
+
+    def fetch_twice(base: str, source: str) -> list[Any]:
+        import zlib
+        from pathlib import Path
+
+        from rucio_lab.core import layout, transfer
+        from rucio_lab.core.config import Instance
+        from rucio_lab.core.did import DID
+        from rucio_lab.core.model import Replica, ResolvedFile
+
+        layout.is_own = transfer.is_own = lambda status: False
+        content = Path(source).read_bytes()
+        file = ResolvedFile(DID("s", "f"), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
+        instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
+        with layout.Folder(Path(base)) as folder:
+            part = folder.partial_name("f", len(content), f"adler32:{zlib.adler32(content):08x}")
+        Path(base, part).write_bytes(content[:1000])
+        came = []
+        for _ in range(2):
+            moving = transfer.Transfer(instance, [(file, ("f",))], Path(base), parallel=1)
+            (outcome,) = moving.run()
+            came.append([outcome.state, moving.progress.fetched])
+        return [*came, sorted(path.name for path in Path(base).iterdir())]
+
+    came = alice(fetch_twice, alice.home / "downloads", users.folder / "served")
+    assert came == [["fetched", len(BYTES) - 1000], ["there", 0], [f".rucio-lab-verified-{alice.uid}", "f"]]
+
+
 def test_who_began_a_shared_folder_empties_it(alice: User, bob: User, shared: Path, users: Users) -> None:
     def note(base: str, instance: str) -> str:
         from pathlib import Path
