@@ -27,7 +27,7 @@ packages:  ## what the tests need of the system
 
 install: $(VENV)/.installed-test
 
-$(VENV)/.installed: pyproject.toml $(SIDEBAR) | $(VENV)
+$(VENV)/.installed: pyproject.toml ipython-startup/50-rucio-lab.py $(SIDEBAR) | $(VENV)
 	@echo "Installing rucio_lab into $(VENV) (about 450 MB, once), with its sidebar (npm: 460 MB) ..."
 	@command -v npm >/dev/null || { echo "The sidebar is built with Node.js 20 or newer, and npm is not here."; exit 1; }
 	@rm -rf rucio_lab/labextension

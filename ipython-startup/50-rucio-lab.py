@@ -4,13 +4,22 @@
 
 
 def _rucio_lab_startup():
+    import os
+    import sys
+    from pathlib import Path
+
     del globals()["_rucio_lab_startup"]
-    try:
+    path = sys.path[:]
+    try:  # not from the working folder, which may be anybody's: "", or one that stands before Python's own modules
+        own, here = path.index(str(Path(os.__file__).parent)), Path.cwd()
+        sys.path[:] = [each for i, each in enumerate(path) if each and (i > own or Path(each).resolve() != here)]
         import rucio_lab
 
         rucio_lab.load_ipython_extension(get_ipython())  # noqa: F821 - IPython puts it there
     except Exception:  # noqa: BLE001, S110 - `%load_ext rucio_lab` and `rucio-lab doctor` say what is wrong
         pass
+    finally:
+        sys.path[:] = path
 
 
 _rucio_lab_startup()

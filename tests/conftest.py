@@ -15,6 +15,7 @@ from tests.lake import content
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
 from tests.leaks import SECRETS, Watch
+from tests.users import Users
 
 _FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN")
 _OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
@@ -83,3 +84,13 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def bulk(full_lake: FullLake) -> str:
     """Name of a dataset with 10,000 files that are only registered."""
     return full_lake.add_bulk()
+
+
+@pytest.fixture(scope="session")
+def users() -> Iterator[Users]:
+    """Other users of this machine."""
+    if os.geteuid():
+        pytest.skip("only root can run a process as another user")
+    users = Users()
+    yield users
+    users.close()

@@ -13,22 +13,33 @@ from rucio_lab.core import clock, token_command
 from rucio_lab.core.config import Instance
 from rucio_lab.core.credentials import sendable
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
+from rucio_lab.core.private import NotOwn, own_file
 from rucio_lab.core.rest import get, ping
-from rucio_lab.core.rucio_api import wlcg_token_discovery
-from rucio_lab.core.tokens import Secret, Token, bearer_token, jwt_claims, jwt_time
+from rucio_lab.core.tokens import Secret, Token, bearer_token, discovered_token, jwt_claims, jwt_time
 
 _MOST_OUTPUT = 65536  # characters; no header is longer
 
 
 def found(instance: Instance) -> Token | None:
     """Give the token that is there now: that of the file, else, for ``token``, of the WLCG discovery."""
-    text = None
-    if instance.token_file:
-        with suppress(OSError, UnicodeDecodeError):
-            text = Path(instance.token_file).read_text().strip()
-    if not text and instance.auth == "token" and instance.wlcg_token:
-        text = wlcg_token_discovery()
+    text, _ = _text(instance)
     return bearer_token(text) if text and sendable(text) else None
+
+
+def _text(instance: Instance) -> tuple[str, NotOwn | None]:
+    """Give the text of the token that is there, and what is wrong with a file that is there and not used."""
+    text, refused = "", None
+    if instance.token_file:
+        try:
+            text = own_file(instance.token_file).decode().strip()
+        except NotOwn as error:
+            refused = error
+        except (OSError, UnicodeDecodeError):
+            pass  # as good as none
+    if not text and instance.auth == "token" and instance.wlcg_token:
+        text, other = discovered_token()
+        refused = refused or other
+    return text, refused
 
 
 def by_command(instance: Instance) -> Token:
@@ -83,6 +94,10 @@ def missing(instance: Instance) -> SignInNeeded:
     if not where:
         return SignInNeeded(
             f"No token is configured for {instance.name}.", "Set token_file or token_command in rucio_lab.toml."
+        )
+    if (not_own := _text(instance)[1]) is not None:
+        return SignInNeeded(
+            f"The token {not_own.filename} for {instance.name} is not used: {not_own.why}.", not_own.remedy
         )
     return SignInNeeded(f"There is no token for {instance.name}: {where} has none.", "Get one, then try again.")
 

@@ -38,6 +38,7 @@ import msgspec
 from rucio_lab.core import presets, remote
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.model import Reading
+from rucio_lab.core.private import lab_folder
 
 Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 
@@ -678,9 +679,7 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
 
 def _hub_file(name: str, kind: str) -> str:
     """Give where a token that JupyterHub keeps is written, if nobody says."""
-    from jupyter_core.paths import jupyter_data_dir
-
-    return str(Path(jupyter_data_dir()) / "rucio-lab" / "hub" / f"{quote(name, safe='')}.{kind}")
+    return str(lab_folder("hub") / f"{quote(name, safe='')}.{kind}")
 
 
 def _with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:

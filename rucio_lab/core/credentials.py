@@ -7,6 +7,7 @@ import os
 from rucio_lab.core.config import Instance, read_rucio_cfg
 from rucio_lab.core.errors import SignInNeeded
 from rucio_lab.core.faults import how_to_sign_in, not_signed_in
+from rucio_lab.core.private import NotOwn, own_file
 from rucio_lab.core.tokens import Secret
 
 
@@ -40,7 +41,23 @@ def credentials(instance: Instance) -> dict[str, str]:
                 f"The {what} for {instance.name} cannot be read: {path or 'it is not configured'}.",
                 how_to_sign_in(instance),
             )
+    if instance.auth == "x509_proxy":
+        _check_proxy(instance, files["client_proxy"])
     return files
+
+
+def _check_proxy(instance: Instance, path: str) -> None:
+    """See to it that nobody works with a proxy that somebody else put there."""
+    try:
+        own_file(path, private=True)
+    except NotOwn as error:
+        raise SignInNeeded(
+            f"The X.509 proxy {path} for {instance.name} is not used: {error.why}.", error.remedy
+        ) from error
+    except OSError as error:
+        raise SignInNeeded(
+            f"The X.509 proxy {path} for {instance.name} cannot be read: {error.strerror}.", how_to_sign_in(instance)
+        ) from error
 
 
 def sendable(text: str) -> bool:

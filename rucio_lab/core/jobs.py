@@ -32,6 +32,7 @@ from rucio_lab.core.config import load_downloads
 from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
 from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Request
+from rucio_lab.core.private import is_own, lab_folder, own_folder
 
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
 """``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
@@ -110,9 +111,7 @@ class Jobs:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        from jupyter_core.paths import jupyter_data_dir
-
-        self.folder = folder or Path(jupyter_data_dir()) / "rucio-lab" / "jobs"
+        self.folder = folder or lab_folder("jobs")
 
     # ---------------------------------------------------------------------------------------- what is known
 
@@ -155,7 +154,8 @@ class Jobs:
 
     def _folders(self) -> list[Path]:
         try:
-            return [path for path in self.folder.iterdir() if _is_id(path.name)]
+            own_folder(self.folder, make=False)
+            return [path for path in self.folder.iterdir() if _is_id(path.name) and _is_ours(path)]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -170,6 +170,8 @@ class Jobs:
         return self.folder / id
 
     def _look(self, folder: Path) -> Job | None:
+        if not _is_ours(folder):
+            return None
         alive = _alive(folder)  # before its last words are read, or they could be missed
         try:
             wanted = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -210,8 +212,8 @@ class Jobs:
         folder = self._folder(name)
         while True:
             with self._kept(), suppress(_Gone):  # when it is removed from the list just now, it begins anew
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.folder.chmod(0o700)
+                own_folder(self.folder)
+                folder.mkdir(mode=0o700, exist_ok=True)
                 with _held(folder) as lock:
                     if lock is None:
                         return self.get(name)
@@ -338,6 +340,14 @@ def holds_lock(folder: Path) -> bool:
 
 def _is_id(name: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{16}", name) is not None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder of a job is there, and nobody else's."""
+    try:
+        return is_own(folder.lstat())
+    except OSError:
+        return False
 
 
 def _alive(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import threading
@@ -18,18 +19,23 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, ConfigurationError
+from rucio_lab.core.private import is_own, own_file, unreadable
 
 # Besides what cannot be in a name: what readers take for wildcards, for the name of a tree, or for chained URLs.
 _ESCAPED = frozenset('/\\%:*?[]{}"<>|~')
 _MOST_BYTES = 200  # of a component; 255 are allowed, and a partial file has a longer name
 
 STAMPS = ".rucio-lab-verified"
-"""Name of the file, one in each folder, that says which files were verified, and how they looked then."""
+"""Name of the file, one in each folder, that says which files were verified, and how they looked then.
+
+Where others can write to the folder, each user has one, with their number behind the name.
+"""
 
 _PARTIAL = ".part"
 
@@ -125,6 +131,9 @@ class Stamp(NamedTuple):
 class Folder:
     """An open folder below the base, in which files are made, looked at and replaced.
 
+    A folder that others can write to serves a group without trusting it: each user has partial files and stamps of
+    their own there, and nothing counts as verified that another user could change.
+
     Parameters
     ----------
     base
@@ -141,6 +150,8 @@ class Folder:
     def __init__(self, base: Path, parts: Sequence[str] = ()) -> None:
         self.path = base.joinpath(*parts)
         self._fd = _opened(base, parts)
+        self.shared = not is_own(os.fstat(self._fd))
+        self._stamps_name = f"{STAMPS}-{os.geteuid()}" if self.shared else STAMPS
         self._stamps: dict[str, Stamp] | None = None
         self._lock = threading.Lock()
         self._journal = -1  # the file of the stamps, open for appending from the first stamp on
@@ -166,26 +177,77 @@ class Folder:
             return frozenset(entry.name for entry in entries)
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file of this folder; a link is refused (ELOOP), and nothing else but a plain file waits or blocks."""
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
+        """Open a plain file of this folder: a link is refused (ELOOP), all else too, and nothing waits.
+
+        What is made here others may read, and not write: whoever has it open for writing could change it later.
+        """
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=self._fd)
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(fd)
+            kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EEXIST
+            raise OSError(kind, os.strerror(kind), name)
+        return fd
+
+    def made_by_us(self, status: os.stat_result) -> bool:
+        """Whether a file of this folder is ours alone, as far as its disk can tell.
+
+        Some disks show all files as one user's, or as open to all: there, a file counts that looks like one we make.
+        """
+        return is_own(status) or (not is_own(self._sample) and self._sample.st_uid == status.st_uid)
+
+    @cached_property
+    def _sample(self) -> os.stat_result:
+        """How the disk shows a file that was made by us just now."""
+        name = f".{secrets.token_hex(8)}{_PARTIAL}"
+        fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+            self.remove(name)
 
     def rename(self, name: str, new: str) -> None:
         """Put a file in the place of another, in one step."""
         os.rename(name, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def publish(self, name: str, new: str) -> bool:
+        """Give a file its name, unless there is one of that name: then that one stays, and False is given."""
+        if not self.shared:  # nobody else makes one
+            self.rename(name, new)
+            return True
+        try:
+            os.link(name, new, src_dir_fd=self._fd, dst_dir_fd=self._fd, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError:  # a disk without hard links
+            self.rename(name, new)
+        else:
+            self.remove(name)
+        return True
+
+    def partial_name(self, name: str, size: int, checksum: str) -> str:
+        """Name the partial file beside a target: it says itself of what it is a part, and is hidden."""
+        known = f"{name}~{size}-{checksum.replace(':', '-')}"
+        if self.shared:  # a digest, since some names are so long that there is no room for the user
+            known = f"{hashlib.sha256(os.fsencode(known)).hexdigest()[:32]}~{os.geteuid()}"
+        return f".{known}{_PARTIAL}"
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
 
-    def stamp(self, name: str) -> Stamp | None:
-        """Give what is known of a file from when it was verified."""
+    def stamp(self, name: str, status: os.stat_result) -> Stamp | None:
+        """Give what is known of a file from when it was verified; nothing of one that others could have changed."""
+        if not is_own(status):
+            return None
         if self._stamps is None:
             self._stamps = self._read_stamps()
         return self._stamps.get(name)
 
     def write_stamp(self, name: str, stamp: Stamp) -> None:
-        """Note that a file was verified just now. Where it cannot be noted, the file will be read again, no more."""
+        """Note that a file of our own was verified just now. Where that fails, it will be read again, no more."""
         line = json.dumps([name, *stamp], ensure_ascii=True).encode() + b"\n"
         with suppress(OSError):
             os.write(self._appended(), line)  # in one piece: others may append, too
@@ -195,13 +257,13 @@ class Folder:
     def _appended(self) -> int:
         with self._lock:
             if self._journal < 0:
-                self._journal = self.open(STAMPS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                self._journal = self.open(self._stamps_name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             return self._journal
 
     def _read_stamps(self) -> dict[str, Stamp]:
         try:
-            with os.fdopen(self.open(STAMPS, os.O_RDONLY), "rb") as file:
-                return dict(_stamps(file))
+            with os.fdopen(self.open(self._stamps_name, os.O_RDONLY), "rb") as file:
+                return dict(_stamps(file)) if is_own(os.fstat(file.fileno())) else {}
         except OSError:
             return {}
 
@@ -211,11 +273,6 @@ def _stamps(lines: Iterable[bytes]) -> Iterator[tuple[str, Stamp]]:
         with suppress(ValueError, TypeError):  # a line that was cut when a process was killed
             name, size, mtime_ns, inode, checksum = json.loads(line)
             yield str(name), Stamp(int(size), int(mtime_ns), int(inode), str(checksum))
-
-
-def partial_name(name: str, size: int, checksum: str) -> str:
-    """Name the partial file beside a target: it says itself of what it is a part, and is hidden."""
-    return f".{name}~{size}-{checksum.replace(':', '-')}{_PARTIAL}"
 
 
 def _opened(base: Path, parts: Sequence[str]) -> int:
@@ -317,7 +374,7 @@ def usage(base: Path) -> Usage:
         for name in names:
             with suppress(FileNotFoundError):
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if name not in (STAMPS, MARKER) and stat.S_ISREG(status.st_mode):
+                if name != MARKER and not name.startswith(STAMPS) and stat.S_ISREG(status.st_mode):
                     count = counts[name.startswith(".") and name.endswith(_PARTIAL)]
                     count[0] += 1
                     count[1] += status.st_size
@@ -348,13 +405,19 @@ def empty(base: Path) -> Usage:
     if not base.is_dir():
         return was
     marker = base / MARKER
-    if not marker.is_file():
+    try:
+        known = set(own_file(marker).decode().splitlines())
+    except FileNotFoundError:
         if not any(base.iterdir()):
             return was
         raise ConfigurationError(
             f"{base} was not made for downloads alone, so it is not emptied.", "Remove from it what you do not want."
-        )
-    known = set(marker.read_text(encoding="utf-8").splitlines())
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{base} is not emptied by what {MARKER} in it lists: {unreadable(error)}.",
+            "Remove from it what you do not want.",
+        ) from error
     for path in base.iterdir():
         if path.name in known and path.is_dir() and not path.is_symlink():
             try:
@@ -375,6 +438,9 @@ def mark(base: Path, instance: str) -> None:
     """Note that the folder of an instance in the base folder is a download's own."""
     name = component(instance)
     with Folder(base) as folder:
+        status = folder.status(MARKER)
+        if status is not None and status.st_uid not in (0, os.geteuid()):
+            return  # the folder is another user's to empty
         try:
             if name.encode() not in _marked(folder):  # or there is no need to write, where perhaps nobody may
                 with os.fdopen(folder.open(MARKER, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:

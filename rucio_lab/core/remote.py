@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rucio_lab.core.errors import ConfigurationError
-from rucio_lab.core.private import write_private
+from rucio_lab.core.private import lab_folder, own_file, own_folder, write_private
 
 if TYPE_CHECKING:
     import requests
@@ -215,10 +215,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _path(source: Source) -> Path:
-    from jupyter_core.paths import jupyter_data_dir
-
     digest = hashlib.sha256(source.url.encode()).hexdigest()[:16]
-    return Path(jupyter_data_dir()) / "rucio-lab" / "remote" / f"{digest}.json"
+    return lab_folder("remote") / f"{digest}.json"
 
 
 def _read(source: Source, check: Check) -> Copy:
@@ -226,7 +224,7 @@ def _read(source: Source, check: Check) -> Copy:
     if source.url in _unwritten:
         return _unwritten[source.url]
     try:
-        copy = Copy(**json.loads(_path(source).read_text()))
+        copy = Copy(**json.loads(own_file(_path(source))))
         if copy.text is not None:
             check(copy.text)
     except (OSError, ValueError, TypeError, AttributeError, ConfigurationError):
@@ -236,6 +234,7 @@ def _read(source: Source, check: Check) -> Copy:
 
 def _write(source: Source, copy: Copy) -> None:
     try:
+        own_folder(_path(source).parent)
         write_private(_path(source), json.dumps(vars(copy)))
     except OSError:
         _unwritten[source.url] = copy

@@ -32,7 +32,7 @@ with _client_mode():
     from rucio.client import Client
     from rucio.common import exception
     from rucio.common.constants import HTTPMethod
-    from rucio.common.utils import build_url, chunks, parse_response, wlcg_token_discovery
+    from rucio.common.utils import build_url, chunks, parse_response
     from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
     from rucio.rse.translation import RSEDeterministicTranslation
 
@@ -46,7 +46,6 @@ __all__ = [
     "exception",
     "parse_filters",
     "parse_response",
-    "wlcg_token_discovery",
 ]
 
 

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,7 +23,8 @@ from urllib.parse import urlsplit
 from rucio_lab.core import clock, token_command, voms
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
-from rucio_lab.core.tokens import Secret, jwt_claims, jwt_expiry
+from rucio_lab.core.private import NotOwn, is_open_to_others, own_file, unreadable
+from rucio_lab.core.tokens import Secret, TokenStore, discovered_token, jwt_claims, jwt_expiry
 
 GRID_CAS = "/etc/grid-security/certificates"
 """Where the CAs of the grid lie on most sites; ``X509_CERT_DIR`` names another folder."""
@@ -117,7 +119,22 @@ def describe(instance: Instance) -> StorageFacts:
     proxy, proxy_problem = find_proxy(instance)
     facts = TokenFacts(token.source, token.issuer, token.audience, token.expires) if token else None
     ca, ca_problem = _authorities(instance)
-    return StorageFacts(facts, proxy, ca, tuple(filter(None, (token_problem, proxy_problem, ca_problem))))
+    problems = (token_problem, proxy_problem, ca_problem, TokenStore(instance).problem(), *_open_files(instance))
+    return StorageFacts(facts, proxy, ca, tuple(dict.fromkeys(filter(None, problems))))
+
+
+def _open_files(instance: Instance) -> Iterator[str]:
+    """Say which token files are not this user's own, and which others can read; the latter are used all the same."""
+    for path in filter(None, dict.fromkeys((instance.token_file, instance.storage.token_file))):
+        try:
+            own_file(path)
+            if is_open_to_others(Path(path).stat()):
+                yield f"Others can read the token in {path}; chmod 600 {path}."
+        except NotOwn as error:
+            if path != instance.storage.token_file:  # that has been said
+                yield f"The token in {path} is not used: {error.strerror}."
+        except OSError:
+            continue
 
 
 def in_words(facts: StorageFacts) -> list[str]:
@@ -188,18 +205,17 @@ def _host(url: str) -> str:
 
 def _from_file(path: str) -> tuple[StorageToken | None, str]:
     try:
-        text = Path(path).read_text().strip()
+        text = own_file(path).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        return None, f"The storage token cannot be read from {path}: {why}."
+        return None, f"The storage token cannot be read from {path}: {unreadable(error)}."
     return _checked(text, path)
 
 
 def _discovered() -> tuple[StorageToken | None, str]:
-    from rucio_lab.core.rucio_api import wlcg_token_discovery
-
     source = "the WLCG bearer token discovery"
-    text = wlcg_token_discovery()
+    text, refused = discovered_token()
+    if refused is not None:
+        return None, f"The storage token {refused.filename} is not used: {refused.strerror}."
     return _checked(text, source) if text else (None, f"No storage token was found by {source}.")
 
 
@@ -274,7 +290,7 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
     """
     wanted, path = _proxy_setting(instance), proxy_path(instance)
     try:
-        content = Path(path).read_bytes()
+        content = own_file(path, private=True)
     except FileNotFoundError:
         return None, f"There is no X.509 proxy {path}." if wanted else ""
     except OSError as error:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +20,7 @@ from filelock import FileLock
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError
-from rucio_lab.core.private import write_private
+from rucio_lab.core.private import NotOwn, lab_folder, own_file, own_folder, write_private
 
 MARGIN = 0.1
 """A token is renewed when this share of its life is left ..."""
@@ -119,24 +120,24 @@ class TokenStore:
     """
 
     def __init__(self, instance: Instance) -> None:
-        from jupyter_core.paths import jupyter_data_dir
-
         digest = hashlib.sha256("\n".join(instance.key).encode()).hexdigest()[:16]
-        home = Path(jupyter_data_dir()) / "rucio-lab"
-        self._folder = home / "tokens"
+        self._folder = lab_folder("tokens")
         self._path = self._folder / digest
-        self._lock_path = home / "locks" / digest
+        self._lock_path = lab_folder("locks") / digest
         self._patience = instance.timeout
 
     _unwritten: ClassVar[dict[Path, Token]] = {}  # what a full or read-only disk did not take
+    _said: ClassVar[set[str]] = set()
 
     def read(self) -> Token | None:
         """Give the stored token; None if there is none."""
         if self._path in self._unwritten:
             return self._unwritten[self._path]
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Kept).token()
-        except FileNotFoundError:
+            own_folder(self._folder, make=False)
+            return msgspec.json.decode(own_file(self._path), type=_Kept).token()
+        except NotOwn as error:
+            self._say(f"The sign-in that is kept in {self._folder} is not used: {error.strerror}.")
             return None
         except (OSError, ValueError):
             return None  # a token that cannot be read is as good as none: the next sign-in replaces it
@@ -145,16 +146,31 @@ class TokenStore:
         """Store a token, whole or not at all. Where the disk does not take it, it serves this process only."""
         self._unwritten.pop(self._path, None)
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folder.chmod(0o700)
+            own_folder(self._folder)
             write_private(self._path, msgspec.json.encode(_Kept.of(token)).decode())
+            own_file(self._path)  # a disk that knows no modes keeps it for everybody
         except OSError as error:
             self._unwritten[self._path] = token
-            warnings.warn(
+            self._say(
                 f"The sign-in cannot be kept in {self._folder} ({error.strerror}), so it ends with this process. "
-                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
-                stacklevel=2,
+                "Let JUPYTER_DATA_DIR name a folder of your own that can be written to."
             )
+
+    def problem(self) -> str:
+        """Say, as a sentence, if the folder is another user's; else nothing."""
+        try:
+            own_folder(self._folder, make=False)
+        except NotOwn as error:
+            return f"No sign-in is kept: {error.strerror}."
+        except OSError:
+            pass  # it is made when it is needed
+        return ""
+
+    def _say(self, words: str) -> None:
+        """Warn of something once, however often tokens are looked up."""
+        if words not in self._said:
+            self._said.add(words)
+            warnings.warn(words, stacklevel=3)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -165,7 +181,7 @@ class TokenStore:
         """
         with ExitStack() as stack:
             with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError
-                self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                own_folder(self._lock_path.parent)  # in another's, a link could lead the lock to any file
                 stack.enter_context(FileLock(self._lock_path, timeout=self._patience, mode=0o600))
             yield
 
@@ -173,9 +189,10 @@ class TokenStore:
         """Forget the stored token."""
         self._unwritten.pop(self._path, None)
         try:
+            own_folder(self._folder, make=False)
             self._path.unlink(missing_ok=True)
-        except NotADirectoryError:
-            return  # there is no such folder, and so no token
+        except (FileNotFoundError, NotADirectoryError, NotOwn):
+            return  # there is no such folder, or it is another's: and so no token of this user's
         except OSError as error:
             raise ConfigurationError(
                 f"The sign-in cannot be removed from {self._folder}: {error.strerror}.", "Mend its permissions."
@@ -190,6 +207,32 @@ def rucio_timestamp(text: str | None) -> float | None:
         return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S UTC").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
+
+
+def discovered_token() -> tuple[str, NotOwn | None]:
+    """Look for a token where the WLCG bearer token discovery does; unlike rucio-clients, take nobody else's.
+
+    Returns
+    -------
+    str
+        The token; empty if there is none.
+    NotOwn or None
+        What is wrong with a file that is there and not used.
+    """
+    if text := os.environ.get("BEARER_TOKEN", "").strip():
+        return text, None
+    name, runtime = f"bt_u{os.geteuid()}", os.environ.get("XDG_RUNTIME_DIR", "")
+    places = (os.environ.get("BEARER_TOKEN_FILE"), runtime and f"{runtime}/{name}", f"/tmp/{name}")  # noqa: S108
+    refused = None
+    for path in filter(None, places):
+        try:
+            if text := own_file(path).decode().strip():
+                return text, None
+        except NotOwn as error:
+            refused = refused or error
+        except (OSError, UnicodeDecodeError):
+            continue  # as good as none
+    return "", refused
 
 
 def jwt_claims(text: str) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from typing import Literal
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
-from rucio_lab.core.layout import Folder, Place, Stamp, free_bytes, partial_name
+from rucio_lab.core.layout import Folder, Place, Stamp, free_bytes
 from rucio_lab.core.model import Replica, ResolvedFile
+from rucio_lab.core.private import is_own
 from rucio_lab.core.sources import CHUNK, Sources, Stream
 
 TICK = 0.1
@@ -37,6 +38,7 @@ _PAUSE = 0.5  # seconds before a replica is asked again
 _REMEMBER = 60.0  # seconds for which a server that failed is asked last
 _LOCK_TICK = 0.05
 _LEAVE = 1.5  # seconds in which reads that are under way are waited for, when all is to end
+_MOST_PLANTED = 3  # so often what is in the way of a partial file is removed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -329,7 +331,7 @@ def _grouped(
 
 def _lacking(folder: Folder, names: frozenset[str], file: ResolvedFile, name: str) -> int:
     """Say how many bytes of a file are not there, by the sizes alone."""
-    part = partial_name(name, file.bytes, Checksum(file).expected)
+    part = folder.partial_name(name, file.bytes, Checksum(file).expected)
     status, partial = (folder.status(each) if each in names else None for each in (name, part))
     if status is not None and status.st_size == file.bytes:
         return 0
@@ -390,7 +392,7 @@ class _Arrival:
         self._file = file
         self._name = name
         self._checksum = Checksum(file)
-        self._part = partial_name(name, file.bytes, self._checksum.expected)
+        self._part = folder.partial_name(name, file.bytes, self._checksum.expected)
         self._at = self._began = 0
 
     def bring(self, faults: list[Fault]) -> tuple[Literal["there", "fetched", "stopped"], Replica | None]:
@@ -415,7 +417,7 @@ class _Arrival:
         path = self._folder.path / self._name
         if not stat.S_ISREG(status.st_mode):
             raise _Hopeless(f"{path} is there, and is no plain file")
-        stamp = self._folder.stamp(self._name)
+        stamp = self._folder.stamp(self._name, status)
         trusted = stamp == Stamp.of(status, self._checksum.expected)
         if status.st_size == self._file.bytes and (trusted or self._is_right()):
             self._transfer._count(self._file.bytes)
@@ -431,7 +433,8 @@ class _Arrival:
             self._read(file.fileno(), checksum)
         if checksum.found != checksum.expected:
             return False
-        self._folder.write_stamp(self._name, Stamp.of(status, checksum.expected))
+        if is_own(status):
+            self._folder.write_stamp(self._name, Stamp.of(status, checksum.expected))
         return True
 
     def _read(self, fd: int, checksum: Checksum) -> int:
@@ -440,6 +443,8 @@ class _Arrival:
             self._check_stopped()
             checksum.update(some)
             size += len(some)
+            if size > self._file.bytes:  # somebody goes on to write to it
+                break
         return size
 
     def _check_stopped(self) -> None:
@@ -455,7 +460,7 @@ class _Arrival:
         The lock is on the partial file itself: it goes with the process that holds it, and leaves nothing behind.
         """
         while True:
-            fd = self._folder.open(self._part, os.O_RDWR | os.O_CREAT)
+            fd = self._open_part()
             try:
                 self._wait_for_lock(fd)
                 mine, there = os.fstat(fd), self._folder.status(self._part)
@@ -463,9 +468,6 @@ class _Arrival:
                     if self._is_there():  # who held it is done
                         yield None
                         return
-                    continue
-                if not stat.S_ISREG(mine.st_mode) or mine.st_nlink != 1:
-                    self._folder.remove(self._part)  # something that was planted
                     continue
                 try:
                     yield fd
@@ -477,6 +479,26 @@ class _Arrival:
                 with suppress(OSError):
                     fcntl.flock(fd, fcntl.LOCK_UN)  # a process that was forked meanwhile would hold it on
                 os.close(fd)
+
+    def _open_part(self) -> int:
+        """Open the partial file, or make it; what others put in its place is removed.
+
+        Who has it open for writing could change it when it has been verified, and who has another name of it, too.
+        """
+        for _ in range(_MOST_PLANTED):
+            try:
+                fd = self._folder.open(self._part, os.O_RDWR | os.O_CREAT)
+            except (FileExistsError, PermissionError):
+                if self._folder.status(self._part) is None:  # it is the folder that may not be written to
+                    raise
+            else:
+                status = os.fstat(fd)
+                if self._folder.made_by_us(status) and status.st_nlink <= 1:
+                    return fd
+                os.close(fd)
+            with suppress(PermissionError):
+                self._folder.remove(self._part)
+        raise _Hopeless(f"{self._folder.path / self._part} is in the way, and is somebody else's")
 
     def _wait_for_lock(self, fd: int) -> None:
         while True:
@@ -565,13 +587,19 @@ class _Arrival:
 
     def _publish(self, part: int) -> None:
         os.fsync(part)  # or the name could be on the disk before the bytes are, when the power fails
-        status = os.fstat(part)
-        if self._folder.status(self._name) is not None and self._is_there():  # brought by others meanwhile
+        mine = os.fstat(part)
+        if self._folder.status(self._name) is None and self._folder.publish(self._part, self._name):
+            pass
+        elif self._is_there():  # brought by others meanwhile
             self._transfer._count(-self._file.bytes)
             self._folder.remove(self._part)
             return
-        self._folder.rename(self._part, self._name)
-        self._folder.write_stamp(self._name, Stamp.of(status, self._checksum.expected))
+        else:
+            self._folder.rename(self._part, self._name)
+        there = self._folder.status(self._name)
+        if there is None or not os.path.samestat(there, mine):
+            raise _Hopeless(f"{self._folder.path / self._name} was replaced by somebody else just now")
+        self._folder.write_stamp(self._name, Stamp.of(mine, self._checksum.expected))
 
 
 def _write(fd: int, some: bytes) -> None:

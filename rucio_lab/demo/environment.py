@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from jupyter_core.paths import jupyter_data_dir
 
-from rucio_lab.core.errors import RucioLabError
+from rucio_lab.core.errors import ConfigurationError, RucioLabError
+from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.demo.processes import Child, Children
 from rucio_lab.demo.progress import Progress
 
@@ -33,9 +33,21 @@ _MISLEADING = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH",
 
 
 def demo_home() -> Path:
-    """Return the folder of everything that the demo keeps: ``RUCIO_LAB_DEMO_HOME``, or one in Jupyter's data folder."""
-    named = os.environ.get("RUCIO_LAB_DEMO_HOME")
-    return Path(named).expanduser().absolute() if named else Path(jupyter_data_dir()) / "rucio-lab" / "demo"
+    """Return the folder of everything that the demo keeps: ``RUCIO_LAB_DEMO_HOME``, or one in Jupyter's data folder.
+
+    The latter is made, for the user alone.
+    """
+    if named := os.environ.get("RUCIO_LAB_DEMO_HOME"):
+        return Path(named).expanduser().absolute()
+    folder = lab_folder("demo")
+    try:
+        own_folder(folder)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The demo cannot be kept in {folder}: {error.strerror}.",
+            "Let RUCIO_LAB_DEMO_HOME name a folder of your own.",
+        ) from error
+    return folder
 
 
 @contextmanager

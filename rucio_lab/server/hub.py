@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.errors import ConfigurationError, RucioLabError, SignInNeeded
-from rucio_lab.core.private import write_private
+from rucio_lab.core.private import lab_folder, own_file, own_folder, write_private
 from rucio_lab.core.tokens import Secret, jwt_expiry
 
 LONGEST = 300.0
@@ -201,16 +201,25 @@ def keep(token: Wanted, auth_state: Mapping[str, Any]) -> float | None:
             "If that lasts, sign out of the hub and in again; docs/configuration.md says how a hub renews in time.",
         )
     try:
-        if not token.path.is_file() or token.path.read_text() != text or token.path.stat().st_mode & 0o077:
+        if not _holds(token.path, text):
             _introduce(token, text)
+            if token.path.parent == lab_folder("hub"):
+                own_folder(token.path.parent)
             write_private(token.path, text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "what is there is no text"
+    except OSError as error:
         raise ConfigurationError(
-            f"The token for {token.whose} cannot be written to {token.path}: {reason}.",
+            f"The token for {token.whose} cannot be written to {token.path}: {error.strerror}.",
             "Let token_file name a file of the user's own.",
         ) from error
     return expires
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file holds a token already, for its owner alone."""
+    try:
+        return own_file(path, private=True) == text.encode()
+    except OSError:
+        return False
 
 
 def _introduce(token: Wanted, text: str) -> None:

@@ -123,6 +123,7 @@ def test_storage_that_wants_a_certificate(lake: FullLake, tmp_path: Path, config
     error = unavailable("certificate")
     assert "asks for credentials (HTTP 403)" in error.message
     alice, both = lake.users["alice"], tmp_path / "alice.pem"
+    both.touch(0o600)
     both.write_bytes(alice.cert.read_bytes() + alice.key.read_bytes())
     configure(storage={"proxy": str(both)})
     assert_whole(fetch("certificate"))

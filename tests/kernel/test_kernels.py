@@ -223,11 +223,30 @@ def test_the_startup_file_prints_nothing_in_ipython(startup: Path, python: Pytho
     assert (done.returncode, done.stdout, done.stderr) == (0, "rucio_attach\n", "")
 
 
-def test_the_startup_file_survives_a_package_that_is_gone_or_broken(startup: Path, home: Path, python: Python) -> None:
-    (home / "rucio_lab.py").write_text("raise SyntaxError('broken')")
+def test_the_startup_file_survives_a_package_that_is_gone_or_broken(
+    startup: Path, home: Path, python: Python, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "broken").mkdir()
+    (home / "broken" / "rucio_lab.py").write_text("raise SyntaxError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(home / "broken"))
     (startup.parent / "60-later.py").write_text("later = True\n")
-    done = python("-m", "IPython", "-c", "print(later)")  # the folder it runs in comes first on the path
+    done = python("-m", "IPython", "-c", "print(later)")
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("path", ["", ":", "."])
+def test_the_startup_file_takes_nothing_from_the_working_folder(
+    startup: Path, home: Path, start_kernel: Any, python: Python, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Which may be anybody's: a notebook in it is opened, and no cell was run yet. Else all is as it was."""
+    monkeypatch.setenv("PYTHONPATH", path)
+    code = "import sys; print(get_ipython().find_line_magic('rucio_attach') is not None, sys.path)"
+    before = [python("-m", "IPython", "-c", code).stdout, start_kernel().run(code)[1]]
+    assert all(each.startswith("True [") and "''" in each for each in before)
+    (home / "rucio_lab").mkdir()
+    (home / "rucio_lab" / "__init__.py").write_text(f"open({str(home / 'ran')!r}, 'a').close()\n")
+    assert [python("-m", "IPython", "-c", code).stdout, start_kernel().run(code)[1]] == before
+    assert not (home / "ran").exists()
 
 
 def test_the_startup_file_is_plain_python_too(startup: Path, python: Python) -> None:

@@ -17,6 +17,7 @@ from rucio_lab.core.config import load_instances
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE, Provider, code_on, visit
 from tests.server.conftest import Answer, Ask
+from tests.users import Users, plant
 
 
 @pytest.fixture
@@ -175,3 +176,21 @@ async def test_it_says_what_storages_are_shown(
     assert storage["proxy"]["attributes"] == []
     assert "the usual ones" in storage["ca"]
     assert (await ask("instances")).json["instances"][0]["session"]["storage"] is None
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "huge", "link"])
+async def test_a_proxy_that_another_user_put_there_is_said_and_holds_up_nobody(
+    ask: Ask, lake: FullLake, provider: Provider, users: Users, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    mallory, folder = users.add(), users.folder / f"session-{kind}"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    mallory(plant, kind, folder / "proxy", lake.authority.proxy(lake.users["bob"]).read_text())
+    monkeypatch.setenv("X509_USER_PROXY", str(folder / "proxy"))
+    start = time.monotonic()
+    answers = await asyncio.gather(*(ask("session", instance="test") for _ in range(10)))
+    assert time.monotonic() - start < 10
+    for answer in answers:
+        storage = answer.json["storage"]
+        assert storage["proxy"] is None
+        assert f"The X.509 proxy {folder / 'proxy'} cannot be read" in storage["problems"][0]
