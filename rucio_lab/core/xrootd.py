@@ -29,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
 from rucio_lab.core.storage import StorageToken, find_proxy, find_token, may_see_token
+from rucio_lab.core.tokens import discovered_token
 
 # Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
 # for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not
@@ -191,9 +192,7 @@ def _users_protocols() -> str:
 
 def _found_first() -> str:
     """Give the token that XRootD finds by itself, which it sends before any that an address names."""
-    from rucio_lab.core.rucio_api import wlcg_token_discovery
-
-    return (wlcg_token_discovery() or "").strip()
+    return discovered_token()[0]
 
 
 @cache
