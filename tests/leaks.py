@@ -50,8 +50,8 @@ KEPT = {
 }
 """Where secrets are kept -> pattern of the path. Each must be readable by its owner alone, or in such a folder."""
 
-SERVERS = r"(server|store|postgresql|pki|sources|run/[\w-]+/(nginx\.conf|tokens\.\w+))(/|$)"
-"""What is the own of a lake's servers: databases, keys, the files of the storages, how these know their tokens."""
+SERVERS = r"(server|store|postgresql|pki|sources)(/|$)"
+"""What is the own of a lake's servers: databases, keys, the files of the storages."""
 
 
 class Secrets:

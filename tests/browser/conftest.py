@@ -15,7 +15,6 @@ from tests.browser.lab import ROOT, JupyterLab
 from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE
-from tests.lake.storages import storage_token
 
 Look = Callable[[Sidebar, str], None]
 
@@ -84,7 +83,7 @@ def config(full_lake: FullLake) -> Path:
     known: dict[str, dict[str, Any]] = {name: {"rucio_cfg": str(cfg)} for name, cfg in cfgs.items()}
     token = full_lake.folder / "ended-token"
     token.touch(0o600)
-    token.write_text(storage_token(seconds=-5))
+    token.write_text(full_lake.issuer.token(seconds=-5))
     proxy = full_lake.authority.proxy(full_lake.users["alice"])
     known["certificate"]["storage"] = {"token_file": str(token), "proxy": str(proxy)}
     return full_lake.config("test", **known, page=page)

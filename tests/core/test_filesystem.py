@@ -27,7 +27,7 @@ from rucio_lab.core.filesystem import Address, LakeFileSystem
 from tests.core.support import assert_clear, within
 from tests.lake.content import CMS_DATASET, CMS_FILE, HOSTILE, HOSTILE_NAMES, SCOPE
 from tests.lake.lake import FullLake
-from tests.lake.storages import Nginx, storage_token
+from tests.lake.storages import Nginx
 
 LARGE = "large.GamGam._0001.root"
 FAULTY = "large.faulty._0001.root"
@@ -567,7 +567,7 @@ def test_storages_that_want_credentials(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
-    token.write_text(storage_token())
+    token.write_text(lake.issuer.token())
     token.chmod(0o600)
     configure(lake, monkeypatch, storage={"token_file": str(token), "proxy": str(lake.users["alice"].pem)})
     for name in ("token", "door", "roots", "certificate"):

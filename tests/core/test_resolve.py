@@ -25,7 +25,6 @@ from tests.core.middle import Answer, middle_of
 from tests.core.support import assert_clear, within
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES, LOST, UNAVAILABLE
 from tests.lake.lake import FullLake
-from tests.lake.storages import storage_token
 
 SCOPE = "opendata13TeV"
 
@@ -586,7 +585,7 @@ def test_no_replica_is_asked_for_before_a_file_is_opened(
 @pytest.mark.parametrize("name", ["token", "certificate", "roots"])
 def test_where_a_plain_url_does_not_suffice(lake: FullLake, configure: Configure, tmp_path: Path, name: str) -> None:
     token = tmp_path / "token"
-    token.write_text(storage_token())
+    token.write_text(lake.issuer.token())
     storage = {"ca": str(lake.authority.ca), "proxy": str(lake.users["alice"].pem), "token_file": str(token)}
     configure(storage=storage)
     resolution = attach(name)
@@ -606,8 +605,8 @@ def test_a_storage_that_refuses_says_what_is_missing(lake: FullLake, configure: 
     configure(storage={"ca": str(lake.authority.ca)})
     said = str(unavailable("token"))
     assert re.search(r"TOKEN-DISK: https://\S+ asks for credentials \(HTTP 401\); no storage token is configured", said)
-    wrong = tmp_path / "wrong"
-    wrong.write_text(storage_token(signature="d3Jvbmc", audience="https://other.example"))
+    wrong = tmp_path / "wrong-token"
+    wrong.write_text(lake.issuer.token(forged=True, audience="https://other.example"))
     configure(storage={"ca": str(lake.authority.ca), "token_file": str(wrong)})
     assert "refuses the storage token for https://other.example" in str(unavailable("token"))
 

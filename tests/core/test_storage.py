@@ -24,14 +24,15 @@ from rucio_lab.core.sources import Sources
 from tests.core.support import instance_of, within
 from tests.lake.content import SCOPE
 from tests.lake.faults import TcpProxy
+from tests.lake.issuer import AUDIENCE
 from tests.lake.lake import FullLake
-from tests.lake.storages import Nginx, storage_token
+from tests.lake.storages import Nginx
 
 
 @pytest.fixture
-def token_file(tmp_path: Path) -> Path:
+def token_file(lake: FullLake, tmp_path: Path) -> Path:
     path = tmp_path / "token"
-    path.write_text(storage_token() + "\n")
+    path.write_text(lake.issuer.token() + "\n")
     path.chmod(0o600)
     return path
 
@@ -118,12 +119,12 @@ def test_a_refusal_names_what_is_missing(lake: FullLake, dataset: str, tmp_path:
     said = str(refusal(replica, instance_with(lake), content))
     assert "no storage token is configured" in said
     assert "there is no X.509 proxy" in said
-    wrong = tmp_path / "wrong"
-    wrong.write_text(storage_token(signature="d3Jvbmc", audience="https://other.example"))
+    wrong = tmp_path / "wrong-token"
+    wrong.write_text(lake.issuer.token(forged=True, audience="https://other.example"))
     said = str(refusal(replica, instance_with(lake, token_file=str(wrong)), content))
     assert "refuses the storage token for https://other.example" in said
     ended = tmp_path / "ended"
-    ended.write_text(storage_token(seconds=-5))
+    ended.write_text(lake.issuer.token(seconds=-5))
     said = str(refusal(replica, instance_with(lake, token_file=str(ended)), content))
     assert f"the storage token from {ended} ended at" in said
     for path in (wrong, ended):
@@ -186,19 +187,18 @@ def test_xrootd_gets_the_token_in_a_file_of_the_users_own(lake: FullLake, token_
 def test_a_token_is_read_again_when_its_file_changes(lake: FullLake, token_file: Path) -> None:
     instance = instance_with(lake, token_file=str(token_file))
     replica, content = replica_of(lake, "token")
-    token_file.write_text(storage_token(signature="d3Jvbmc"))
+    token_file.write_text(lake.issuer.token(forged=True))
     refusal(replica, instance, content)
-    token_file.write_text(storage_token())
+    token_file.write_text(lake.issuer.token())
     read(replica, instance, content)
 
 
 def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    script = (
-        f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); open({str(runs)!r}, 'a').write('x');"
-        "from tests.lake.storages import storage_token; print(storage_token(seconds=4))"
-    )
-    instance = instance_with(lake, token_command=(sys.executable, "-c", script))
+    for name, seconds in (("first-token", 4), ("second-token", 600)):
+        (tmp_path / name).write_text(lake.issuer.token(seconds=seconds))
+    script = f"cd {tmp_path}; printf x >> runs; cat first-token 2> /dev/null && rm first-token || cat second-token"
+    instance = instance_with(lake, token_command=("sh", "-c", script))
     first, _ = storage.find_token(instance)
     again, _ = storage.find_token(instance)
     assert first is not None
@@ -240,7 +240,7 @@ def test_what_is_told_of_the_credentials(lake: FullLake, token_file: Path) -> No
     proxy = str(lake.authority.proxy(lake.users["alice"], seconds=3600))
     facts = storage.describe(instance_with(lake, token_file=str(token_file), proxy=proxy))
     assert facts.token is not None
-    assert (facts.token.audience, facts.token.issuer) == ("https://storage.example", "https://issuer.example")
+    assert (facts.token.audience, facts.token.issuer) == (AUDIENCE, lake.issuer.url)
     assert facts.proxy is not None
     assert facts.proxy.path == proxy
     assert "Alice Analyst" in facts.proxy.subject

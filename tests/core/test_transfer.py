@@ -35,7 +35,7 @@ from tests.core.support import assert_clear, within
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES
 from tests.lake.files import LARGE
 from tests.lake.lake import FullLake
-from tests.lake.storages import Nginx, storage_token
+from tests.lake.storages import Nginx
 
 SCOPE = "opendata13TeV"
 Configure = Callable[..., None]
@@ -134,7 +134,7 @@ def test_storages_that_want_a_token_and_who_is_shown_it(
     lake: FullLake, tmp_path: Path, configure: Configure, dataset: str
 ) -> None:
     assert "no storage token is configured" in unavailable(dataset).message
-    (tmp_path / "token").write_text(storage_token())
+    (tmp_path / "token").write_text(lake.issuer.token())
     configure(storage={"token_file": str(tmp_path / "token"), "ca": str(lake.authority.ca)})
     behind = lake.storages["https"]
     assert isinstance(behind, Nginx)

@@ -29,12 +29,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def me(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """Somebody with a certificate, where the grid's programs know its CA."""
-    trusted = tmp_path / "certificates"
-    trusted.mkdir()
-    name = subprocess.check_output(["openssl", "x509", "-hash", "-noout", "-in", authority.ca], text=True).strip()
-    (trusted / f"{name}.0").write_bytes(authority.ca.read_bytes())
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("X509_CERT_DIR", str(trusted))
+    monkeypatch.setenv("X509_CERT_DIR", str(authority.write_certificates(tmp_path / "certificates")))
     monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
     user = authority.user("alice", "Alice Analyst", "Users")
     return Instance(name="test", url="https://127.0.0.1", client_cert=str(user.cert), client_key=str(user.key))
@@ -84,12 +80,7 @@ def test_the_passphrase_goes_to_the_program_alone(
 
 def test_attributes_of_a_vo(me: Instance, authority: Authority, tmp_path: Path) -> None:
     """voms-proxy-fake makes them as a VOMS server would."""
-    command = ["voms-proxy-fake", "-rfc", "-cert", me.client_cert, "-key", me.client_key, "-voms", "lake"]
-    command += ["-hostcert", str(authority.server_cert), "-hostkey", str(authority.server_key)]
-    command += ["-uri", "127.0.0.1:15000", "-out", str(tmp_path / "proxy")]
-    for name in FQANS:
-        command += ["-fqan", name]
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    authority.voms_proxy(authority.user("alice", "Alice Analyst", "Users"), tmp_path / "proxy", *FQANS)
     proxy, _ = find_proxy(me)
     assert proxy is not None
     assert proxy.attributes == FQANS

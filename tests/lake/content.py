@@ -218,6 +218,7 @@ class _Content:
             self._rse("TOKEN-DISK", "token", "https-token", site="TOKEN"),
             self._rse("DOOR-DISK", "door", "https-door", site="DOOR"),
             self._rse("ROOTS-DISK", "roots", "roots", site="ROOTS"),
+            self._rse("GSI-DISK", "gsi", "root-gsi", "https-gsi", site="GSI"),
             self._rse("CERN-TAPE", "tape", "root", settings={"rse_type": "TAPE"}, site="CERN", country="CH"),
             self._rse("BLOCKED-DISK", "blocked", "root", settings={"availability_read": False}, site="BLOCKED"),
             self._rse("DEAD-DISK", "dead", "dead-root", "dead-http", site="DEAD"),
@@ -244,7 +245,8 @@ class _Content:
         impl = {"root": XROOTD, "roots": XROOTD, "davs": _GFAL}.get(scheme, _WEBDAV)
         writes = priority if scheme in ("root", "https") else 0
         port = self._places.ports[what]
-        return Protocol(scheme, "127.0.0.1", port, prefix, impl, read=priority, write=writes, delete=writes)
+        host = "localhost" if "gsi" in what else "127.0.0.1"  # gsi compares it with the server's certificate
+        return Protocol(scheme, host, port, prefix, impl, read=priority, write=writes, delete=writes)
 
     # ------------------------------------------------------------------------------------ datasets
 
@@ -319,6 +321,7 @@ _ONE_FILE = {
     "token": ("TOKEN-DISK",),
     "door": ("DOOR-DISK",),
     "roots": ("ROOTS-DISK",),
+    "gsi": ("GSI-DISK",),
     "certificate.and.open": ("CERT-DISK", "WEB-DISK"),
     "posix": ("NOTEBOOK-POSIX",),
     "on.tape": ("CERN-TAPE",),

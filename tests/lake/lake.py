@@ -28,6 +28,7 @@ from rucio_lab.demo.seed import SeedJob, start_seed
 from rucio_lab.demo.server import ROOT_USER, RucioServer, RucioServerSettings, ServerTLS, write_private
 from tests.lake import content, files, many
 from tests.lake.faults import TcpProxy
+from tests.lake.issuer import Issuer
 from tests.lake.packages import on_postgresql, require_packages
 from tests.lake.pki import Authority, User
 from tests.lake.postgresql import PostgreSQL
@@ -66,9 +67,11 @@ class FullLake:
         Certificates by name: root, alice, bob, and mallory, whom Rucio does not know.
     storages
         By name: ``root``, ``http``, ``http-norange``, ``https`` (open to anyone), ``https-cert`` (403 without a client
-        certificate), ``https-token`` (401 without a token), ``https-door`` (with a token, sends on to ``https``, under
-        another name), ``roots`` (TLS and token). Each has ``url``, ``port`` and ``sent()``, the bytes of files that
-        were read from it.
+        certificate), ``https-door`` (401 without a token; sends on to ``https``, under another name), ``roots`` (roots
+        and https, with a token), ``gsi`` (root and https, with a proxy that has attributes of a VO). Each has ``url``,
+        ``port`` and ``sent()``, the bytes of files that were read from it.
+    issuer
+        Makes the tokens for the storages.
     faulty
         Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
         FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio, ``oidc`` before the identity provider.
@@ -87,6 +90,7 @@ class FullLake:
     authority: Authority
     users: dict[str, User]
     storages: dict[str, Storage]
+    issuer: Issuer
     faulty: dict[str, TcpProxy]
     store: Path
     children: Children
@@ -377,12 +381,13 @@ class FullLake:
             "http-norange": Nginx("http-norange", self.store, run / "http-norange", ranges=False),
             "https": Nginx("https", self.store, run / "https", self.authority),
             "https-cert": Nginx("https-cert", self.store, run / "https-cert", self.authority, wants_certificate=True),
-            "https-token": Nginx("https-token", self.store, run / "https-token", self.authority, wants_token=True),
-            "roots": XRootD(self.store, run / "roots", self.authority),
+            "gsi": XRootD(self.store, run / "gsi", self.authority),
         }
-        target = self.storages["https"].url.replace("127.0.0.1", "localhost")
+        web = self.storages["https"].url.replace("127.0.0.1", "localhost")
+        self.issuer = Issuer(f"{web}/issuer", self.store / "issuer")
+        self.storages["roots"] = XRootD(self.store, run / "roots", self.authority, self.issuer)
         self.storages["https-door"] = Nginx(
-            "https-door", self.store, run / "https-door", self.authority, door_to=target
+            "https-door", self.store, run / "https-door", self.authority, door_to=web, issuer=self.issuer
         )
         self._running = {name: storage.start(self.children) for name, storage in self.storages.items()}
         for name, storage in self.storages.items():
@@ -404,6 +409,9 @@ class FullLake:
         return {
             **ports,
             "davs": ports["https"],
+            "https-token": ports["roots"],
+            "https-gsi": ports["gsi"],
+            "root-gsi": ports["gsi"],
             **{f"faulty-{name}": proxy.port for name, proxy in self.faulty.items()},
             **{
                 f"{bad}-{scheme}": proxy.port
@@ -477,6 +485,7 @@ _FOLDERS = {
     "TOKEN-DISK": "token",
     "DOOR-DISK": "door",
     "ROOTS-DISK": "roots",
+    "GSI-DISK": "gsi",
     "CERN-TAPE": "tape",
     "BLOCKED-DISK": "blocked",
     "FAULTY-ROOT": "faulty",

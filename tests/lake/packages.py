@@ -24,6 +24,8 @@ WEBDAV_MODULE = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so"
 
 PACKAGES = (
     Package("xrootd-server", "xrootd", "the storage that speaks root://"),
+    Package("xrootd-scitokens-plugins", "/usr/lib/*/libXrdAccSciTokens-*.so", "the storage that checks tokens"),
+    Package("xrootd-voms-plugins", "/usr/lib/*/libXrdVoms-*.so", "the storage that wants proxies of a VO"),
     Package("xrootd-client", "xrdcp", "Rucio uploads and downloads over root:// by the programs xrdfs and xrdcp"),
     Package("nginx-light", "nginx", "the storages that speak http, https and WebDAV"),
     Package(
@@ -84,8 +86,11 @@ def where(sign: str) -> str | None:
     Parameters
     ----------
     sign
-        Path of a file, or name of a program; Debian has some where a user's PATH does not lead.
+        Path of a file, with ``*`` where it differs from machine to machine, or name of a program; Debian has some where
+        a user's PATH does not lead.
     """
+    if "*" in sign:
+        return next(map(str, Path("/").glob(sign[1:])), None)
     hidden = ("/usr/sbin", "/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True))
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *hidden))
     return shutil.which(sign, mode=os.F_OK, path=path)

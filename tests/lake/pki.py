@@ -5,21 +5,25 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-_Key = ec.EllipticCurvePrivateKey
+_Key = rsa.RSAPrivateKey  # as in the grid: gsi knows no others
 _LIFE = datetime.timedelta(days=30)
 # ProxyCertInfo with the policy language id-ppl-inheritAll (1.3.6.1.5.5.7.21.1) and no limit of the path, in DER
 _PROXY_INFO = x509.UnrecognizedExtension(
     ObjectIdentifier("1.3.6.1.5.5.7.1.14"), bytes.fromhex("300c300a06082b06010505071501")
 )
+
+VO = "lake"
+"""The VO whose members may read where proxies are asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Authority:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._name = _name(CN="Lake Test CA", O="Lake")
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = _new_key()
         own = _builder(self._name, self._name, self._key, self._key, ca=True).sign(self._key, hashes.SHA256())
         self.ca = self._write("ca.pem", _pem(own))
         self.bundle = self._write("bundle.pem", _pem(own) + _system_authorities())
@@ -83,7 +87,7 @@ class Authority:
         common_name, unit
             CN and OU of its subject.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         builder = _builder(_name(CN=common_name, OU=unit, O="Lake"), self._name, key, self._key)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
         cert = builder.add_extension(usage, critical=False).sign(self._key, hashes.SHA256())
@@ -95,7 +99,7 @@ class Authority:
             self._write(f"{name}.pem", _pem(cert) + _private_pem(key)),
         )
 
-    def proxy(self, user: User, *, seconds: float = 12 * 3600) -> Path:
+    def proxy(self, user: User, *, seconds: float = 12 * 3600, elliptic: bool = False) -> Path:
         """Make a proxy certificate: what ``voms-proxy-init -rfc`` writes.
 
         Parameters
@@ -104,6 +108,8 @@ class Authority:
             Who is represented.
         seconds
             How long it is valid from now on; negative for one that has ended.
+        elliptic
+            Whether its key is one of an elliptic curve.
 
         Returns
         -------
@@ -112,7 +118,7 @@ class Authority:
         """
         issuer = x509.load_pem_x509_certificate(user.cert.read_bytes())
         issuer_key = _load_key(user.key)
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(ec.SECP256R1()) if elliptic else _new_key()
         serial = x509.random_serial_number() >> 128  # CN=<a number>, as the RFC wants
         subject = x509.Name([*issuer.subject, x509.NameAttribute(NameOID.COMMON_NAME, str(serial))])
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
@@ -120,10 +126,44 @@ class Authority:
         cert = builder.add_extension(_PROXY_INFO, critical=True).sign(issuer_key, hashes.SHA256())
         return self._write(f"{user.name}-{serial}.proxy", _pem(cert) + _private_pem(key) + _pem(issuer))
 
+    def voms_proxy(self, user: User, target: Path, *groups: str, vo: str = VO) -> None:
+        """Make a proxy with attributes of a VO: what ``voms-proxy-init`` writes when a VOMS server has answered.
+
+        Parameters
+        ----------
+        user
+            Who is represented.
+        target
+            The file; as `proxy`, with the attributes in the proxy's certificate.
+        groups
+            The attributes (FQANs); by default that of a plain member.
+        vo
+            Which VO.
+        """
+        command: list[str | Path] = ["voms-proxy-fake", "-rfc", "-cert", user.cert, "-key", user.key, "-voms", vo]
+        command += ["-hostcert", self.server_cert, "-hostkey", self.server_key, "-uri", "127.0.0.1:15000"]
+        command += ["-bits", "2048", "-out", target]
+        for group in groups or (f"/{vo}/Role=NULL/Capability=NULL",):
+            command += ["-fqan", group]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+    def write_certificates(self, folder: Path) -> Path:
+        """Make a folder of trusted CAs with this authority in it, as programs of the grid have it, and return it."""
+        folder.mkdir()
+        command: list[str | Path] = ["openssl", "x509", "-hash", "-noout", "-in", self.ca]
+        name = subprocess.check_output(command, text=True).strip()
+        (folder / f"{name}.0").write_bytes(self.ca.read_bytes())
+        return folder
+
+    def write_voms(self, folder: Path) -> None:
+        """Make a folder that says which certificates sign the attributes of which VO: our server those of `VO`."""
+        (folder / VO).mkdir(parents=True)
+        (folder / VO / "localhost.lsc").write_text("/O=Lake/CN=localhost\n/O=Lake/CN=Lake Test CA\n")
+
     def _server(self) -> tuple[Path, Path]:
         import ipaddress
 
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = _new_key()
         addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
         builder = _builder(_name(CN="localhost", O="Lake"), self._name, key, self._key)
         builder = builder.add_extension(
@@ -148,7 +188,7 @@ def _name(**parts: str) -> x509.Name:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: _Key,
+    key: _Key | ec.EllipticCurvePrivateKey,
     issuer_key: _Key,
     *,
     ca: bool = False,
@@ -182,11 +222,15 @@ def _builder(
     return builder if proxy else builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
 
 
+def _new_key() -> _Key:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 def _load_key(path: Path) -> _Key:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     key = load_pem_private_key(path.read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(key, rsa.RSAPrivateKey)
     return key
 
 
@@ -194,7 +238,7 @@ def _pem(cert: x509.Certificate) -> bytes:
     return cert.public_bytes(Encoding.PEM)
 
 
-def _private_pem(key: _Key) -> bytes:
+def _private_pem(key: _Key | ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

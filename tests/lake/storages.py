@@ -1,32 +1,30 @@
-"""The storages of the test lake: one XRootD and several nginx, which all serve the same folder."""
+"""The storages of the test lake: three XRootD and several nginx, which all serve the same folder."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import pwd
 import re
-import secrets
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
+from tests.lake.issuer import AUDIENCE, Issuer
 from tests.lake.packages import WEBDAV_MODULE, where
-from tests.lake.pki import Authority
-from tests.leaks import SECRETS
+from tests.lake.pki import VO, Authority
 
 _READY_SECONDS = 30
 _XROOTD_USER = "xrootd"
 
-# xrootd has no setting that keeps it on the loopback interface
-_LOOPBACK = """
+# xrootd has no setting that keeps it on the loopback interface, nor one for the CAs of an issuer that it asks for keys
+_SHIM = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -44,49 +42,44 @@ int bind(int fd, const struct sockaddr *address, socklen_t size)
         ((struct sockaddr_in6 *) &copy)->sin6_addr = in6addr_loopback;
     return next(fd, (struct sockaddr *) &copy, size);
 }
-"""
 
-
-# accepts tokens by their signature; the lines of a C++ class with one method of interest, XrdSciTokensHelper::Validate
-_TOKENS = """
-#include <stdbool.h>
-#include <string.h>
-
-static bool validate(void *self, const char *token, void *message, long long *expires, void *entity)
+void *curl_easy_init(void)
 {
-    const char *signature = strrchr(token, '.');
-    if (expires)
-        *expires = 1;
-    return signature && !strcmp(signature, ".SIGNATURE");
+    void *curl = dlopen("libcurl.so.4", RTLD_LAZY);
+    void *(*next)(void) = dlsym(curl, "curl_easy_init");
+    int (*set)(void *, int, ...) = dlsym(curl, "curl_easy_setopt");
+    void *handle = next();
+    set(handle, 10065 /* CURLOPT_CAINFO */, getenv("LAKE_CA"));
+    return handle;
 }
-
-static void *methods[] = {0, validate, 0, 0};
-static struct { void **methods; } helper = {methods};
-void *SciTokensHelper = &helper;
 """
 
-SIGNATURE = SECRETS.add("c2lnbmVkLWJ5LXRoZS1pc3N1ZXItb2YtdGhlLWxha2U", "a storage token")
-"""The storages that want a token take those with this signature, and do not look at the rest."""
+_TLS = """
+xrd.tls {folder}/server.crt {folder}/server.key
+xrd.tlsca certdir {folder}/certificates
+xrootd.seclib libXrdSec.so
+xrd.protocol XrdHttp libXrdHttp.so
+http.cert {folder}/server.crt
+http.key {folder}/server.key
+http.cadir {folder}/certificates
+ofs.authorize 1
+"""
 
+_TOKENS = """
+xrootd.tls capable all
+sec.protocol ztn
+sec.protbind * only ztn
+http.header2cgi Authorization authz
+ofs.authlib libXrdAccSciTokens.so config={folder}/scitokens.cfg
+"""
 
-def storage_token(*, audience: str = "https://storage.example", seconds: float = 3600, signature: str = "") -> str:
-    """Make a token for the storages.
-
-    Parameters
-    ----------
-    audience
-        What it says to be made for.
-    seconds
-        How long it is valid from now on; negative for one that has ended.
-    signature
-        Another signature, for one that is refused.
-    """
-    claims = {"iss": "https://issuer.example", "sub": "alice", "aud": audience, "exp": time.time() + seconds}
-    claims["jti"] = secrets.token_hex(8)
-    parts = (
-        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "x"}, claims)
-    )
-    return ".".join([*parts, signature or SIGNATURE])
+_PROXIES = """
+sec.protocol gsi -certdir:{folder}/certificates -cert:{folder}/server.crt -key:{folder}/server.key -crl:0 -gmapopt:10 \\
+ -vomsfun:libXrdVoms.so -vomsat:extract
+sec.protbind * only gsi
+http.secxtractor libXrdHttpVOMS.so
+acc.authdb {folder}/authdb
+"""
 
 
 class Storage(Protocol):
@@ -119,66 +112,52 @@ class XRootD:
     folder
         Its own folder; it is made.
     authority
-        Makes it speak TLS only, and refuse whoever shows no token of :func:`storage_token`.
+        Makes it ask for proxies (gsi) with attributes of the VO `VO`; it speaks https on the same port.
+    issuer
+        Makes it speak TLS only, and ask for tokens of this issuer in place of proxies.
     """
 
-    def __init__(self, root: Path, folder: Path, authority: Authority | None = None) -> None:
-        self.name = "roots" if authority else "root"
+    def __init__(
+        self, root: Path, folder: Path, authority: Authority | None = None, issuer: Issuer | None = None
+    ) -> None:
+        self.name = "roots" if issuer else "gsi" if authority else "root"
         self.port = free_port()
+        self.url = f"{'roots' if issuer else 'root'}://127.0.0.1:{self.port}"
         self._folder = folder
         self._log: Path | None = None
         folder.mkdir()
-        if os.geteuid() == 0:
-            shutil.chown(folder, _XROOTD_USER)
-        self._compile("loopback", _LOOPBACK)
-        lines: dict[str, str | Path] = {
-            "oss.localroot": root,
-            "all.export": "/",
-            "all.adminpath": folder,
-            "all.pidpath": folder,
-            "xrootd.chksum": "adler32",
-            "xrd.network": "nodnr",
-            "xrootd.trace": "fsio",  # the log says what was read
-        }
+        text = f"oss.localroot {root}\nall.export /\nall.adminpath {folder}\nall.pidpath {folder}\n"
+        text += "xrootd.chksum adler32\nxrd.network nodnr\nxrootd.trace fsio\n"  # the log says what was read
         if authority:
-            lines |= self._secured(authority)
-        (folder / "xrootd.cfg").write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
-
-    @property
-    def url(self) -> str:
-        return f"{self.name}://127.0.0.1:{self.port}"
-
-    def _compile(self, name: str, source: str) -> Path:
-        (self._folder / f"{name}.c").write_text(source)
-        library = self._folder / f"{name}.so"
-        compiler: list[str | Path] = ["gcc", "-shared", "-fPIC", "-o", library, self._folder / f"{name}.c", "-ldl"]
+            self._write_trust(authority)
+            text += (_TLS + (_TOKENS if issuer else _PROXIES)).format(folder=folder)
+        (folder / "xrootd.cfg").write_text(text)
+        (folder / "authdb").write_text(f"g /{VO} / rl\n")
+        if issuer:
+            known = f"[Global]\naudience = {AUDIENCE}\n[Issuer lake]\nissuer = {issuer.url}\nbase_path = /\n"
+            (folder / "scitokens.cfg").write_text(known)
+        (folder / "shim.c").write_text(_SHIM)
+        compiler = ["gcc", "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c", "-ldl"]
         subprocess.run(compiler, check=True)
-        return library
+        if os.geteuid() == 0:  # as which it refuses to run
+            for path in (folder, *folder.rglob("*")):
+                shutil.chown(path, _XROOTD_USER)
 
-    def _secured(self, authority: Authority) -> dict[str, str | Path]:
-        """Return the directives of a server that speaks TLS and wants tokens."""
-        own = {}
+    def _write_trust(self, authority: Authority) -> None:
+        """Write its own copies of whom it trusts, and of what it is known by."""
         for path in (authority.server_cert, authority.server_key, authority.ca):
-            own[path] = Path(shutil.copy(path, self._folder))
-            if os.geteuid() == 0:
-                shutil.chown(own[path], _XROOTD_USER)
-        tokens = self._compile("tokens", _TOKENS.replace("SIGNATURE", SIGNATURE))
-        return {
-            "xrd.tls": f"{own[authority.server_cert]} {own[authority.server_key]}",
-            "xrd.tlsca": f"certfile {own[authority.ca]}",
-            "xrootd.tls": "all",
-            "xrootd.seclib": "libXrdSec.so",
-            "sec.protocol": f"ztn -tokenlib {tokens}",
-            "sec.protbind": "* only ztn",
-        }
+            shutil.copy(path, self._folder)
+        authority.write_certificates(self._folder / "certificates")
+        authority.write_voms(self._folder / "vomsdir")
 
     def start(self, children: Children) -> Child:
         command: list[str | Path] = ["xrootd", "-I", "v4", "-p", str(self.port), "-n", "lake"]
         command += ["-c", self._folder / "xrootd.cfg"]
-        if os.geteuid() == 0:  # as which it refuses to run
+        if os.geteuid() == 0:
             command += ["-R", _XROOTD_USER]
-        env = closed_environment({"LD_PRELOAD": str(self._folder / "loopback.so")})
-        child = children.start("the XRootD storage", command, env=env, cwd=self._folder)
+        known = {"LD_PRELOAD": "shim.so", "LAKE_CA": "ca.pem", "X509_VOMS_DIR": "vomsdir", "XDG_CACHE_HOME": "cache"}
+        env = closed_environment({name: str(self._folder / value) for name, value in known.items()})
+        child = children.start(f"the XRootD storage {self.name}", command, env=env, cwd=self._folder)
         self._log = child.log
         return child
 
@@ -207,10 +186,10 @@ class Nginx:
         It answers 403 to whoever shows no certificate of the authority.
     ranges
         Whether it serves parts of files.
-    wants_token
-        It answers 401 to whoever shows no token of :func:`storage_token`.
     door_to
-        Address of another server, to which it sends its readers on; needs a token itself.
+        Address of another server, to which it sends its readers on.
+    issuer
+        It answers 401 to whoever shows no token of this issuer; signatures it cannot check.
     """
 
     def __init__(
@@ -222,8 +201,8 @@ class Nginx:
         *,
         wants_certificate: bool = False,
         ranges: bool = True,
-        wants_token: bool = False,
         door_to: str = "",
+        issuer: Issuer | None = None,
     ) -> None:
         self.name = name
         self.port = free_port()
@@ -236,8 +215,8 @@ class Nginx:
             server += _https(authority, wants_certificate=wants_certificate)
         if not ranges:
             server.append("max_ranges 0;")
-        if wants_token or door_to:
-            server.append(f'if ($http_authorization !~ "^Bearer [^.]+[.][^.]+[.]{SIGNATURE}$") {{ return 401; }}')
+        if issuer:
+            server.append(f'if ($http_authorization !~ "^Bearer {issuer.header}[.][^.]+[.][^.]+$") {{ return 401; }}')
         if door_to:
             server.append(f"return 307 {door_to}$request_uri;")
         (folder / "nginx.conf").write_text(self._configuration(server))
