@@ -7,6 +7,7 @@ was renewed counts at once; nothing here is pickled, logged or part of an addres
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import ssl
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -45,8 +47,8 @@ class StorageToken:
         The token.
     source
         Where it comes from, in words.
-    issuer, audience
-        Who made it and for whom; empty where it does not say.
+    issuer, audience, scope
+        Who made it, for whom, and for what; empty where it does not say.
     expires
         When it ends (UTC); None where that is not known.
     """
@@ -55,6 +57,7 @@ class StorageToken:
     source: str
     issuer: str = ""
     audience: str = ""
+    scope: str = ""
     expires: datetime | None = None
 
 
@@ -230,8 +233,8 @@ def _checked(text: str, source: str) -> tuple[StorageToken | None, str]:
     claims = jwt_claims(text)
     audience = claims.get("aud", "")
     names = audience if isinstance(audience, list) else [audience]
-    issuer = claims.get("iss", "")
-    return StorageToken(Secret(text), source, str(issuer), ", ".join(map(str, names)), expires), ""
+    issuer, scope = (str(claims.get(name, "")) for name in ("iss", "scope"))
+    return StorageToken(Secret(text), source, issuer, ", ".join(map(str, names)), scope, expires), ""
 
 
 _commands: dict[tuple[str, ...], tuple[StorageToken, float]] = {}
@@ -307,20 +310,48 @@ def _proxy_setting(instance: Instance) -> str:
     return instance.storage.proxy or os.environ.get("X509_USER_PROXY") or instance.client_proxy
 
 
+def rsa_proxy(path: str) -> str:
+    """Name what an X.509 proxy holds, if XRootD's client can use it.
+
+    A key that is not RSA ends the whole process in that client (6.2 at least).
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    str
+        The same only for the same proxy; empty if the file holds none, or one with another kind of key.
+    """
+    with suppress(OSError, ValueError):
+        certificates = _certificates(own_file(path))
+        if _read_chain(certificates)[3]:
+            return hashlib.sha256(certificates).hexdigest()[:16]
+    return ""
+
+
 @lru_cache(maxsize=8)
-def _read_chain(content: bytes) -> tuple[str, datetime, tuple[str, ...]]:
-    """Read whose certificate it is, when its chain ends, and its VOMS attributes."""
+def _read_chain(content: bytes) -> tuple[str, datetime, tuple[str, ...], bool]:
+    """Read whose certificate it is, when its chain ends, its VOMS attributes, and whether its key is RSA."""
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     chain = x509.load_pem_x509_certificates(content)
     end = min(each.not_valid_after_utc for each in chain)
-    return chain[0].subject.rfc4514_string(), end, voms.attributes(chain)
+    is_rsa = isinstance(chain[0].public_key(), RSAPublicKey)
+    return chain[0].subject.rfc4514_string(), end, voms.attributes(chain), is_rsa
+
+
+def _certificates(content: bytes) -> bytes:
+    """Give what a proxy holds without its key, which is kept nowhere."""
+    return b"".join(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", content, re.S))
 
 
 def _read_proxy(path: str, content: bytes) -> tuple[Proxy | None, str]:
-    certificates = b"".join(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", content, re.S))
     try:
-        subject, expires, attributes = _read_chain(certificates)  # without the key, which is kept nowhere
+        subject, expires, attributes, _ = _read_chain(_certificates(content))
     except ValueError:
         return None, f"{path} holds no X.509 certificate."
     if b"PRIVATE KEY-----" not in content:
@@ -421,20 +452,62 @@ def why_refused(replica: Replica, instance: Instance, said: str) -> str:
     str
         Words for ``<endpoint> ...``.
     """
-    shown, lacking = [], []
-    token, problem = find_token(instance)
-    if token and may_see_token(replica):
-        audience = f" for {token.audience}" if token.audience else ""
-        shown.append(f"the storage token{audience}")
-    elif token:
-        lacking.append("a storage token is sent only over https and roots, to the host that Rucio names")
-    else:
-        lacking.append(problem.rstrip(".") or "no storage token is configured")
-    proxy, problem = find_proxy(instance)
-    if proxy and replica.scheme != "http":
-        shown.append(f"the X.509 proxy of {proxy.subject}")
-    elif not proxy:
-        lacking.append(problem.rstrip(".") or "there is no X.509 proxy")
+    shown_token, no_token = _token_in_words(replica, instance)
+    shown_proxy, no_proxy = _proxy_in_words(replica, instance)
+    shown = list(filter(None, (shown_token, shown_proxy)))
+    lacking = list(filter(None, (no_token, no_proxy)))
     refused = f"refuses {' and '.join(shown)} ({said})" if shown else f"asks for credentials ({said})"
     words = "; ".join(f"{each[0].lower() if each[:2] != each[:2].upper() else each[0]}{each[1:]}" for each in lacking)
     return f"{refused}; {words}" if words else refused
+
+
+_XROOTD_SCHEMES = ("root", "roots")
+
+
+def _token_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
+    """Name the token that a storage was shown, if any, and say what may be wrong with it, or why there was none."""
+    token, problem = find_token(instance)
+    if not token:
+        return "", problem.rstrip(".") or "no storage token is configured"
+    if not may_see_token(replica):
+        return "", "a storage token is sent only over https and roots, to the host that Rucio names"
+    if replica.scheme in _XROOTD_SCHEMES and discovered_token()[0] not in ("", token.text):
+        return "", (
+            "XRootD finds another token in the environment (BEARER_TOKEN, BEARER_TOKEN_FILE), which goes before the "
+            "configured one: unset it, or set wlcg_token in place of the configured one"
+        )
+    made = f" for {token.audience}" if token.audience else ""
+    made += f" from {token.issuer}" if token.issuer else ""
+    return f"the storage token{made}", _scope_in_words(token.scope)
+
+
+def _scope_in_words(scope: str) -> str:
+    """Say what a token does not allow; empty where it allows to read all, or does not say."""
+    reads = [each for each in scope.split() if re.match(r"(storage\.)?read(:|$)", each)]
+    if scope and not reads:
+        return "the token has no scope for reading, such as storage.read:/"
+    if reads and not any(each.partition(":")[2] in ("", "/") for each in reads):
+        return f"the token is for reading {' and '.join(each.partition(':')[2] for each in reads[:3])} alone"
+    return ""
+
+
+def _proxy_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
+    """Name the proxy that a storage was shown, if any, and say what may be wrong with it, or why there was none."""
+    proxy, problem = find_proxy(instance)
+    if not proxy:
+        return "", problem.rstrip(".") or "there is no X.509 proxy"
+    if replica.scheme == "http":
+        return "", ""
+    if replica.scheme in _XROOTD_SCHEMES:
+        if not rsa_proxy(proxy.path):
+            return "", f"XRootD takes only RSA keys, and that of the X.509 proxy {proxy.path} is another"
+        if not any(Path(path).is_dir() for path in authority_paths(instance)):
+            return "", (
+                f"the X.509 proxy {proxy.path} was not shown: XRootD wants the CAs of the grid in a folder, "
+                "which ca or X509_CERT_DIR may name"
+            )
+    groups = " ".join(name.removesuffix("/Capability=NULL").removesuffix("/Role=NULL") for name in proxy.attributes)
+    shown = f"the X.509 proxy of {proxy.subject}"
+    if groups:
+        return f"{shown} with {groups}", ""
+    return shown, "the proxy has no attributes of a VO, which voms-proxy-init -voms VO adds"

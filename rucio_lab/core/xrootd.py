@@ -28,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.model import Replica
-from rucio_lab.core.storage import StorageToken, find_proxy, find_token, may_see_token
+from rucio_lab.core.storage import StorageToken, find_proxy, find_token, may_see_token, rsa_proxy
 from rucio_lab.core.tokens import discovered_token
 
 # Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
@@ -123,16 +123,18 @@ def _is_for_client(option: str) -> bool:
 def xrootd_url(replica: Replica, instance: Instance) -> str:
     """Write the address of a replica for XRootD's client, with all options that name a file or a protocol.
 
-    A token is sent only over TLS. A user name of the token's own keeps connections of different tokens apart.
+    A token is sent only over TLS. A user name of their own keeps connections with different credentials apart.
     """
     scheme, _, rest = replica.url.partition("://")
     url = f"{scheme}://{without_options(rest)}"
     token, _ = find_token(instance) if may_see_token(replica) else (None, "")
     if token and _found_first() not in ("", token.text):
         token = None  # XRootD would send the token of the environment, which nobody means for this storage
-    if token and "@" not in rest.partition("/")[0]:
-        url = f"{scheme}://{_digest(token)}@{without_options(rest)}"
-    return with_options(url, token_file=_private_file(token) if token else "", proxy=_proxy(instance))
+    proxy = _proxy(instance)
+    shown = [token.text if token else "", rsa_proxy(proxy)]
+    if any(shown) and "@" not in rest.partition("/")[0]:
+        url = f"{scheme}://{_digest(*shown)}@{without_options(rest)}"
+    return with_options(url, token_file=_private_file(token) if token else "", proxy=proxy)
 
 
 def _proxy(instance: Instance) -> str:
@@ -168,7 +170,7 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
     options = {
         "xrd.wantprot": _users_protocols() or ",".join(protocols),
         "xrd.ztn": _file(token_file),
-        "xrd.gsiusrpxy": _value(proxy if Path(proxy).exists() else _nowhere()),
+        "xrd.gsiusrpxy": _proxy_file(proxy),
         "xrd.gsiusrcrt": _file(get(_CERT) or home / ".globus" / "usercert.pem"),
         "xrd.gsiusrkey": _file(get(_KEY) or home / ".globus" / "userkey.pem"),
         "xrd.k5ccname": _kerberos_cache(),
@@ -212,6 +214,16 @@ def _kerberos_cache() -> str:
     return usual
 
 
+def _proxy_file(path: str) -> str:
+    """Give each proxy a path of its own: XRootD keeps what it once found at one, for the life of the process."""
+    if not (name := rsa_proxy(path)):
+        return _nowhere()
+    link = Path(_private_folder(os.getpid()), name)
+    with suppress(FileExistsError):
+        link.symlink_to(Path(path).absolute())
+    return str(link)
+
+
 def _file(path: str | Path) -> str:
     """Give a file as the value of an option; an empty one where it is not there, or a redirect could name another."""
     return _value(str(path)) if path and Path(path).exists() else os.devnull
@@ -227,8 +239,8 @@ def _value(text: str) -> str:
     return str(link)
 
 
-def _digest(token: StorageToken) -> str:
-    return "t" + hashlib.sha256(token.text.encode()).hexdigest()[:7]
+def _digest(*shown: str) -> str:
+    return "t" + hashlib.sha256("/".join(shown).encode()).hexdigest()[:7]
 
 
 def _private_file(token: StorageToken) -> str:
@@ -237,7 +249,7 @@ def _private_file(token: StorageToken) -> str:
         status = Path(token.source).stat()
         if stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid():
             return token.source
-    path = Path(_private_folder(os.getpid()), _digest(token))
+    path = Path(_private_folder(os.getpid()), _digest(token.text))
     if not path.exists():
         handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
         with os.fdopen(handle, "w") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def me(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """Somebody with a certificate, where the grid's programs know its CA."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("X509_CERT_DIR", str(authority.write_certificates(tmp_path / "certificates")))
+    monkeypatch.setenv("X509_CERT_DIR", str(shutil.copytree(authority.certificates, tmp_path / "certificates")))
     monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
     user = authority.user("alice", "Alice Analyst", "Users")
     return Instance(name="test", url="https://127.0.0.1", client_cert=str(user.cert), client_key=str(user.key))

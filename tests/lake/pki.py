@@ -63,6 +63,8 @@ class Authority:
         PEM file with the authority's certificate.
     bundle
         The same, with the authorities which this machine trusts anyway.
+    certificates
+        Folder of trusted CAs with this one in it, as programs of the grid have it.
     server_cert, server_key
         For servers on 127.0.0.1, localhost and ::1.
     """
@@ -75,6 +77,7 @@ class Authority:
         own = _builder(self._name, self._name, self._key, self._key, ca=True).sign(self._key, hashes.SHA256())
         self.ca = self._write("ca.pem", _pem(own))
         self.bundle = self._write("bundle.pem", _pem(own) + _system_authorities())
+        self.certificates = self._write_certificates()
         self.server_cert, self.server_key = self._server()
 
     def user(self, name: str, common_name: str, unit: str) -> User:
@@ -141,24 +144,21 @@ class Authority:
             Which VO.
         """
         command: list[str | Path] = ["voms-proxy-fake", "-rfc", "-cert", user.cert, "-key", user.key, "-voms", vo]
-        command += ["-hostcert", self.server_cert, "-hostkey", self.server_key, "-uri", "127.0.0.1:15000"]
+        command += ["-hostcert", self.server_cert, "-hostkey", self.server_key, "-uri", "localhost:15000"]
         command += ["-bits", "2048", "-out", target]
         for group in groups or (f"/{vo}/Role=NULL/Capability=NULL",):
             command += ["-fqan", group]
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
-    def write_certificates(self, folder: Path) -> Path:
-        """Make a folder of trusted CAs with this authority in it, as programs of the grid have it, and return it."""
-        folder.mkdir()
-        command: list[str | Path] = ["openssl", "x509", "-hash", "-noout", "-in", self.ca]
-        name = subprocess.check_output(command, text=True).strip()
-        (folder / f"{name}.0").write_bytes(self.ca.read_bytes())
-        return folder
-
     def write_voms(self, folder: Path) -> None:
         """Make a folder that says which certificates sign the attributes of which VO: our server those of `VO`."""
         (folder / VO).mkdir(parents=True)
         (folder / VO / "localhost.lsc").write_text("/O=Lake/CN=localhost\n/O=Lake/CN=Lake Test CA\n")
+
+    def _write_certificates(self) -> Path:
+        command: list[str | Path] = ["openssl", "x509", "-hash", "-noout", "-in", self.ca]
+        name = subprocess.check_output(command, text=True).strip()
+        return self._write(f"certificates/{name}.0", self.ca.read_bytes()).parent
 
     def _server(self) -> tuple[Path, Path]:
         import ipaddress
@@ -174,6 +174,7 @@ class Authority:
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self._folder / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(content)
         return path

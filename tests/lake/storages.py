@@ -147,7 +147,7 @@ class XRootD:
         """Write its own copies of whom it trusts, and of what it is known by."""
         for path in (authority.server_cert, authority.server_key, authority.ca):
             shutil.copy(path, self._folder)
-        authority.write_certificates(self._folder / "certificates")
+        shutil.copytree(authority.certificates, self._folder / "certificates")
         authority.write_voms(self._folder / "vomsdir")
 
     def start(self, children: Children) -> Child:
@@ -155,7 +155,8 @@ class XRootD:
         command += ["-c", self._folder / "xrootd.cfg"]
         if os.geteuid() == 0:
             command += ["-R", _XROOTD_USER]
-        known = {"LD_PRELOAD": "shim.so", "LAKE_CA": "ca.pem", "X509_VOMS_DIR": "vomsdir", "XDG_CACHE_HOME": "cache"}
+        known = {"LD_PRELOAD": "shim.so", "LAKE_CA": "ca.pem", "XDG_CACHE_HOME": "cache"}
+        known |= {"X509_CERT_DIR": "certificates", "X509_VOMS_DIR": "vomsdir"}
         env = closed_environment({name: str(self._folder / value) for name, value in known.items()})
         child = children.start(f"the XRootD storage {self.name}", command, env=env, cwd=self._folder)
         self._log = child.log
