@@ -25,7 +25,9 @@ from rucio_lab.demo.content import SCOPE
 from rucio_lab.demo.processes import closed_environment
 from tests.demo.support import alive, descendants
 from tests.lake import content, files, packages
+from tests.lake.issuer import BAD_TOKENS
 from tests.lake.lake import FullLake, quoted
+from tests.lake.pki import VO
 
 ALL_SCHEMES = ["root", "https", "davs", "http", "file"]
 
@@ -171,6 +173,46 @@ def test_a_certificate_is_demanded_where_it_should_be(lake: FullLake) -> None:
     assert get(lake, "https-cert", web_path(path, lake)).status_code == 403
     answer = get(lake, "https-cert", web_path(path, lake), cert=str(lake.users["alice"].pem))
     assert answer.content == path.read_bytes()
+
+
+def copied_by_xrdcp(lake: FullLake, storage: str, path: Path, env: dict[str, str]) -> bytes:
+    """Copy a file with XRootD's own program, and return what came."""
+    url = f"{lake.storages[storage].url.replace('127.0.0.1', 'localhost')}//{path.relative_to(lake.store)}"
+    known = {"X509_CERT_DIR": str(lake.authority.certificates), "XRD_CONNECTIONRETRY": "1", **env}
+    command = ["xrdcp", "--silent", url, "-"]
+    return subprocess.run(command, env=closed_environment(known), capture_output=True, check=False, timeout=30).stdout
+
+
+@pytest.mark.parametrize("wrong", ["", *BAD_TOKENS, "none"])
+def test_tokens_are_really_checked(lake: FullLake, tmp_path: Path, wrong: str) -> None:
+    path = lake.path("ROOTS-DISK", SCOPE, "roots._0001.root")
+    token = "" if wrong == "none" else lake.issuer.token(**BAD_TOKENS.get(wrong, {}))
+    file = tmp_path / "a-token"
+    file.touch(0o600)
+    file.write_text(token)
+    expected = b"" if wrong else path.read_bytes()
+    assert copied_by_xrdcp(lake, "roots", path, {"BEARER_TOKEN_FILE": str(file)} if token else {}) == expected
+    url = f"https://127.0.0.1:{lake.storages['roots'].port}{web_path(path, lake)}"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    answer = requests.get(url, headers=headers, verify=str(lake.authority.ca), timeout=10)
+    assert answer.status_code == (403 if wrong else 200)
+    assert answer.content == expected or wrong
+
+
+@pytest.mark.parametrize("shown", ["of the VO", "of another VO", "plain", "none"])
+def test_proxies_are_really_checked(lake: FullLake, tmp_path: Path, shown: str) -> None:
+    path, proxy, alice = lake.path("GSI-DISK", SCOPE, "gsi._0001.root"), tmp_path / "proxy", lake.users["alice"]
+    if shown == "plain":
+        lake.authority.proxy(alice).rename(proxy)
+    elif shown != "none":
+        lake.authority.voms_proxy(alice, proxy, vo=VO if shown == "of the VO" else "other")
+    expected = path.read_bytes() if shown == "of the VO" else b""
+    assert copied_by_xrdcp(lake, "gsi", path, {"X509_USER_PROXY": str(proxy)}) == expected
+    url = f"https://127.0.0.1:{lake.storages['gsi'].port}{web_path(path, lake)}"
+    cert = str(proxy) if proxy.exists() else None
+    answer = requests.get(url, cert=cert, verify=str(lake.authority.ca), timeout=10)
+    assert answer.status_code == (200 if expected else 403)
+    assert answer.content == expected or not expected
 
 
 def test_files_can_be_written_and_deleted_over_https(lake: FullLake) -> None:

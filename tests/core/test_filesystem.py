@@ -576,7 +576,7 @@ def test_storages_that_want_credentials(
     lakefile._files.clear()
     configure(lake, monkeypatch)
     with pytest.raises(
-        OSError, match=r"TOKEN-DISK .* asks for credentials \(HTTP 401\); no storage token is configured"
+        OSError, match=r"TOKEN-DISK .* asks for credentials \(HTTP 403\); no storage token is configured"
     ):
         fs.cat_file(url("token._0001.root"))
 

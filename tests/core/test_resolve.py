@@ -604,7 +604,7 @@ def test_where_a_plain_url_does_not_suffice(lake: FullLake, configure: Configure
 def test_a_storage_that_refuses_says_what_is_missing(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
     configure(storage={"ca": str(lake.authority.ca)})
     said = str(unavailable("token"))
-    assert re.search(r"TOKEN-DISK: https://\S+ asks for credentials \(HTTP 401\); no storage token is configured", said)
+    assert re.search(r"TOKEN-DISK: https://\S+ asks for credentials \(HTTP 403\); no storage token is configured", said)
     wrong = tmp_path / "wrong-token"
     wrong.write_text(lake.issuer.token(forged=True, audience="https://other.example"))
     configure(storage={"ca": str(lake.authority.ca), "token_file": str(wrong)})

@@ -148,7 +148,8 @@ class Authority:
         command += ["-bits", "2048", "-out", target]
         for group in groups or (f"/{vo}/Role=NULL/Capability=NULL",):
             command += ["-fqan", group]
-        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        env = {**os.environ, "X509_CERT_DIR": str(self.certificates)}
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=env)
 
     def write_voms(self, folder: Path) -> None:
         """Make a folder that says which certificates sign the attributes of which VO: our server those of `VO`."""
