@@ -247,6 +247,6 @@ def test_names_are_text_and_never_code(sidebar: Sidebar) -> None:
         sidebar.attach(name, "files")
         sidebar.expect_output("files: 1 file")
         sidebar.write_cell("del files")
-    sidebar.row("line break").click()
+    sidebar.row(r"line\nbreak").click()
     sidebar.page.keyboard.press("Shift+Enter")
-    expect(sidebar.dialog).to_contain_text("control character")
+    expect(sidebar.dialog).to_contain_text(r"A cell cannot hold the name hostile:line\nbreak.")
