@@ -137,7 +137,11 @@ class Completion:
         scope, colon, name = typed.partition(":")
         if not colon:
             scopes = self._answers.get((instance,), lambda: _scopes(instance))
-            return _fitting((f"{quote}{each}:" for each in scopes if _BARE.fullmatch(each)), word, "scope")
+            return _fitting(
+                (f"{quote}{each}:" for each in scopes if _BARE.fullmatch(each) and _is_writable(each, "")),
+                word,
+                "scope",
+            )
         if "*" in name:
             return []
         found = _fitting((f"{scope}:{each}" for each in self._names(instance, scope, name)), typed, "DID")

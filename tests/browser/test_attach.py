@@ -271,3 +271,6 @@ def test_hidden_characters_are_seen_and_never_code(sidebar: Sidebar, unseen: str
     sidebar.row(r"mirror\u202etoor.ataD").click()
     sidebar.page.keyboard.press("Shift+Enter")
     expect(sidebar.dialog).to_contain_text(r"A cell cannot hold the name hostile:mirror\u202etoor.ataD.")
+    sidebar.page.keyboard.press("Escape")
+    sidebar.root.get_by_role("button", name="Copy DID").click()
+    assert sidebar.page.evaluate("navigator.clipboard.readText()") == r"hostile:mirror\u202etoor.ataD"

@@ -48,11 +48,11 @@ def evil(lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reques
     return Evil(lake, rse)
 
 
-def fetch(lake: FullLake, rse: str, folder: Path) -> Outcome:
+def fetch(lake: FullLake, rse: str, folder: Path, host: str = "127.0.0.1") -> Outcome:
     """Download a file of an RSE over gsiftp."""
     path = lake.path("CERN-EOS", SCOPE, NAME)
     content = path.read_bytes()
-    pfn = f"gsiftp://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    pfn = f"gsiftp://{host}:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
     file = ResolvedFile(DID(SCOPE, NAME), (), len(content), f"{zlib.adler32(content):08x}", (Replica(rse, pfn, pfn),))
     (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], folder, parallel=1).run()
     assert outcome.state != "fetched" or (folder / "f").read_bytes() == content
@@ -69,7 +69,7 @@ def test_no_class_that_rucio_names_is_imported(evil: Evil, gfal2: None, tmp_path
 
 def test_the_class_for_storages_that_rename_nothing_is_taken(evil: Evil, gfal2: None, tmp_path: Path) -> None:
     evil.says("rucio.rse.protocols.gfal.NoRename", "127.0.0.1")
-    assert fetch(evil.lake, evil.rse, tmp_path / "d").state == "fetched"
+    assert fetch(evil.lake, evil.rse, tmp_path / "d", "localhost").state == "fetched"
 
 
 def test_a_host_that_is_an_option_is_left_out(evil: Evil, gfal2: None) -> None:

@@ -77,12 +77,14 @@ class EvilRucio:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.scopes = ["s"]
         evil = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = "search" in self.path
-                rows = [{"scope": "s", "name": name, "did_type": "FILE"} for name in evil.names] if found else ["s"]
+                rows: list[Any] = [{"scope": "s", "name": name, "did_type": "FILE"} for name in evil.names]
+                if "search" not in self.path:
+                    rows = [evil.scopes]
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-json-stream")
                 self.end_headers()
@@ -128,6 +130,18 @@ def test_what_tab_offers_is_one_word(evil: EvilRucio, monkeypatch: pytest.Monkey
         assert ("rucio_ls", ["s:good"]) in offered
         assert {words[0] for _, words in offered} <= {f"s:{name}", "s:good"}
         assert is_printable(name) or len(offered) == 1
+
+
+@alike
+@given(name=names)
+def test_the_scopes_that_tab_offers_are_words(evil: EvilRucio, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    evil.scopes = [name, "s"]
+    monkeypatch.setattr(completer, "DEADLINE", 5)
+    monkeypatch.setattr(completer, "_complete", completer.Completion())
+    offered = [magic_in(f"%rucio_ls {each.text}n") for each in list(completer.matches("%rucio_ls ")["completions"])]
+    assert ("rucio_ls", ["s:n"]) in offered
+    assert {words[0] for _, words in offered} <= {f"{name}:n", "s:n"}
+    assert is_printable(name) or len(offered) == 1
 
 
 def test_tab_in_a_kernel_puts_no_command_into_the_cell(
