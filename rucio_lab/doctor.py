@@ -20,6 +20,7 @@ from rucio_lab._version import __version__
 from rucio_lab.core import readers
 from rucio_lab.core.config import Instance, Instances, check_remote, config_files, load_instances, rucio_cfg_path
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
+from rucio_lab.core.text import printable
 from rucio_lab.server.hub import Hub, keep, wanted
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
@@ -41,7 +42,8 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"  {_MARKS[self.level]}  {self.text}" + (f"\n        -> {self.remedy}" if self.remedy else "")
+        remedy = f"\n        -> {printable(self.remedy)}" if self.remedy else ""
+        return f"  {_MARKS[self.level]}  {printable(self.text)}{remedy}"
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 from rucio_lab.core.config import load_downloads
 from rucio_lab.core.layout import checked_base, empty, usage
+from rucio_lab.core.text import printable
 from rucio_lab.kernel.text import count, size
 
 
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     files = f"{count(used.files, 'file')}, {size(used.bytes)}"
     if used.partial:
         files += f", and parts of {count(used.partial, 'file')}, {size(used.partial_bytes)}"
-    print(f"{base}: {files}{' removed' if options.empty else ''}; {size(used.free)} free.")
+    print(printable(f"{base}: {files}{' removed' if options.empty else ''}; {size(used.free)} free."))
     return 0

@@ -6,8 +6,8 @@ import argparse
 import sys
 from datetime import datetime
 
-from rucio_lab.core.did import printable
 from rucio_lab.core.jobs import Job, Jobs
+from rucio_lab.core.text import printable
 from rucio_lab.kernel.text import several, size, text_table
 
 _ACTIONS = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from urllib.parse import quote
 
+from rucio_lab.core.text import is_printable
 from rucio_lab.kernel.magics import add_attach_options
 
 
@@ -35,7 +37,16 @@ def run(options: argparse.Namespace) -> int:
         allow_missing=options.allow_missing,
     )
     for address in files.urls:
-        print(address)
+        print(_on_one_line(address))
     for words in (repr(files), repr(files.explain()), *files.notes):
         print(words, file=sys.stderr)
     return 0
+
+
+def _on_one_line(address: str) -> str:
+    """Write what is hidden in an address as addresses do, in bytes; a path with such becomes an address for that."""
+    if is_printable(address):
+        return address
+    if "://" not in address:
+        address = f"file://{quote(address, errors='surrogatepass')}"
+    return "".join(each if is_printable(each) else quote(each, errors="surrogatepass") for each in address)

@@ -81,6 +81,12 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
+def unseen(full_lake: FullLake) -> str:
+    """A dataset with names that are not what they look like."""
+    return full_lake.add_unseen()
+
+
+@pytest.fixture(scope="session")
 def bulk(full_lake: FullLake) -> str:
     """Name of a dataset with 10,000 files that are only registered."""
     return full_lake.add_bulk()

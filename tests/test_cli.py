@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pyte
 import pytest
 
 from rucio_lab import __version__, attach
+from rucio_lab.core.jobs import Jobs
+from rucio_lab.core.model import Request
+from rucio_lab.core.text import is_printable
 from rucio_lab.demo.processes import free_port
+from rucio_lab.doctor import Finding
 from tests.lake.lake import FullLake
+from tests.names import OSC
 
 SCOPE = "opendata13TeV"
 
@@ -93,3 +100,63 @@ class TestDoctor:
         assert "gone (/nowhere/python3) does not run" in done.stdout
         assert "Traceback" not in done.stderr
         assert "signed in as alice" in done.stdout
+
+
+class TestTerminal:
+    """What comes from Rucio is only shown by a terminal."""
+
+    @staticmethod
+    def assert_plain(shown: str) -> None:
+        assert all(map(is_printable, shown.split("\n")))
+        screen = pyte.Screen(2000, 60)
+        pyte.Stream(screen).feed(shown.replace("\n", "\r\n"))
+        assert [line.rstrip() for line in screen.display if line.strip()] == [
+            line for line in shown.splitlines() if line.strip()
+        ]
+        assert screen.title == ""
+
+    def test_addresses_and_reasons(self, lake: FullLake, unseen: str) -> None:
+        done = run("resolve", unseen, "--scheme", "root", "--allow-missing")
+        port = lake.storages["root"].port
+        assert sorted(address.rpartition("/")[2] for address in done.stdout.splitlines()) == [
+            "clip%1B]52;c;cm0gLXJmIC8=%07.root",
+            "cut%C2%85!x%C2%85!touch pwned #.root",
+            "mirror%E2%80%AEtoor.ataD",
+        ]
+        assert all(address.startswith(f"root://127.0.0.1:{port}//") for address in done.stdout.splitlines())
+        assert r"hostile:evil\u2028!x\u2028!touch pwned #" in done.stderr
+        self.assert_plain(done.stdout)
+        self.assert_plain(done.stderr)
+
+    def test_an_error_of_rucio(self, lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "token").write_text(lake.token())
+        (tmp_path / "token").chmod(0o600)
+        url = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+        faulty = {"url": url, "rucio_cfg": "", "auth": "token", "token_file": str(tmp_path / "token")}
+        config = lake.config(test={**faulty, "ca": str(lake.authority.ca), "storage": {"ca": str(lake.authority.ca)}})
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+        said = {"ExceptionClass": "InvalidObject", "ExceptionMessage": f"moc\u202elive{OSC}\u2028x"}
+        lake.faulty["rucio"].answer_http(400, json.dumps(said), "application/json", ExceptionClass="InvalidObject")
+        done = run("resolve", "s:n")
+        shown = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert r"moc\u202elive\x1b]52;c;cm0gLXJmIC8=\x07\x1b]0;owned\x07\x1b[2J\x1b[31m\u2028x" in shown
+        self.assert_plain(shown)
+
+    def test_the_log_of_a_job(self, lake: FullLake, unseen: str) -> None:
+        jobs = Jobs()
+        job = jobs.start(Request((unseen,), "test"))
+        end = time.monotonic() + 60
+        while jobs.get(job.id).active:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        with (jobs.folder / job.id / "log.txt").open("a") as log:
+            log.write(f"a tool: {OSC}\n")
+        log_, list_ = run("job", "log", job.id).stdout, run("jobs").stdout
+        assert r"mirror\u202etoor.ataD" in log_
+        assert log_.endswith("\\x1b[2J\\x1b[31m\n")
+        self.assert_plain(log_)
+        self.assert_plain(list_)
+
+    def test_what_the_doctor_finds(self) -> None:
+        self.assert_plain(str(Finding("bad", f"Rucio said {OSC}", f"Mend {OSC}")))

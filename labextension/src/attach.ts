@@ -13,6 +13,7 @@ import { confirmGaps } from './components/gaps';
 import { LakeModel } from './model';
 import { proposeName } from './names';
 import { AttachRefused, Outcome, Refusal, Target, currentNotebook } from './notebook';
+import { printable } from './text';
 import { waitFor } from './waiting';
 import { IWords, numberText, wordsOf } from './words';
 
@@ -102,7 +103,7 @@ export class Attacher {
   private _line({ did, instance }: IWanted): (name: string, access: Access | null) => string {
     const { trans, model } = this;
     if (!isWritable(did)) {
-      const message = trans.__('The name has a line break or another control character.');
+      const message = trans.__('A cell cannot hold the name %1.', printable(did));
       throw new LakeError('unwritable', message, trans.__('Attach what contains it.'));
     }
     const where = model.known?.default === instance ? null : instance;
@@ -121,7 +122,7 @@ export class Attacher {
     try {
       listing = await waitFor(
         model.resolve(did, MOST_INLINE, controller.signal, 'auto'),
-        trans.__('Asking for the addresses of %1…', did),
+        trans.__('Asking for the addresses of %1…', printable(did)),
         trans,
         controller
       );
@@ -161,7 +162,7 @@ export class Attacher {
 
   private _wayInto(target: Target): string {
     const { trans } = this;
-    const title = target.panel.title.label;
+    const title = printable(target.panel.title.label);
     if (!target.hasKernel) {
       return trans.__('%1 has no kernel: the cell is written, not run.', title);
     }

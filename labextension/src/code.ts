@@ -2,6 +2,7 @@
  * The code that attach writes into a notebook. What comes from Rucio is data in it: quoted, never code.
  */
 import { Access, IListing } from './api';
+import { isPrintable, printable } from './text';
 
 /** Most addresses that are written into a cell. */
 export const MOST_INLINE = 50;
@@ -16,11 +17,9 @@ export function loads(source: string): boolean {
   return /^[ \t]*%(load|reload)_ext[ \t]+rucio_lab\b/m.test(source);
 }
 
-const CONTROLS = /[\x00-\x1f\x7f\x85\u2028\u2029]/g;
-
-/** Whether a DID can stand in a line of code: a line break cannot. */
+/** Whether a DID can be a word in the line of a magic: nothing can be escaped there. */
 export function isWritable(did: string): boolean {
-  return did.search(CONTROLS) < 0;
+  return isPrintable(did) && !did.startsWith('-');
 }
 
 /**
@@ -49,9 +48,14 @@ export function attachLine(
   return `%rucio_attach ${quote(did)} as ${name}${where}${how}`;
 }
 
-/** Write a Python list of addresses. A JSON string is a Python string. */
+/** Write a Python string: JSON leaves line breaks of Unicode as they are, at which IPython cuts. */
+export function pythonText(text: string): string {
+  return printable(JSON.stringify(text));
+}
+
+/** Write a Python list of addresses. */
 export function pythonList({ files }: IListing): string {
-  const lines = files.map(file => `    ${JSON.stringify(file.url)},\n`);
+  const lines = files.map(file => `    ${pythonText(file.url)},\n`);
   return `[\n${lines.join('')}]`;
 }
 
@@ -60,14 +64,14 @@ export function comments({ missing, notes, total }: IListing): string {
   const lacking = Object.entries(missing);
   const lines = lacking
     .slice(0, MOST_NAMED)
-    .map(([did, reason]) => `  ${JSON.stringify(did)}: ${oneLine(reason)}`);
+    .map(([did, reason]) => `  ${pythonText(did)}: ${printable(reason)}`);
   if (lacking.length) {
     lines.unshift(`${lacking.length} of ${total} files cannot be read, and are not in this list:`);
   }
   if (lacking.length > MOST_NAMED) {
     lines.push(`  and ${lacking.length - MOST_NAMED} more`);
   }
-  return [...lines, ...notes.map(oneLine)].map(line => `# ${line}\n`).join('');
+  return [...lines, ...notes.map(printable)].map(line => `# ${line}\n`).join('');
 }
 
 /**
@@ -87,8 +91,4 @@ export function withoutOurs(listing: IListing, reason: string): IListing {
 /** Write what a kernel runs that cannot ask for the addresses. */
 export function inlineCode(name: string, listing: IListing): string {
   return `${comments(listing)}${name} = ${pythonList(listing)}`;
-}
-
-function oneLine(text: string): string {
-  return text.replace(CONTROLS, ' ');
 }

@@ -10,6 +10,7 @@ import { Attacher } from './attach';
 import { ListCopier, copy } from './copy';
 import { attachIcon, lakeIcon } from './icons';
 import { LakeModel } from './model';
+import { printable } from './text';
 import { CommandIDs, PANEL_ID } from './tokens';
 
 const NO_ARGUMENTS = { args: { type: 'object', properties: {} } };
@@ -59,7 +60,7 @@ export function addDidCommands(
     label: trans.__('Copy DID'),
     icon: copyIcon,
     isEnabled,
-    execute: () => copy(model.node!.did.did)
+    execute: () => copy(printable(model.node!.did.did)) // a line break would end a command where it is pasted
   });
   commands.addCommand(CommandIDs.copyList, {
     describedBy: NO_ARGUMENTS,

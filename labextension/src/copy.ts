@@ -7,6 +7,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { IListing, LakeError } from './api';
 import { comments, pythonList } from './code';
 import { LakeModel } from './model';
+import { printable } from './text';
 import { waitFor } from './waiting';
 import { numberText, wordsOf } from './words';
 
@@ -42,7 +43,7 @@ export class ListCopier {
     try {
       const listing = await waitFor(
         model.resolve(did, 0, controller.signal),
-        trans.__('Asking for the addresses of %1…', did),
+        trans.__('Asking for the addresses of %1…', printable(did)),
         trans,
         controller
       );
@@ -81,7 +82,7 @@ export class ListCopier {
           'Copied the addresses of %1 of %2 files. The others cannot be read from here: %3.',
           numberText(files.length),
           numberText(total),
-          reasons
+          printable(reasons)
         ),
         { autoClose: false }
       );
@@ -92,7 +93,9 @@ export class ListCopier {
       'Copied the addresses of %1 files.',
       files.length
     );
-    Notification.success([said, ...notes].join(' '), { autoClose: notes.length ? false : 5000 });
+    Notification.success([said, ...notes.map(printable)].join(' '), {
+      autoClose: notes.length ? false : 5000
+    });
   }
 
   private _controller: AbortController | null = null;

@@ -1,6 +1,7 @@
 /**
  * Names of variables, by the rules of `rucio_lab/kernel/names.py`.
  */
+import { isPrintable } from './text';
 
 const WORD = /^[\p{L}_][\p{L}\p{M}\p{N}_]*$/u;
 const LONGEST = 40;
@@ -47,7 +48,7 @@ export function faultOf(name: string): Fault | null {
   if (!normal) {
     return 'empty';
   }
-  if (!WORD.test(normal)) {
+  if (!WORD.test(normal) || !isPrintable(normal)) {
     return 'no name';
   }
   if (KEYWORDS.has(normal)) {
@@ -68,6 +69,7 @@ export function faultOf(name: string): Fault | null {
 export function proposeName(name: string, taken: ReadonlySet<string>): string {
   const words = name
     .normalize('NFKC')
+    .replace(/./gsu, each => (isPrintable(each) ? each : '_'))
     .replace(/([^\p{L}\p{M}\p{N}_]|_)+/gu, '_')
     .slice(0, LONGEST)
     .replace(/^_+|_+$/g, '');

@@ -5,6 +5,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { LakeError } from './api';
 import { Fault } from './names';
+import { printable } from './text';
 
 /** One sentence on what happened, and one on what to do. */
 export interface IWords {
@@ -16,7 +17,7 @@ export interface IWords {
 export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
   return (
     ownWords(error.code, trans) ?? {
-      message: error.message || trans.__('Something went wrong.'),
+      message: printable(error.message) || trans.__('Something went wrong.'),
       remedy: remedyOf(error, trans)
     }
   );
@@ -28,7 +29,7 @@ export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
  */
 function remedyOf({ code, rucio, remedy }: LakeError, trans: TranslationBundle): string {
   if (rucio === 'ScopeNotFound') {
-    return remedy; // it names those that there are
+    return printable(remedy); // it names those that there are
   }
   const own: Record<string, string> = {
     files_unavailable: trans.__(
@@ -37,7 +38,7 @@ function remedyOf({ code, rucio, remedy }: LakeError, trans: TranslationBundle):
     not_found: trans.__('Check the scope and the name; the search shows what there is.'),
     sign_in_needed: trans.__('Sign in again to go on.')
   };
-  return own[code] ?? remedy;
+  return own[code] ?? printable(remedy);
 }
 
 /** The words for what the server cannot tell. */

@@ -23,8 +23,10 @@ Relative paths are relative to the file they stand in. What is public of well-kn
 from __future__ import annotations
 
 import configparser
+import ipaddress
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +41,7 @@ from rucio_lab.core import presets, remote
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.model import Reading
 from rucio_lab.core.private import lab_folder
+from rucio_lab.core.text import is_printable
 
 Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
 
@@ -563,11 +566,24 @@ def _forbidden(name: str, settings: Mapping[str, Any]) -> str:
     if settings.get("auth", REMOTE_WAYS[0]) not in REMOTE_WAYS:
         return f"may not choose auth = {settings['auth']!r} for instance {name!r}"
     addresses = [settings[key] for key in ("url", "auth_url") if key in settings]
-    if not (fixed or "url" in settings) or not all(map(_is_address, addresses)):
-        return f"has no usable address of instance {name!r}"
-    if any(not address.startswith("https://") for address in addresses):
-        return f"names instance {name!r} without https"
-    return ""
+    if not (fixed or "url" in settings):
+        addresses.append("")
+    if wrong := next(filter(None, map(_wrong_with, addresses)), ""):
+        return f"{wrong} of instance {name!r}"
+    hidden = [key for key, value in settings.items() if not all(map(is_printable, _texts(value)))]
+    return f"has control or invisible characters in {hidden[0]} of instance {name!r}" if hidden else ""
+
+
+def _wrong_with(address: str) -> str:
+    if not _is_address(address):
+        return "has no usable address"
+    if not address.startswith("https://"):
+        return "has an address without https"
+    return "has an address on the machine itself, or on its own link," if _is_local(address) else ""
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
 
 
 def _merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
@@ -621,12 +637,34 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
 
 
 def _is_address(url: str) -> bool:
+    """Whether paths can be added to this, and it stands on one line: it is written to files of others."""
+    if not is_printable(url) or re.search(r"[\s?#\\]", url):
+        return False
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna")  # a ValueError, too, for what can be no host name
-        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0 and parts.username is None
+        port = parts.port
+        named = bool(_host(url)) and not _host(url).startswith("-")  # which is an option, to a program
     except ValueError:
         return False
+    return parts.scheme in ("http", "https") and named and port != 0 and parts.username is None
+
+
+def _host(url: str) -> str:
+    """Give the host as it is asked for in the network; a ValueError for what can be none."""
+    return (urlsplit(url).hostname or "").encode("idna").decode()
+
+
+def _is_local(url: str) -> bool:
+    """Whether an address is of this machine, or of what is next to it: services there trust who is on the machine."""
+    host = _host(url).rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:  # inet_aton reads all spellings that programs read, such as 127.1 and 0x7f000001
+        address = ipaddress.ip_address(host.partition("%")[0] if ":" in host else socket.inet_aton(host))
+    except (ValueError, OSError):
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 def _cfg_settings(client: Mapping[str, str]) -> dict[str, Any]:

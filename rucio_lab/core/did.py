@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 from urllib.parse import quote
 
 from rucio_lab.core.errors import BadRequest
+from rucio_lab.core.text import hidden_in
 
 _REMEDY = "Write it as scope:name, for example opendata13TeV:GamGam."
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would act on, such as escape sequences in a name."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+_VISIBLE = "Write it as scope:name without them; where that is its name, name the dataset that holds it."
 
 
 class DID(NamedTuple):
@@ -38,11 +33,11 @@ class DID(NamedTuple):
         Raises
         ------
         BadRequest
-            If there is no colon, if scope or name is empty, or if it holds control characters.
+            If there is no colon, if scope or name is empty, or if it holds control or invisible characters.
         """
         stripped = text.strip()
-        if _UNPRINTABLE.search(stripped):
-            raise BadRequest(f"{stripped!r} is no DID: it holds control characters.", _REMEDY)
+        if hidden := hidden_in(stripped):
+            raise BadRequest(f"{stripped!r} is no DID: it holds invisible or control characters ({hidden}).", _VISIBLE)
         if "://" in stripped:
             raise BadRequest(f"{stripped.partition('?')[0]!r} is a URL, not a DID.", f"Open it as it is, or: {_REMEDY}")
         scope, colon, name = stripped.partition(":")

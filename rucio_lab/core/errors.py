@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from rucio_lab.core.text import printable
+
 
 class RucioLabError(Exception):
     """What every error of rucio_lab is.
@@ -30,7 +32,7 @@ class RucioLabError(Exception):
     Parameters
     ----------
     message
-        One sentence: what failed, and why.
+        One sentence: what failed, and why. What is hidden in it is escaped, whoever said it.
     remedy
         One sentence: what to do about it.
     rucio
@@ -48,9 +50,9 @@ class RucioLabError(Exception):
     status: ClassVar[int] = 500
 
     def __init__(self, message: str, remedy: str = "", *, rucio: str | None = None) -> None:
-        super().__init__(message, remedy)
-        self.message = message
-        self.remedy = remedy
+        self.message = printable(message)
+        self.remedy = printable(remedy)
+        super().__init__(self.message, self.remedy)
         self.rucio = rucio
 
     def __str__(self) -> str:

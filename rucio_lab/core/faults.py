@@ -21,6 +21,7 @@ from rucio_lab.core.errors import (
     SignInNeeded,
 )
 from rucio_lab.core.rucio_api import exception
+from rucio_lab.core.text import printable
 
 _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
     (Refused, "Ask the owner of the scope, or the operators of the instance.", ("CannotAuthorize", "AccessDenied")),
@@ -159,10 +160,10 @@ def _translate(error: Exception, instance: Instance) -> RucioLabError:
 
 def first_line(error: Exception) -> str:
     """Take what a Rucio error says for people: its details, never more than a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     details = [line.removeprefix("Details:").strip() for line in lines if line.startswith("Details:")]
     text = (details or lines or [type(error).__name__])[0]
-    return text.removeprefix(f"{type(error).__name__}: ")[:300].rstrip(". ")
+    return printable(text.removeprefix(f"{type(error).__name__}: "))[:300].rstrip(". ")
 
 
 def _reason(error: Exception) -> str:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from rucio_lab.core.config import load_downloads, load_instances
-from rucio_lab.core.did import printable
 from rucio_lab.core.errors import Conflict, LakeBroken, LakeTooSlow, LakeUnreachable, RucioLabError, SignInNeeded
 from rucio_lab.core.jobs import Job, Jobs, holds_lock, write_snapshot
 from rucio_lab.core.model import Request
+from rucio_lab.core.text import printable
 from rucio_lab.core.transfer import Outcome, Progress, Transfer
 
 T = TypeVar("T")

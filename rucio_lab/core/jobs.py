@@ -33,6 +33,7 @@ from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
 from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Request
 from rucio_lab.core.private import is_own, lab_folder, own_folder
+from rucio_lab.core.text import printable
 
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
 """``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
@@ -139,12 +140,12 @@ class Jobs:
         return msgspec.convert(wanted, Request)
 
     def log(self, id: str) -> str:
-        """Give the end of the log of a job."""
+        """Give the end of the log of a job, without what a terminal would act on: its tools write there, too."""
         self.get(id)
         try:
             with (self._folder(id) / "log.txt").open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG))
-                return file.read().decode(errors="replace")
+                return "\n".join(map(printable, file.read().decode(errors="replace").split("\n")))
         except FileNotFoundError:
             return ""
 

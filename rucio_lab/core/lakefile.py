@@ -22,6 +22,7 @@ from rucio_lab.core.lake import FileReplicas, Lake
 from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import Reader, Span, open_replica
 from rucio_lab.core.resolve import readable_replicas
+from rucio_lab.core.text import printable
 
 LIFE = 300.0
 """For how long the replicas of a file are taken from memory when it is opened, in seconds."""
@@ -98,7 +99,7 @@ class LakeFile:
                 continue
             if news:
                 words = f"{self.did}: {'; '.join(news)}. Reading goes on from {_where(replica)}."
-                warnings.warn(words, stacklevel=2)
+                warnings.warn(printable(words), stacklevel=2)
             return parts
 
     def hold(self) -> Callable[[], None]:

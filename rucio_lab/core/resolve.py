@@ -387,7 +387,8 @@ def _is_address(url: str) -> bool:
 @lru_cache(maxsize=1024)
 def _is_server(text: str) -> bool:
     try:
-        return urlsplit(f"//{text}").port != 0
+        server = urlsplit(f"//{text}")
+        return server.port != 0 and not (server.hostname or "").startswith("-")  # an option, to a program
     except ValueError:
         return False
 

@@ -49,16 +49,35 @@ __all__ = [
 ]
 
 
-def download_client(client: Client) -> Any:
+_CLASSES = ("rucio.rse.protocols.gfal.Default", "rucio.rse.protocols.gfal.NoRename")
+"""The classes of rucio-clients that read a file here; both are gfal2, by which they run no program."""
+
+
+def download_client(client: Client, scheme: str) -> Any:
     """Give rucio-clients' DownloadClient, which is slow to import; for a process of its own.
 
     It asks about RSEs with clients that it makes itself: they would sign in anew, and leave a token in a file that all
-    Rucio servers share. So it is given ours for that, too.
+    Rucio servers share. And it imports whatever class Rucio names for a protocol, and gives programs the host that
+    Rucio names. So what it learns of an RSE is written here, and only one of two classes is Rucio's to choose.
+
+    Parameters
+    ----------
+    client
+        Who asks Rucio.
+    scheme
+        The only one that it is to use.
     """
+
+    def settings(rse: str, **_: Any) -> dict[str, Any]:
+        named = {protocol.get("impl") for protocol in client.get_rse(rse)["protocols"]}
+        its = next((each for each in reversed(_CLASSES) if each in named), _CLASSES[0])
+        protocol = {"scheme": scheme, "impl": its, "domains": {"wan": {"read": 1}}, "extended_attributes": None}
+        return {"rse": rse, "deterministic": False, "protocols": [protocol]}
+
     with _client_mode():
         from rucio.client.downloadclient import DownloadClient
         from rucio.rse import rsemanager
-    setattr(rsemanager, "__request_rse_info", lambda rse, **_: client.get_rse(rse))
+    setattr(rsemanager, "__request_rse_info", settings)
     setattr(
         rsemanager, "__get_signed_url", lambda rse, service, op, url, *_: client.get_signed_url(rse, service, op, url)
     )

@@ -7,6 +7,7 @@ output: ``{"path": ...}`` or ``{"error": ...}``.
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import logging
@@ -44,7 +45,11 @@ def _configure(instance: Instance, folder: str) -> None:
     path = instance.rucio_cfg
     if not path:
         path = str(Path(folder) / "rucio.cfg")
-        Path(path).write_text(f"[client]\nrucio_host = {instance.url}\nauth_host = {instance.auth_url}\n")
+        known = {"rucio_host": instance.url, "auth_host": instance.auth_url}
+        parser = configparser.ConfigParser()
+        parser["client"] = {key: value.replace("%", "%%") for key, value in known.items()}
+        with Path(path).open("w") as file:
+            parser.write(file)
     os.environ["RUCIO_CONFIG"] = path
 
 
@@ -67,7 +72,8 @@ def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
     item |= {"base_dir": folder, "no_subdir": True}
     try:
         client = client_for(instance)
-        download_client(client)(client=client, logger=logger.log).download_pfns(
+        scheme = task["pfn"].partition("://")[0]
+        download_client(client, scheme)(client=client, logger=logger.log).download_pfns(
             [item], deactivate_file_download_exceptions=False
         )
     except (RucioLabError, exception.RucioException, OSError) as error:

@@ -20,12 +20,13 @@ from rucio_lab.core.layout import checked_base
 from rucio_lab.core.model import Access, DidInfo, DIDType, Request
 from rucio_lab.core.readers import schemes_of
 from rucio_lab.core.storage import StorageFacts, describe, proxy_path
+from rucio_lab.core.text import printable
 from rucio_lab.core.tokens import SignIn
 from rucio_lab.core.voms import make_proxy as new_proxy
 from rucio_lab.core.voms import wants_passphrase
 from rucio_lab.kernel.files import FileList, answer_to
 from rucio_lab.kernel.page import ask_secret, sign_in_at_page
-from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table
+from rucio_lab.kernel.text import count, html_table, several, size, text_table
 
 SEARCH_LIMIT = 1000
 """A search stops after so many DIDs, unless it is told otherwise."""

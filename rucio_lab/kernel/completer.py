@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import RucioLabError
+from rucio_lab.core.text import is_printable
 from rucio_lab.kernel.magics import COMMANDS
 
 DEADLINE = 0.35
@@ -23,6 +24,7 @@ MOST_THREADS = 4
 TIMEOUT = 5.0
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%?(rucio_\w+)\s+(.*)$")
+_BARE = re.compile(r"[\w@%+=:,./*-]+")  # needs no quotes
 _WORD = re.compile(r"""'[^']*(?:'|$)|"[^"]*(?:"|$)|\S+""")
 
 
@@ -135,11 +137,15 @@ class Completion:
         scope, colon, name = typed.partition(":")
         if not colon:
             scopes = self._answers.get((instance,), lambda: _scopes(instance))
-            return _fitting((f"{quote}{each}:" for each in scopes), word, "scope")
+            return _fitting(
+                (f"{quote}{each}:" for each in scopes if _BARE.fullmatch(each) and _is_writable(each, "")),
+                word,
+                "scope",
+            )
         if "*" in name:
             return []
         found = _fitting((f"{scope}:{each}" for each in self._names(instance, scope, name)), typed, "DID")
-        return [Candidate(_quoted(did, quote), kind) for did, kind in found]
+        return [Candidate(_quoted(did, quote), kind) for did, kind in found if _is_writable(did, quote)]
 
     def _names(self, instance: str, scope: str, name: str) -> list[str]:
         for end in range(len(name)):  # a whole answer to less has the answer to more in it
@@ -153,11 +159,18 @@ def _fitting(texts: Iterable[str], word: str, kind: str) -> list[Candidate]:
     return [Candidate(text, kind) for text in texts if text.startswith(word)]
 
 
+def _is_writable(did: str, quote: str) -> bool:
+    """Whether a DID can stand in the line as one word, in double quotes if they are there already."""
+    return is_printable(did) and not did.startswith("-") and not (quote == '"' and re.search(r'["\\]', did))
+
+
 def _quoted(did: str, quote: str) -> str:
-    """Write a DID as the magic's line takes it."""
-    if not quote and re.search(r"""[\s'"\\]""", did):
-        quote = '"' if "'" in did else "'"
-    return f"{quote}{did}{quote}"
+    """Write a DID as one word of the magic's line, which is read as a shell would."""
+    if quote == '"':
+        return f'"{did}"'
+    if not quote and _BARE.fullmatch(did):
+        return did
+    return "'" + did.replace("'", """'"'"'""") + "'"
 
 
 def _instances() -> list[str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
-from rucio_lab.kernel.text import count, html_table, printable, several, size, text_table, without_query
+from rucio_lab.core.text import printable
+from rucio_lab.kernel.text import count, html_table, several, size, text_table, without_query
 
 MOST_EXPLAINED = 1000
 """For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""
@@ -106,7 +107,7 @@ class FileEntry(str):
         return self._file.replicas
 
     def __repr__(self) -> str:
-        return repr(without_query(str(self)))
+        return printable(repr(without_query(str(self))))
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, get_args
 
 from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.model import Access
+from rucio_lab.core.text import printable
 from rucio_lab.kernel.names import variable_name
 
 
@@ -222,7 +223,6 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
     from rucio_lab.core.config import load_instances
     from rucio_lab.core.storage import describe, in_words
     from rucio_lab.kernel.api import login, make_proxy
-    from rucio_lab.kernel.text import printable
 
     instance = load_instances().get(args.name or args.instance)
     if args.proxy or args.voms:
@@ -230,7 +230,7 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
     sign_in = login(instance.name, username=args.username, code=args.code, timeout=args.timeout)
     who = f" as {sign_in.account}" if sign_in.account else ""
     renewed = ", renewed before it ends" if can_renew(instance) else ""
-    print(f"Signed in to {instance.name}{who}{until(sign_in.expires)}{renewed}.")
+    print(printable(f"Signed in to {instance.name}{who}{until(sign_in.expires)}{renewed}."))
     facts = describe(instance)
     for line in (*in_words(facts), *facts.problems):
         print(f"  {printable(line)}")
@@ -242,7 +242,7 @@ def _logout(_shell: Any, args: argparse.Namespace) -> None:
 
     instance = load_instances().get(args.name or args.instance).name
     logout(instance)
-    print(f"Signed out of {instance}.")
+    print(printable(f"Signed out of {instance}."))
 
 
 COMMANDS: dict[str, tuple[MagicParser, Callable[[Any, argparse.Namespace], Any]]] = {
@@ -299,4 +299,4 @@ def _one_line_errors(prog: str) -> Iterator[None]:
 
 def _show_as(error: BaseException, text: str) -> None:
     # IPython asks an exception for this method before it formats a traceback of its own.
-    error._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
+    error._render_traceback_ = lambda: [printable(text)]  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rucio_lab.core.errors import BadRequest
+from rucio_lab.core.text import is_printable
 
 _IPYTHONS = re.compile(r"_+|_\d+|_i+\d*|_[dios]h|_exit_code|__\w+__|In|Out|get_ipython|exit|quit|open|display")
 _REMEDY = "Choose another: ... as NAME."
@@ -59,7 +60,7 @@ def _derived(dids: Sequence[str]) -> str:
 
 def _taken(name: str) -> str:
     """Say what a name is, where it is not free for a variable."""
-    if not name.isidentifier():
+    if not name.isidentifier() or not is_printable(name):
         return "no Python name"
     if keyword.iskeyword(name):
         return "a Python keyword"

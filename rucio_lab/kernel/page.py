@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import BadRequest, SignInNeeded
 from rucio_lab.core.oidc import PendingSignIn
+from rucio_lab.core.text import printable
 from rucio_lab.core.tokens import Secret, SignIn
-from rucio_lab.kernel.text import printable
 
 _ATTEMPTS = 3
 

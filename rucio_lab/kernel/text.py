@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from rucio_lab.core.did import printable as printable  # noqa: PLC0414 - for who shows text
+from rucio_lab.core.text import printable
 
 
 def count(number: int, noun: str) -> str:
@@ -51,16 +51,19 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, notes: Sequence[str] = ()) -> str:
     """Lay out rows as an HTML table. Caption, cells and notes are text, and are escaped here."""
 
+    def shown(text: str) -> str:
+        return escape(printable(text))
+
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f'<{tag} style="text-align:left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f'<{tag} style="text-align:left">{shown(cell)}</{tag}>' for cell in cells) + "</tr>"
 
     return "".join(
         [
-            f"<div><p>{escape(caption)}</p>",
+            f"<div><p>{shown(caption)}</p>",
             f"<table><thead>{line(header, 'th')}</thead><tbody>",
             *(line(row, "td") for row in rows),
             "</tbody></table>",
-            *(f"<p>{escape(note)}</p>" for note in notes),
+            *(f"<p>{shown(note)}</p>" for note in notes),
             "</div>",
         ]
     )

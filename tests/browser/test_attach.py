@@ -247,6 +247,30 @@ def test_names_are_text_and_never_code(sidebar: Sidebar) -> None:
         sidebar.attach(name, "files")
         sidebar.expect_output("files: 1 file")
         sidebar.write_cell("del files")
-    sidebar.row("line break").click()
+    sidebar.row(r"line\nbreak").click()
     sidebar.page.keyboard.press("Shift+Enter")
-    expect(sidebar.dialog).to_contain_text("control character")
+    expect(sidebar.dialog).to_contain_text(r"A cell cannot hold the name hostile:line\nbreak.")
+
+
+def test_hidden_characters_are_seen_and_never_code(sidebar: Sidebar, unseen: str) -> None:
+    sidebar.search("unseen", "hostile")
+    sidebar.row("unseen").click()
+    sidebar.page.keyboard.press("ArrowRight")
+    for name in (r"mirror\u202etoor.ataD", r"clip\x1b]52;c;cm0gLXJmIC8=\x07.root"):
+        expect(sidebar.row(name)).to_be_visible()
+    sidebar.new_notebook("lacking")
+    sidebar.attach("unseen", "files")
+    expect(sidebar.dialog).to_contain_text(r"hostile:evil\u2028!x\u2028!touch pwned #")
+    sidebar.dialog.get_by_role("button", name="Take the other 3 files").click()
+    expect(sidebar.dialog).not_to_be_visible()
+    expect(sidebar.notebook.locator(".jp-CodeCell").first).to_contain_text("files = [")
+    seen = r"sum('\u202e' in url or '%E2%80%AE' in url for url in files)"
+    sidebar.write_cell(f"import os; print(len(files), {seen}, os.path.exists('pwned'))")
+    sidebar.expect_output("3 1 False")
+    assert len(sidebar.sources()[0].splitlines()) == 7
+    sidebar.row(r"mirror\u202etoor.ataD").click()
+    sidebar.page.keyboard.press("Shift+Enter")
+    expect(sidebar.dialog).to_contain_text(r"A cell cannot hold the name hostile:mirror\u202etoor.ataD.")
+    sidebar.page.keyboard.press("Escape")
+    sidebar.root.get_by_role("button", name="Copy DID").click()
+    assert sidebar.page.evaluate("navigator.clipboard.readText()") == r"hostile:mirror\u202etoor.ataD"

@@ -29,6 +29,26 @@ site = "LAB"
 """
 
 
+NO_ADDRESSES = (
+    r"https://evil/\n[policy]\npackage = X",
+    r"https://evil/\rx",
+    r"https://evil/\tx",
+    r"https://evil/\u2028x",
+    "https://evil/a b",
+    "https://evil?x=1",
+    "https://evil/#x",
+    r"https://evil\\@good",
+    "https://-oProxyCommand=x",
+)
+"""As TOML writes them."""
+
+LOCAL = (
+    *("localhost:8888", "a.localhost.", "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "169.254.169.254"),
+    *("[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", r"\uFF11\uFF12\uFF17.0.0.1"),
+)
+"""Hosts of the machine itself or of its own link."""
+
+
 class Site:
     """A real https server; ``text`` is what it gives, ``mode`` what it does wrong."""
 
@@ -264,6 +284,17 @@ def test_a_certificate_that_is_not_trusted(site: Site, tmp_path: Path, monkeypat
         ('[instances.lab]\nurl = "https://a"\n[instances.lab.mounts.A]\nprefix = "/"\nfolder = "/"', "mounts"),
         ('[instances.escape]\nurl = "https://evil"', "url of instance 'escape'"),
         ('[instances."vre-rucio.cern.ch"]\nurl = "https://evil"', "may not name"),
+        *((f'[instances.lab]\nurl = "{url}"', "no usable address") for url in NO_ADDRESSES),
+        *((f'[instances.lab]\nurl = "https://a"\nauth_url = "https://{host}"', "on the machine") for host in LOCAL),
+        *(
+            (f'[instances.lab]\nurl = "https://a"\n{key} = {value}', f"invisible characters in {key}")
+            for key, value in (
+                ("vo", r'"a\r\nX-Rucio-Account: root"'),
+                ("oidc_issuer", r'"a\nb"'),
+                ("rse", r'"a\u202Eb"'),
+                ("schemes", r'["https", "a\u2028b"]'),
+            )
+        ),
     ],
 )
 def test_what_a_site_may_not_say(site: Site, text: str, words: str) -> None:

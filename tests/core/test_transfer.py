@@ -145,11 +145,11 @@ def test_storages_that_want_a_token_and_who_is_shown_it(
     assert {line["authorized"] for line in redirected} <= {"no"}
 
 
-def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, tmp_path: Path) -> None:
+def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, gfal2: None, tmp_path: Path) -> None:
     path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
     content = path.read_bytes()
-    pfn = f"root://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
-    replica = Replica("CERN-EOS", "gsiftp://by.rucio/f", pfn)  # its tools know root:// as well
+    pfn = f"gsiftp://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    replica = Replica("CERN-EOS", pfn, pfn)
     did = DID(SCOPE, "closed._0001.root")
     file = ResolvedFile(did, (), len(content), f"{zlib.adler32(content):08x}", (replica,))
     (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
@@ -164,13 +164,13 @@ def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["interrupted", "killed"])
 def test_rucios_own_tools_end_with_the_download(
-    lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    lake: FullLake, gfal2: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
-    pfn = f"root://127.0.0.1:{lake.faulty['root'].port}//{path.relative_to(lake.store)}"
+    pfn = f"gsiftp://127.0.0.1:{lake.faulty['root'].port}//{path.relative_to(lake.store)}"
     lake.faulty["root"].silent()
-    replica = Replica("CERN-EOS", "gsiftp://by.rucio/f", pfn)
+    replica = Replica("CERN-EOS", pfn, pfn)
     file = ResolvedFile(DID(SCOPE, "closed._0001.root"), (), path.stat().st_size, "00000001", (replica,))
     seen: list[float] = []
 

@@ -19,7 +19,8 @@ import uproot
 from nbclient import NotebookClient
 
 import rucio_lab
-from rucio_lab import FileList, NotFound, SignInNeeded
+from rucio_lab import BadRequest, FileList, FilesUnavailable, NotFound, SignInNeeded
+from rucio_lab.core.text import is_printable
 from tests.lake.content import CMS_DATASET, HOSTILE_NAMES
 from tests.lake.lake import FullLake
 
@@ -307,6 +308,29 @@ def test_login_is_fresh_and_logout_forgets(lake: FullLake, run: Run, monkeypatch
 
 def test_login_of_a_configured_user_asks_nothing(run: Run) -> None:
     assert run("%rucio_login").text.startswith("Signed in to test as alice until ")
+
+
+# ------------------------------------------------------------------------------------------------ hostile names
+
+
+def test_files_with_hidden_names_are_shown_on_one_line(run: Run, shell: Any, unseen: str) -> None:
+    rucio_lab.login()
+    result = run(f"%rucio_attach {unseen} as files --allow-missing --scheme root")
+    assert result.error is None
+    files = shell.user_ns["files"]
+    assert r"hostile:evil\u2028!x" in result.text
+    for shown in (result.text, repr(list(files)), repr(files.explain()), files._repr_html_(), *files.notes):
+        assert all(map(is_printable, shown.split("\n")))
+    assert r"mirror\u202etoor.ataD" in files._repr_html_()
+
+
+def test_an_error_with_escapes_of_terminals_is_one_line(run: Run, lake: FullLake, unseen: str) -> None:
+    refused = run(f"%rucio_attach {unseen} as files")
+    assert isinstance(refused.error, FilesUnavailable)
+    asked = run("%rucio_ls 'hostile:clip\x1b]52;c;cm0gLXJmIC8=\x07'")
+    assert isinstance(asked.error, BadRequest)
+    for shown in (refused.text, asked.text):
+        assert is_printable(shown.strip("\n"))
 
 
 # ------------------------------------------------------------------------------------------------ completion

@@ -54,6 +54,17 @@ HOSTILE_NAMES = (
 UNASKABLE_NAMES = ("two words", "<img src=x onerror=alert(1)>", "line\nbreak")
 """More of them, that can be listed but not looked up: Rucio's client writes a space in a URL's path as ``+``."""
 
+UNSEEN = "unseen"
+"""A dataset of names that are not what they look like, in the scope of the hostile names; made on request."""
+
+UNSEEN_NAMES = (
+    "evil\u2028!x\u2028!touch pwned #",
+    "cut\x85!x\x85!touch pwned #.root",
+    "mirror\u202etoor.ataD",
+    "clip\x1b]52;c;cm0gLXJmIC8=\x07.root",
+)
+"""Its files: the first on tape, the others on CERN-EOS, where nothing lies under these names."""
+
 ESCAPING_NAMES = ("../../../../../../../../tmp/escape", "..", "/etc/passwd")
 """More of them, that lead elsewhere when they become paths: their files do not exist."""
 

@@ -264,6 +264,16 @@ class FullLake:
         self.register(content.bulk_catalogue(10_000), "bulk")
         return content.BULK
 
+    def add_unseen(self) -> str:
+        """Register ``hostile:unseen`` with its files, and return it."""
+        files = [{"scope": content.HOSTILE, "name": name} for name in content.UNSEEN_NAMES]
+        replicas = [{**file, "bytes": 1, "adler32": "00620062"} for file in files]
+        for rse, its in (("CERN-TAPE", replicas[:1]), ("CERN-EOS", replicas[1:])):
+            self.rest("POST", "/replicas", json={"rse": rse, "files": its})
+        dataset = {"scope": content.HOSTILE, "name": content.UNSEEN, "type": "DATASET", "dids": files}
+        self.rest("POST", "/dids", json=[dataset])
+        return f"{content.HOSTILE}:{content.UNSEEN}"
+
     def register(self, catalogue: Catalogue, name: str) -> None:
         """Register more data, on RSEs that are there already.
 

@@ -1,6 +1,4 @@
-import { ReactWidget } from '@jupyterlab/apputils';
 import { TranslationBundle, nullTranslator } from '@jupyterlab/translation';
-import { Widget } from '@lumino/widgets';
 import { readFileSync } from 'fs';
 import { join } from 'path';
 import * as React from 'react';
@@ -13,7 +11,8 @@ import { Header, Type } from '../components/header';
 import { Jobs } from '../components/jobs';
 import { Found } from '../components/tree';
 import { LakeModel } from '../model';
-import { did, instances, job, session, until, waiting } from './server';
+import { did, instances, job, session, waiting } from './server';
+import { textsOf } from './shown';
 
 const plain = nullTranslator.load('rucio_lab');
 
@@ -25,26 +24,6 @@ const marking = {
 
 function hide(text: string): string {
   return text.replace(/[A-Za-z]/g, '文');
-}
-
-/** What is shown to the user: texts, and attributes that hold such. */
-async function textsOf(view: JSX.Element): Promise<string[]> {
-  const widget = ReactWidget.create(view);
-  Widget.attach(widget, document.body);
-  const { node } = widget;
-  await until(() => node.textContent !== '');
-  node.querySelectorAll('pre, svg').forEach(each => each.remove()); // code, and pictures
-  const named = ['aria-label', 'title', 'placeholder', 'alt'];
-  const attributes = [...node.querySelectorAll('*')].flatMap(each =>
-    named.map(name => each.getAttribute(name) ?? '')
-  );
-  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
-  const texts = [];
-  while (walker.nextNode()) {
-    texts.push(walker.currentNode.textContent!);
-  }
-  widget.dispose();
-  return [...attributes, ...texts];
 }
 
 const NEVER = new Set(['Adler-32', 'MD5', '5.00 kB', '1.00 kB']);

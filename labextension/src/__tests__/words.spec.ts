@@ -63,9 +63,12 @@ describe('code', () => {
     expect(attachLine('a:b', 'x', null, 'lake')).toBe('%rucio_attach a:b as x --access lake');
   });
 
-  it.each(['line\nbreak', 'a\u2028b', 'a\x85b', 'a\x00b'])('does not write %j', name => {
-    expect(isWritable(name)).toBe(false);
-  });
+  it.each(['line\nbreak', 'a\u2028b', 'a\x85b', 'a\x00b', 'a\u202eb', 'a\u200bb', '--to=x:y'])(
+    'does not write %j',
+    name => {
+      expect(isWritable(name)).toBe(false);
+    }
+  );
 
   it('knows the line that loads the magics', () => {
     expect(loads('import os\n%load_ext rucio_lab\n')).toBe(true);
@@ -101,9 +104,9 @@ describe('code', () => {
     expect(inlineCode('x', listing(['u'], hostile, ['Two\nlines.']))).toBe(
       [
         '# 2 of 3 files cannot be read, and are not in this list:',
-        '#   "sc:a\\nimport os #": on tape import os',
+        '#   "sc:a\\nimport os #": on tape\\rimport os',
         '#   "sc:b": lost',
-        '# Two lines.',
+        '# Two\\nlines.',
         'x = [',
         '    "u",',
         ']'

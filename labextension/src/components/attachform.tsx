@@ -8,6 +8,7 @@ import * as React from 'react';
 
 import { Access } from '../api';
 import { faultOf } from '../names';
+import { printable } from '../text';
 import { faultWords } from '../words';
 
 /** What the dialog asks about. */
@@ -50,7 +51,7 @@ class AttachForm extends ReactWidget {
     const isTaken = question.taken.has(this._name);
     return (
       <>
-        <p className="jp-RucioLab-did">{question.did}</p>
+        <p className="jp-RucioLab-did">{printable(question.did)}</p>
         <label>
           {trans.__('Variable')}
           <input

@@ -5,6 +5,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { Fate, IChoice } from '../choice';
+import { printable } from '../text';
 import { numberText } from '../words';
 import { IViewProps, Wait } from './common';
 
@@ -95,12 +96,16 @@ function Part(props: {
       <ul>
         {rows.map(({ rse, endpoint, why, files, example, fate }) => (
           <li key={[rse, endpoint, why].join(' ')}>
-            {rse && <span className="jp-RucioLab-rse">{rse}</span>}
-            {total > 1 && <span title={example}>{filesText(files, example, total, trans)}</span>}
-            {(endpoint || fate === 'taken' || fate === 'in reserve') && (
-              <span className="jp-RucioLab-endpoint">{endpoint || trans.__('mounted')}</span>
+            {rse && <span className="jp-RucioLab-rse">{printable(rse)}</span>}
+            {total > 1 && (
+              <span title={printable(example)}>{filesText(files, example, total, trans)}</span>
             )}
-            {why && <span className="jp-RucioLab-why">{why}</span>}
+            {(endpoint || fate === 'taken' || fate === 'in reserve') && (
+              <span className="jp-RucioLab-endpoint">
+                {printable(endpoint) || trans.__('mounted')}
+              </span>
+            )}
+            {why && <span className="jp-RucioLab-why">{printable(why)}</span>}
           </li>
         ))}
       </ul>
@@ -117,5 +122,6 @@ function filesText(
   if (files === total) {
     return trans.__('all %1 files', numberText(files));
   }
-  return files === 1 ? example : trans.__('%1 files, one is %2', numberText(files), example);
+  const name = printable(example);
+  return files === 1 ? name : trans.__('%1 files, one is %2', numberText(files), name);
 }

@@ -6,6 +6,7 @@ import * as React from 'react';
 
 import { IDid } from '../api';
 import { LakeModel } from '../model';
+import { printable } from '../text';
 import { numberText, sizeText, wordsOf } from '../words';
 import { Choice } from './choices';
 import { IViewProps, Message, Pairs, Wait } from './common';
@@ -30,7 +31,7 @@ export function Details(props: IDetailsProps): JSX.Element {
   const isStarting = isOurs && acting.isOpen;
   return (
     <div className="jp-RucioLab-details">
-      <h4>{node.did.did}</h4>
+      <h4>{printable(node.did.did)}</h4>
       <div className="jp-RucioLab-actions">
         <Button className="jp-mod-styled jp-mod-accept jp-RucioLab-action" onClick={props.attach}>
           {trans.__('Attach…')}
@@ -75,8 +76,8 @@ function Facts({ did, trans }: IViewProps & { did: IDid }): JSX.Element {
     [trans.__('Type'), did.open === null ? types[did.type] : `${types[did.type]}, ${state}`],
     [trans.__('Size'), did.bytes === null ? null : sizeText(did.bytes)],
     [trans.__('Files'), did.type === 'file' || did.length === null ? null : numberText(did.length)],
-    ['Adler-32', did.adler32],
-    ['MD5', did.md5]
+    ['Adler-32', did.adler32 && printable(did.adler32)],
+    ['MD5', did.md5 && printable(did.md5)]
   ];
   return <Pairs pairs={facts} />;
 }
@@ -119,7 +120,7 @@ function ReplicaTable({ model, trans }: IViewProps): JSX.Element {
       <tbody>
         {model.details.holdings.map(({ rse, files, available, bytes }) => (
           <tr key={rse}>
-            <th scope="row">{rse}</th>
+            <th scope="row">{printable(rse)}</th>
             <td
               title={trans.__('%1 of %2 are available', available, files)}
               className={available < files ? 'jp-mod-warn' : ''}
@@ -161,5 +162,8 @@ const SHOWN = new Set([
 function metadataOf(model: LakeModel): [string, string][] {
   return Object.entries(model.details.did?.metadata ?? {})
     .filter(([key]) => !SHOWN.has(key))
-    .map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]);
+    .map(([key, value]) => [
+      printable(key),
+      printable(typeof value === 'string' ? value : JSON.stringify(value))
+    ]);
 }

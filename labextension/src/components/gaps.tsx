@@ -6,6 +6,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IListing } from '../api';
+import { printable } from '../text';
 import { numberText } from '../words';
 
 /** Most files that are named. */
@@ -54,14 +55,14 @@ function Gaps(props: {
           '%1 of the %2 files of %3:',
           numberText(missing.length),
           numberText(listing.total),
-          did
+          printable(did)
         )}
       </p>
       <ul className="jp-RucioLab-gaps">
         {missing.slice(0, MOST_NAMED).map(([file, reason]) => (
           <li key={file}>
-            <span className="jp-RucioLab-did">{file}</span>
-            <span className="jp-RucioLab-remedy">{reason}</span>
+            <span className="jp-RucioLab-did">{printable(file)}</span>
+            <span className="jp-RucioLab-remedy">{printable(reason)}</span>
           </li>
         ))}
       </ul>

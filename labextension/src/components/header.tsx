@@ -6,6 +6,7 @@ import { HTMLSelect } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { SearchType } from '../api';
+import { isPrintable, printable } from '../text';
 import { Branch } from '../tree';
 import { numberText, timeText, wordsOf } from '../words';
 import { Action, IViewProps, Message } from './common';
@@ -42,12 +43,12 @@ function Place({ model, trans }: IViewProps): JSX.Element {
         <HTMLSelect
           aria-label={trans.__('Rucio instance')}
           value={model.query.instance}
-          options={names}
+          options={names.map(value => ({ value, label: printable(value) }))}
           onChange={event => void model.setInstance(event.target.value)}
         />
       ) : (
-        <span className="jp-RucioLab-instance" title={model.instance!.url}>
-          {names[0]}
+        <span className="jp-RucioLab-instance" title={printable(model.instance!.url)}>
+          {printable(names[0])}
         </span>
       )}
       {model.isReady && <Account model={model} trans={trans} />}
@@ -72,7 +73,7 @@ function Account({ model, trans }: IViewProps): JSX.Element {
             : left && trans.__('Your sign-in lasts for another %1.', left)
         }
       >
-        {[account, left].filter(Boolean).join(' · ')}
+        {[account && printable(account), left].filter(Boolean).join(' · ')}
       </span>
       <Action label={trans.__('Sign out')} onClick={() => void model.signOut()} />
     </>
@@ -96,7 +97,7 @@ function Problems({ model, trans }: IViewProps): JSX.Element | null {
       </summary>
       <ul>
         {problems.map(problem => (
-          <li key={problem}>{problem}</li>
+          <li key={problem}>{printable(problem)}</li>
         ))}
       </ul>
     </details>
@@ -160,7 +161,7 @@ function Scope({ model, trans }: IViewProps): JSX.Element {
         list="jp-RucioLab-scopes"
         aria-label={trans.__('Scope')}
         placeholder={trans.__('Scope')}
-        title={scope}
+        title={printable(scope)}
         spellCheck={false}
         autoComplete="off"
         value={text}
@@ -191,7 +192,9 @@ const Scopes = React.memo(function Scopes(props: {
   text: string;
 }): JSX.Element {
   const part = props.text.trim().toLowerCase();
-  const fitting = props.scopes.filter(scope => scope.toLowerCase().includes(part));
+  const fitting = props.scopes.filter(
+    scope => scope.toLowerCase().includes(part) && isPrintable(scope)
+  );
   return (
     <datalist id="jp-RucioLab-scopes">
       {fitting.slice(0, MOST_SCOPES).map(scope => (
@@ -227,7 +230,7 @@ function Status({ model, trans }: IViewProps): JSX.Element | null {
   }
   return (
     <>
-      <span>{countText(found, trans)}</span> <code>{pattern}</code>
+      <span>{countText(found, trans)}</span> <code>{printable(pattern)}</code>
     </>
   );
 }

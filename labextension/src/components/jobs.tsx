@@ -7,6 +7,7 @@ import * as React from 'react';
 
 import { IJob, LakeError } from '../api';
 import { LakeModel } from '../model';
+import { printable } from '../text';
 import { numberText, sizeText, timeText, wordsOf } from '../words';
 import { Action, IViewProps, Message } from './common';
 
@@ -48,14 +49,18 @@ export function Jobs(props: IJobsProps): JSX.Element {
 
 function Job(props: IJobsProps & { job: IJob }): JSX.Element {
   const { job, trans } = props;
+  const what = printable(job.dids.join(', '));
   return (
     <li>
-      <span className="jp-RucioLab-rse" title={trans.__('From %1 to %2', job.instance, job.folder)}>
-        {job.dids.join(', ')}
+      <span
+        className="jp-RucioLab-rse"
+        title={trans.__('From %1 to %2', ...[job.instance, job.folder].map(printable))}
+      >
+        {what}
       </span>
       {job.active && (job.state !== 'waiting' || job.bytes !== null) && (
         <progress
-          aria-label={trans.__('Download of %1', job.dids.join(', '))}
+          aria-label={trans.__('Download of %1', what)}
           max={job.bytes ?? undefined}
           value={job.bytes === null ? undefined : job.bytes_done}
         />
@@ -109,7 +114,7 @@ async function showLog(job: IJob, model: LakeModel, trans: TranslationBundle): P
     title: trans.__('Log of the download'),
     body: ReactWidget.create(
       <pre className="jp-RucioLab-log" tabIndex={0}>
-        {text}
+        {text.split('\n').map(printable).join('\n')}
       </pre>
     ),
     buttons: [Dialog.okButton({ label: trans.__('Close') })]
@@ -146,11 +151,11 @@ function stateText(
 ): string {
   const words: Partial<Record<IJob['state'], string>> = {
     queued: trans.__('Waits for its turn.'),
-    done: trans.__('All files are in %1.', folder),
+    done: trans.__('All files are in %1.', printable(folder)),
     cancelled: trans.__('Cancelled; what came is kept.')
   };
   if (waits_for === 'sign_in') {
-    return trans.__('Waits until you sign in to %1.', instance);
+    return trans.__('Waits until you sign in to %1.', printable(instance));
   }
-  return words[state] ?? message;
+  return words[state] ?? printable(message);
 }

@@ -6,6 +6,7 @@ import { Button } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { LakeModel } from '../model';
+import { printable } from '../text';
 import { IWords, wordsOf } from '../words';
 import { VERSION } from '../version';
 import { Action, IViewProps, Message, Wait } from './common';
@@ -87,7 +88,7 @@ function NoInstance({ model, trans }: IViewProps): JSX.Element {
       <p>{trans.__('No Rucio instance is configured.')}</p>
       {model.known!.problems.map(problem => (
         <p key={problem} className="jp-RucioLab-remedy">
-          {problem}
+          {printable(problem)}
         </p>
       ))}
       <p className="jp-RucioLab-remedy">
@@ -118,7 +119,7 @@ function signInWords(
     return words;
   }
   if (!session!.fields.length) {
-    return { ...words, remedy: error.remedy }; // where the certificate, key or token is looked for
+    return { ...words, remedy: printable(error.remedy) }; // where the certificate, key or token is looked for
   }
   return signingIn.error
     ? { ...words, remedy: trans.__('Check user name and password, and try again.') }

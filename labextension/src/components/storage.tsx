@@ -5,6 +5,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IStorage } from '../api';
+import { printable } from '../text';
 import { timeText } from '../words';
 import { IViewProps, Pairs } from './common';
 
@@ -27,7 +28,7 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
       {storage.problems.length > 0 && (
         <div role="note" className="jp-RucioLab-message jp-mod-alert">
           {storage.problems.map(problem => (
-            <p key={problem}>{problem}</p>
+            <p key={problem}>{printable(problem)}</p>
           ))}
           <p className="jp-RucioLab-remedy">
             {trans.__(
@@ -38,7 +39,7 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
       )}
       <Token {...{ storage, trans }} />
       <Proxy {...{ storage, trans }} />
-      <Pairs pairs={[[trans.__('CAs'), storage.ca]]} />
+      <Pairs pairs={[[trans.__('CAs'), printable(storage.ca)]]} />
     </details>
   );
 }
@@ -51,9 +52,9 @@ interface IPartProps {
 function Token({ storage: { token }, trans }: IPartProps): JSX.Element {
   const facts: [string, string | null][] = token
     ? [
-        [trans.__('Token'), trans.__('from %1', token.source)],
-        [trans.__('For'), token.audience || trans.__('any storage')],
-        [trans.__('Issuer'), token.issuer || null],
+        [trans.__('Token'), trans.__('from %1', printable(token.source))],
+        [trans.__('For'), printable(token.audience) || trans.__('any storage')],
+        [trans.__('Issuer'), printable(token.issuer) || null],
         [trans.__('Lasts'), lastsText(token.expires, trans)]
       ]
     : [[trans.__('Token'), trans.__('none')]];
@@ -63,9 +64,9 @@ function Token({ storage: { token }, trans }: IPartProps): JSX.Element {
 function Proxy({ storage: { proxy }, trans }: IPartProps): JSX.Element {
   const facts: [string, string | null][] = proxy
     ? [
-        [trans.__('Proxy'), proxy.path],
-        [trans.__('Of'), proxy.subject],
-        [trans.__('VOMS'), proxy.attributes.join(', ') || trans.__('no attributes')],
+        [trans.__('Proxy'), printable(proxy.path)],
+        [trans.__('Of'), printable(proxy.subject)],
+        [trans.__('VOMS'), printable(proxy.attributes.join(', ')) || trans.__('no attributes')],
         [trans.__('Lasts'), lastsText(proxy.expires, trans)]
       ]
     : [[trans.__('Proxy'), trans.__('none')]];

@@ -7,6 +7,7 @@ import * as React from 'react';
 import { DidType } from '../api';
 import { LakeModel } from '../model';
 import { attachIcon, containerIcon, datasetIcon } from '../icons';
+import { printable } from '../text';
 import { INode, IRemark, Row, isCollection, isNode } from '../tree';
 import { TREE_CLASS } from '../tokens';
 import { sizeText, wordsOf } from '../words';
@@ -61,7 +62,7 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
     return (
       <Message
         words={{
-          message: trans.__('Type a part of a name to search %1.', query.scope),
+          message: trans.__('Type a part of a name to search %1.', printable(query.scope)),
           remedy: ''
         }}
       >
@@ -81,7 +82,7 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
   return (
     <Message
       words={{
-        message: trans.__('Nothing fits %1.', pattern),
+        message: trans.__('Nothing fits %1.', printable(pattern)),
         remedy: trans.__('Capitals count. Try a shorter part of the name.')
       }}
     >
@@ -250,7 +251,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
         {isCollection(did) && <Caret.react tag="span" />}
       </span>
       <Icon.react tag="span" className="jp-RucioLab-type" />
-      <span className="jp-RucioLab-name" title={did.did}>
+      <span className="jp-RucioLab-name" title={printable(did.did)}>
         <Name
           text={node.parent?.did.scope === did.scope || node.level === 1 ? did.name : did.did}
         />
@@ -259,7 +260,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
       <button
         className="jp-RucioLab-attach"
         title={trans.__('Attach to a variable (Shift+Enter)')}
-        aria-label={trans.__('Attach %1', did.did)}
+        aria-label={trans.__('Attach %1', printable(did.did))}
         tabIndex={-1}
         onClick={() => {
           model.setCurrent(node);
@@ -275,7 +276,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
 
 /** A name that is cut in its middle where there is no room: names of data begin alike, and differ at their ends. */
 function Name({ text }: { text: string }): JSX.Element {
-  const letters = [...text];
+  const letters = [...printable(text)];
   const tail = letters.length > 2 * TAIL ? TAIL : 0;
   return (
     <>

@@ -1,0 +1,31 @@
+/**
+ * What a user sees of a view.
+ */
+import { ReactWidget } from '@jupyterlab/apputils';
+import { Widget } from '@lumino/widgets';
+
+import { until } from './server';
+
+/**
+ * What is shown to the user: texts, and attributes that hold such.
+ *
+ * @param skip - Selects what does not count: code, and pictures.
+ */
+export async function textsOf(view: JSX.Element, skip = 'pre, svg'): Promise<string[]> {
+  const widget = ReactWidget.create(view);
+  Widget.attach(widget, document.body);
+  const { node } = widget;
+  await until(() => node.textContent !== '');
+  node.querySelectorAll(skip).forEach(each => each.remove());
+  const named = ['aria-label', 'title', 'placeholder', 'alt'];
+  const attributes = [...node.querySelectorAll('*')].flatMap(each =>
+    named.map(name => each.getAttribute(name) ?? '')
+  );
+  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) {
+    texts.push(walker.currentNode.textContent!);
+  }
+  widget.dispose();
+  return [...attributes, ...texts];
+}
