@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 
 from rucio_lab._version import __version__
-from rucio_lab.core import clock
+from rucio_lab.core import answers, clock
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import LakeBroken
 from rucio_lab.core.faults import speaking_to
@@ -34,7 +34,7 @@ class _NoSecretPaths(logging.Filter):
 logging.getLogger("urllib3.connectionpool").addFilter(_NoSecretPaths())
 
 
-class Session(requests.Session):
+class Session(answers.Session):
     """A session that follows no redirect to another host: requests would hand on our token and password."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -81,7 +81,7 @@ def get(
     known = {"User-Agent": USER_AGENT, "X-Rucio-VO": instance.vo, "X-Rucio-Script": "rucio-lab", **(headers or {})}
     limits = (min(CONNECT_TIMEOUT, timeout), timeout)
     # without following, requests still prepares the next request, and so asks a Session of ours
-    with speaking_to(instance), Session() if follow else requests.Session() as session:
+    with speaking_to(instance), Session() if follow else answers.Session() as session:
         try:
             answer = session.get(url, headers=known, verify=instance.ca or True, timeout=limits, allow_redirects=follow)
         except requests.RequestException as error:
