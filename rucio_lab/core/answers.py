@@ -84,7 +84,7 @@ def _check_left() -> None:
 class _Wire(io.RawIOBase):
     """The bytes of one answer as they come.
 
-    It allows so much for each step: the head, the body, one more row. A step may take as long as the server may be silent.
+    It allows so much for each step: the head, the body, one more row. Each may take as long as silence may.
     """
 
     def __init__(self, connected: socket.socket, file: io.RawIOBase) -> None:
@@ -168,7 +168,7 @@ class Answer(requests.Response):
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         """Give the body in pieces, which are `MOST_BYTES` at most in all."""
         most = MOST_BYTES if self.status_code < requests.codes.bad_request else MOST_ERROR
-        self._allow(most)
+        self._allow(2 * most)  # of what it is before it is unpacked, with the marks of its pieces
         left = most
         for chunk in super().iter_content(chunk_size, decode_unicode):
             left -= len(chunk)

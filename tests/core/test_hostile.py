@@ -311,7 +311,7 @@ def test_who_sends_a_byte_now_and_then_is_not_waited_for(rucio: HostileRucio, wh
     path, ask = WHERE[where]
     rucio.replies[path] = reply
     with within(5):
-        assert_fails(lambda: ask(rucio.instance(timeout=1.0)), LakeTooSlow, "")
+        assert_fails(lambda: ask(rucio.instance(timeout=0.6)), LakeTooSlow, "")
 
 
 def test_a_head_that_comes_byte_by_byte(rucio: HostileRucio) -> None:
