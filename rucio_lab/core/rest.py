@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -21,17 +22,25 @@ CONNECT_TIMEOUT = 5.0
 
 USER_AGENT = f"rucio-lab/{__version__} rucio-clients"
 
-_SECRET_PATH = "/oidc_redirect?"  # noqa: S105 - with what follows it, a token can be fetched
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
 
 
-class _NoSecretPaths(logging.Filter):
-    """Keeps what urllib3 reports of its requests from showing the one path that holds a secret."""
+class _NoQueries(logging.Filter):
+    """Cuts the queries of addresses: with the signature in one, who reads the log could read the file, or sign in."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _SECRET_PATH not in record.getMessage()
+        record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
+        if record.exc_info:  # fsspec logs whole exceptions
+            traceback = logging.Formatter().formatException(record.exc_info)
+            record.exc_text, record.exc_info = _QUERY.sub("?...", traceback), None
+        return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_NoSecretPaths())
+for _name in (
+    *("urllib3.connection", "urllib3.connectionpool", "urllib3.poolmanager", "urllib3.response", "urllib3.util.retry"),
+    *("aiohttp.client", "aiohttp.internal", "asyncio", "fsspec", "fsspec.http"),
+):
+    logging.getLogger(_name).addFilter(_NoQueries())  # of a logger, a filter sees all but what its children report
 
 
 class Session(answers.Session):
