@@ -44,6 +44,7 @@ NEEDS_OURS = f"{_CREDENTIALS} (those of the instance)"
 
 _UNTRUSTED = "has a certificate that Python does not trust here"
 _CERTIFICATE = "refuses the TLS connection"
+_NO_ADDRESS = "has, or leads to, an address that makes no sense"
 
 _verdicts: dict[Endpoint, tuple[str, float]] = {}
 _by_file: dict[Endpoint, float] = {}
@@ -137,8 +138,8 @@ async def _probe_one(replica: Replica) -> str:
         return "refuses connections"
     except OSError as error:
         return f"cannot be reached ({error.strerror or error})"
-    except ValueError as error:  # a host that is no host name, such as one with two dots in a row
-        return f"has an address that makes no sense ({error})"
+    except ValueError:  # a host that is no host name, such as one with two dots in a row
+        return _OfOneFile(_NO_ADDRESS)
 
 
 async def greet(url: str) -> str:
@@ -167,6 +168,7 @@ async def greet(url: str) -> str:
 async def _probe_http(url: str) -> str:
     """Ask a web server for the first byte of a file."""
     import aiohttp
+    import yarl
 
     try:
         async with aiohttp.ClientSession() as session, session.get(url, headers={"Range": "bytes=0-0"}) as response:
@@ -177,7 +179,12 @@ async def _probe_http(url: str) -> str:
     except (aiohttp.ClientSSLError, ssl.SSLError):
         return f"{_CERTIFICATE} (it may want a client certificate)"
     except aiohttp.ClientConnectorError as error:
+        asked = yarl.URL(url)
+        if (error.host, error.port) != (asked.raw_host, asked.port):
+            return _OfOneFile("sends the reader on to a server that cannot be reached")
         raise error.os_error from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.TooManyRedirects):  # mostly of a redirect
+        return _OfOneFile(_NO_ADDRESS)
     except aiohttp.ClientError as error:
         return f"does not answer as a web server ({type(error).__name__})"
 
