@@ -209,12 +209,20 @@ def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
     hidden = Secret(f"{instance.auth_url}/auth/oidc_redirect?{query}")
     with get(instance, hidden, timeout=_LIMIT, follow=False) as answer:
         url = answer.headers.get("Location", "")
-    if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc or not url.isprintable():
+    if not _is_page(url):
         raise LakeBroken(
             f"{instance.name} gave no usable address to sign in at.", "Tell the operators of this instance."
         )
     _pending[instance.key] = PendingSignIn(instance, url, query, wants_code=code)
     return _pending[instance.key]
+
+
+def _is_page(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.netloc) and url.isprintable()
 
 
 def pending(instance: Instance) -> PendingSignIn | None:
@@ -243,7 +251,7 @@ def refresh(instance: Instance, token: Token) -> Token:
     if not text:
         raise _not_renewed(instance, "invalid_grant")
     new = bearer_token(text, token.account)
-    ends = new.expires if new.expires is not None else float(expires) if expires.isdecimal() else None
+    ends = new.expires if new.expires is not None else float(expires) if re.fullmatch(r"[0-9]{1,11}", expires) else None
     began = token.issued if text == token.text else clock.now(instance)
     return Token(text, token.account, ends, began, renewable=True)
 

@@ -124,7 +124,8 @@ class _Crew:
 
         def work() -> None:
             task()
-            loop.call_soon_threadsafe(self._done)
+            with suppress(RuntimeError):  # as in _call
+                loop.call_soon_threadsafe(self._done)
 
         self._tasks.put(work)
 

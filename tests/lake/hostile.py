@@ -73,6 +73,9 @@ class HostileRucio(ThreadingHTTPServer):
         self.left = threading.Event()
         self.honest()
 
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that went away."""
+
     def honest(self) -> None:
         """Answer as a Rucio does that has one container with one dataset in it, all of it on this server."""
         self.replies = {path: self.reply(path, rows) for path, rows in self.rows().items()}
@@ -134,6 +137,7 @@ class HostileRucio(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: HostileRucio
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
