@@ -209,20 +209,12 @@ def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
     hidden = Secret(f"{instance.auth_url}/auth/oidc_redirect?{query}")
     with get(instance, hidden, timeout=_LIMIT, follow=False) as answer:
         url = answer.headers.get("Location", "")
-    if not _is_page(url):
+    if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc or not url.isprintable():
         raise LakeBroken(
             f"{instance.name} gave no usable address to sign in at.", "Tell the operators of this instance."
         )
     _pending[instance.key] = PendingSignIn(instance, url, query, wants_code=code)
     return _pending[instance.key]
-
-
-def _is_page(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("https", "http") and bool(parts.netloc) and url.isprintable()
 
 
 def pending(instance: Instance) -> PendingSignIn | None:
