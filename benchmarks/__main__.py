@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import attach, hyy, imports, memory, rest, sidebar, streaming, transfer
+from benchmarks import attach, hostile, hyy, imports, memory, rest, sidebar, streaming, transfer
 from benchmarks.table import Row, show
 from rucio_lab.demo.processes import free_port
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
 
-ALONE = {"imports": imports.measure, "memory": memory.measure, "hyy": hyy.measure}
+ALONE = {"hostile": hostile.measure, "imports": imports.measure, "memory": memory.measure, "hyy": hyy.measure}
 ON_A_LAKE = {"transfer": transfer.measure, "streaming": streaming.measure}
 ON_MANY_DIDS = {"attach": attach.measure, "rest": rest.measure, "sidebar": sidebar.measure}
 

@@ -19,7 +19,7 @@ def look(instance: Instance, headers: Mapping[str, str]) -> None:
     """Learn from the header ``Date`` of an answer how far Rucio's clock is from ours."""
     try:
         ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return
     _ahead[instance.auth_url] = ahead if abs(ahead) > TOLERANCE else 0.0
 

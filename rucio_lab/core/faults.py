@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import requests
+import urllib3
 
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import (
@@ -74,6 +75,10 @@ _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
 )
 
 
+_ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of an answer that is not what it should be."""
+
+
 @contextmanager
 def speaking_to(instance: Instance) -> Iterator[None]:
     """Turn whatever goes wrong in a talk with Rucio into one of our errors.
@@ -95,16 +100,18 @@ def speaking_to(instance: Instance) -> Iterator[None]:
         raise
     except (requests.exceptions.ConnectionError, exception.ServerConnectionException) as error:
         raise _unconnected(error, instance) from None
+    except urllib3.exceptions.ReadTimeoutError:
+        raise _stopped(instance) from None
     except requests.exceptions.ReadTimeout:
         raise LakeTooSlow(
             f"Rucio ({instance.name}) did not answer within {instance.timeout:g} s.",
             "Try again, ask for less, or raise timeout in rucio_lab.toml.",
         ) from None
-    except requests.exceptions.ChunkedEncodingError:
+    except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError):
         raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from None
-    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, *_ODD) as error:
         raise LakeBroken(
             f"Rucio ({instance.name}) sent an answer that cannot be read: {first_line(error)}.",
             "Check the address of the instance, or try again later.",
@@ -137,11 +144,15 @@ def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
             "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
         )
     if "Read timed out" in text:  # while a stream is read, requests calls it a ConnectionError
-        return LakeTooSlow(f"Rucio ({instance.name}) stopped in the middle of its answer.", "Try again.")
+        return _stopped(instance)
     return LakeUnreachable(
         f"Rucio ({instance.name}) cannot be reached at {instance.url}: {reason}.",
         "Check the address and the network, or try again later.",
     )
+
+
+def _stopped(instance: Instance) -> LakeTooSlow:
+    return LakeTooSlow(f"Rucio ({instance.name}) stopped in the middle of its answer.", "Try again.")
 
 
 def _translate(error: Exception, instance: Instance) -> RucioLabError:

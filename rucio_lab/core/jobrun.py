@@ -65,10 +65,12 @@ def run(jobs: Jobs, id: str) -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Conflict(f"The job {id} is under way.", "`rucio-lab jobs` shows how far it is.") from None
+        (folder / "queued").unlink(missing_ok=True)  # where who started it was killed before
         try:
             return _Run(jobs, job, jobs.request(id)).run()
         finally:  # Python takes a while to end
             fcntl.flock(lock if not given else 0, fcntl.LOCK_UN)
+            jobs.start_next()
 
 
 class _Run:
@@ -145,12 +147,13 @@ class _Run:
             self._note(state="queued", message="It waits for its turn.")
         while self._turn is None:
             self._check_cancelled()
-            if _has_free_slot(folder) and not any(  # the others, maybe hundreds, are looked at only then
-                job.state == "queued" and job.created < self._job.created for job in self._jobs.all()
+            if _has_free_slot(folder) and not any(  # the others are looked at only then
+                job.state == "queued" and job.pid and job.created < self._job.created for job in self._jobs.all()
             ):
                 self._turn = _free_slot(folder)
             if self._turn is None:
                 time.sleep(2 * _TICK)
+        self._jobs.start_next()  # which then waits for its turn
 
     def _wait(self, waits_for: str, message: str) -> None:
         """Say that it waits, and for what; others may have their turn meanwhile."""
@@ -158,6 +161,7 @@ class _Run:
         if self._turn is not None:
             self._turn.close()
             self._turn = None
+            self._jobs.start_next()
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Ask Rucio; where nobody is signed in, or it does not answer, say so and ask again until that is mended."""

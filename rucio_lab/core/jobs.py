@@ -4,6 +4,10 @@ Each job has a folder below Jupyter's data folder: ``job.json`` says what is wan
 (each line is a whole snapshot: one that was cut by a crash is passed over), ``log.txt`` what happened, for people. Its
 process holds a lock on the file ``lock`` from before it is started until it ends, however it ends: so it is known at
 once whether it lives, whatever its process id was given to since.
+
+A job that waits for its turn is a file ``queued`` in its folder, and no process; but for the next one, which is started
+ahead, so that one turn follows the other though a process is killed. Whoever starts, ends or lists a job looks whether
+another one is to be started.
 """
 
 from __future__ import annotations
@@ -41,6 +45,11 @@ State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "
 
 ACTIVE = ("queued", "running", "waiting")
 
+MOST_ACTIVE = 50
+"""Most jobs that have not ended."""
+
+_QUEUED = "It waits for its turn."
+_MOST_WAITING = 8  # processes of jobs that wait for a sign-in and the like, besides those that have their turn
 _KEPT = 100  # jobs that ended; older ones are forgotten
 _TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
 _MOST_JOURNAL = 1_000_000  # bytes; a job that waits for days begins it anew
@@ -118,6 +127,10 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """Give all jobs, the newest first."""
+        self.start_next()  # where the processes that should have were killed
+        return self._known()
+
+    def _known(self) -> list[Job]:
         found = [self._look(folder) for folder in self._folders()]
         return sorted((job for job in found if job is not None), key=lambda job: (-job.created, job.id))
 
@@ -149,9 +162,12 @@ class Jobs:
         except FileNotFoundError:
             return ""
 
-    def stamp(self) -> dict[str, tuple[int, bool]]:
+    def stamp(self) -> dict[str, tuple[int, bool, bool]]:
         """Say cheaply how each job looks: if that has not changed, neither has the job."""
-        return {folder.name: (_size(folder / "journal.ndjson"), _alive(folder)) for folder in self._folders()}
+        return {
+            folder.name: (_size(folder / "journal.ndjson"), _alive(folder), _in_queue(folder))
+            for folder in self._folders()
+        }
 
     def _folders(self) -> list[Path]:
         try:
@@ -173,7 +189,7 @@ class Jobs:
     def _look(self, folder: Path) -> Job | None:
         if not _is_ours(folder):
             return None
-        alive = _alive(folder)  # before its last words are read, or they could be missed
+        alive = _in_queue(folder) or _alive(folder)  # before its last words are read, or they could be missed
         try:
             wanted = json.loads((folder / "job.json").read_text(encoding="utf-8"))
             request = wanted["request"]
@@ -181,7 +197,7 @@ class Jobs:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         job = dataclasses.replace(job, **_last(folder / "journal.ndjson"))
-        if job.active and not alive:
+        if job.active and not (alive or _in_queue(folder) or _alive(folder)):  # it may just have been started again
             words = "Its process ended without a word: it was killed, or the machine was restarted."
             return dataclasses.replace(job, state="killed", message=words, waits_for="", rate=0.0, seconds_left=None)
         return job
@@ -205,6 +221,8 @@ class Jobs:
         ------
         ConfigurationError
             If nothing can be written where jobs are kept.
+        Conflict
+            If there are too many that have not ended.
         """
         base = checked_base(request.folder or load_downloads().folder)
         what = [request.instance, sorted(request.dids), str(base), bool(request.folder), *request.schemes, request.rse]
@@ -212,22 +230,26 @@ class Jobs:
         self._prune()
         folder = self._folder(name)
         while True:
-            with self._kept(), suppress(_Gone):  # when it is removed from the list just now, it begins anew
+            # when it is removed from the list just now, it begins anew
+            with self._kept(), suppress(_Gone), self._then_next():
                 own_folder(self.folder)
                 folder.mkdir(mode=0o700, exist_ok=True)
                 with _held(folder) as lock:
-                    if lock is None:
+                    if lock is None or _in_queue(folder):
                         return self.get(name)
+                    self._check_room()
                     wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
                     _write(folder / "job.json", json.dumps(wanted))
-                    return self._spawn(name, lock)
+                    return self._queue(name)
 
     def retry(self, id: str) -> Job:
         """Start a job again that ended; what came is kept, and is not fetched again."""
         self.get(id)
-        with self._kept(), suppress(_Gone), _held(self._folder(id)) as lock:
-            if lock is not None:
-                return self._spawn(id, lock)
+        folder = self._folder(id)
+        with self._kept(), suppress(_Gone), self._then_next(), _held(folder) as lock:
+            if lock is not None and not _in_queue(folder):
+                self._check_room()
+                return self._queue(id)
         return self.get(id)
 
     def cancel(self, id: str) -> Job:
@@ -244,11 +266,14 @@ class Jobs:
             return job
         with suppress(OSError):  # where it cannot be told, it is killed
             (folder / "cancel").touch()
+        if _in_queue(folder):
+            self._take_out(folder)
         until = time.monotonic() + _KILL
         while time.monotonic() < until and _alive(folder):
             time.sleep(0.05)
         if _alive(folder):
             self._kill(self.get(id))
+        self.start_next()
         return self.get(id)
 
     def forget(self, id: str) -> None:
@@ -256,18 +281,68 @@ class Jobs:
         folder = self._folder(id)
         self.get(id)
         with self._kept(), suppress(_Gone), _held(folder) as lock:
-            if lock is None:
+            if lock is None or _in_queue(folder):
                 raise Conflict(f"The job {id} is under way.", "Cancel it first.")
             gone = tempfile.mkdtemp(dir=self.folder)
             folder.replace(gone)  # in one step, or who starts it again could do so in what is half removed
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _spawn(self, id: str, lock: IO[bytes]) -> Job:
-        """Start the process of a job; it inherits the lock as its standard input."""
+    # ---------------------------------------------------------------------------------------- the queue
+
+    def _check_room(self) -> None:
+        if sum(job.active for job in self._known()) >= MOST_ACTIVE:
+            raise Conflict(
+                f"There are {MOST_ACTIVE} downloads under way, or waiting for their turn, and there can be no more.",
+                "Wait until one has ended, or cancel one.",
+            )
+
+    def _queue(self, id: str) -> Job:
+        """Let a job wait for its turn; for who holds its lock."""
         folder = self._folder(id)
         (folder / "cancel").unlink(missing_ok=True)
+        now = {"updated": time.time(), "pid": None, "host": os.uname().nodename}
+        write_snapshot(folder, {"state": "queued", "message": _QUEUED, **now})
+        (folder / "queued").touch()
+        return self.get(id)
+
+    def _take_out(self, folder: Path) -> None:
+        """Cancel a job that has no process yet."""
+        with self._kept(), suppress(_Gone), _held(folder) as lock:
+            if lock is not None and _in_queue(folder):
+                (folder / "queued").unlink()
+                write_snapshot(folder, {"state": "cancelled", "message": "It was cancelled.", "updated": time.time()})
+
+    @contextmanager
+    def _then_next(self) -> Iterator[None]:
+        """See to the queue when what is done with one job is done."""
+        yield
+        self.start_next()
+
+    def start_next(self) -> bool:
+        """Start what is next in the queue, if there is room and nobody did; give whether something was started."""
+        if not any(map(_in_queue, self._folders())):
+            return False
+        with suppress(OSError, ConfigurationError), _alone(self.folder / "slots"):
+            return self._start_queued()
+        return False
+
+    def _start_queued(self) -> bool:
+        """Start jobs of the queue until there is one process more than may work at a time: that one waits."""
+        active = [job for job in reversed(self._known()) if job.active]
+        alive = [job for job in active if _alive(self._folder(job.id))]
+        most = load_downloads().jobs + 1
+        room = min(most - sum(job.state != "waiting" for job in alive), most + _MOST_WAITING - len(alive))
+        here = [job for job in active if job not in alive and job.host == os.uname().nodename]
+        for job in here[: max(room, 0)]:
+            with suppress(_Gone), _held(self._folder(job.id)) as lock:
+                if lock is not None and _in_queue(self._folder(job.id)):
+                    self._spawn(job.id, lock)
+        return bool(here) and room > 0
+
+    def _spawn(self, id: str, lock: IO[bytes]) -> None:
+        """Start the process of a job; it inherits the lock as its standard input."""
+        folder = self._folder(id)
         with (folder / "log.txt").open("ab") as log:
-            write_snapshot(folder, {"state": "queued", "message": "", "updated": time.time(), "pid": None})
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "rucio_lab.cli", "job", "run", id],
                 stdin=lock,
@@ -280,7 +355,7 @@ class Jobs:
                     "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log can hold any name, in every locale
                 },
             )
-        return self.get(id)
+        (folder / "queued").unlink(missing_ok=True)  # not before: a job is never without queue and process
 
     def _kill(self, job: Job) -> None:
         """Kill a job that does not end by itself, if it is sure which process it is."""
@@ -363,6 +438,11 @@ def _alive(folder: Path) -> bool:
     return False
 
 
+def _in_queue(folder: Path) -> bool:
+    """Whether a job has no process yet, and is to get one."""
+    return (folder / "queued").exists()
+
+
 class _Gone(Exception):  # noqa: N818 - never leaves this module
     """The job was removed from the list meanwhile."""
 
@@ -387,9 +467,18 @@ def _held(folder: Path) -> Iterator[IO[bytes] | None]:
         yield lock
 
 
-def _take(lock: IO[bytes]) -> bool:
-    """Take the lock of a job; who only looks whether it is taken holds it for no time."""
-    for _ in range(10):
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others from starting what is next; where one of them hangs, a process too many is started, no job twice."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "queue").open("ab") as lock:
+        _take(lock, tries=100)
+        yield
+
+
+def _take(lock: IO[bytes], tries: int = 10) -> bool:
+    """Take a lock; who only looks whether it is taken holds it for no time."""
+    for _ in range(tries):
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

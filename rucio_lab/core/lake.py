@@ -7,7 +7,9 @@ import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import msgspec
 
 from rucio_lab.core.auth import RucioClient, client_for
 from rucio_lab.core.config import Instance
@@ -16,9 +18,15 @@ from rucio_lab.core.errors import BadRequest, LakeBroken, NotFound
 from rucio_lab.core.faults import speaking_to
 from rucio_lab.core.model import DidInfo, DIDType
 from rucio_lab.core.rucio_api import chunks, exception, parse_filters
+from rucio_lab.core.text import printable
+
+T = TypeVar("T")
 
 MOST_DIDS = 1000
 """Rucio refuses more DIDs than this in one request for replicas."""
+
+MOST_CONTAINERS = 10_000
+"""A container that holds more containers than this is refused: each of them is a question to Rucio."""
 
 ALL_SCHEMES = ("root", "roots", "xroot", "xroots", "https", "davs", "http", "file", "gsiftp", "srm")
 """What replicas are asked for: also schemes that no reader here knows, so that it can be said why they are left out."""
@@ -85,7 +93,81 @@ class Holding:
         self.bytes += more.bytes
 
 
-_HOLDING = ("length", "available_length", "available_bytes")  # in a row of Rucio's answer
+# What Rucio's answers hold, as far as it matters here. They are checked when they become one of these.
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _DidRow(msgspec.Struct):
+    scope: _Text
+    name: _Text
+    did_type: str | None = None
+    type: str | None = None
+    bytes: _Count | None = None
+    length: _Count | None = None
+    open: bool | None = None
+    adler32: str | None = None
+    md5: str | None = None
+
+
+class _FileRow(_DidRow, kw_only=True):
+    parent_scope: str
+    parent_name: str
+
+
+class _PfnRow(msgspec.Struct):
+    rse: _Text
+    type: str
+    domain: str
+    priority: int
+
+
+class _ReplicasRow(msgspec.Struct):
+    scope: _Text
+    name: _Text
+    bytes: _Count | None
+    pfns: dict[str, _PfnRow]
+    adler32: str | None = None
+    md5: str | None = None
+    states: dict[str, str] | None = None
+    rses: dict[str, Any] | None = None
+
+
+class _HoldingRow(msgspec.Struct):
+    rse: _Text
+    length: _Count | None = None
+    available_length: _Count | None = None
+    available_bytes: _Count | None = None
+
+
+class _RseRow(msgspec.Struct):
+    rse: _Text
+    availability_read: bool | None = True
+
+
+class Protocol(msgspec.Struct, frozen=True):
+    """One way to the files of an RSE, as its settings say."""
+
+    impl: str
+    scheme: str
+    hostname: str
+    port: _Count | None = None
+    prefix: str | None = None
+    extended_attributes: Any = None
+
+
+class Rse(msgspec.Struct, frozen=True):
+    """The settings of an RSE that its PFNs follow from."""
+
+    protocols: list[Protocol]
+    deterministic: bool | None = None
+    lfn2pfn_algorithm: str | None = None
+
+
+def _checked(row: Any, kind: type[T]) -> T:
+    """Make one of them of a part of an answer; a ValueError, and so a `LakeBroken`, if it is something else."""
+    return msgspec.convert(row, kind, strict=False)
 
 
 class Lake:
@@ -144,7 +226,7 @@ class Lake:
             rows = self._client().rows(["dids", pattern.scope, "dids", "search"], parameters)
             for row in _by_filters(rows, filters) if filters else rows:
                 found = True
-                yield _did_info(_row(row))
+                yield _did_info(row)
         if not found:
             self._check_scope(pattern.scope)
 
@@ -157,7 +239,10 @@ class Lake:
             If Rucio has no such DID.
         """
         with speaking_to(self.instance), suppress(exception.DataIdentifierNotFound):
-            return _did_info(self._one(["dids", *did], {"dynamic_depth": "FILE"}))
+            found = _did_info(self._one(["dids", *did], {"dynamic_depth": "FILE"}))
+            if found.did != did:
+                raise self._out_of_turn(f"{found.did} when it was asked for {did}")
+            return found
         self._check_scope(did.scope)
         raise NotFound(
             f"{self.instance.name} has no DID {did}.",
@@ -168,22 +253,25 @@ class Lake:
     def contents(self, did: DID) -> Iterator[DidInfo]:
         """List what a container or dataset holds, one level down."""
         with speaking_to(self.instance):
-            for row in self._client().rows(["dids", *did, "dids"]):
-                yield _did_info(_row(row))
+            yield from map(_did_info, self._client().rows(["dids", *did, "dids"]))
 
     def files(self, did: DID) -> Iterator[DidInfo]:
         """List all files below a DID."""
         with speaking_to(self.instance):
             for row in self._client().rows(["dids", *did, "files"]):
-                yield _did_info({**_row(row), "type": "FILE"})
+                yield _described(_checked(row, _DidRow), "file")
 
     def files_of(self, collections: Iterable[DID]) -> Generator[tuple[DID, DidInfo], None, None]:
         """List all files of several containers and datasets in few requests, each with the collection it is in."""
         with speaking_to(self.instance):
             for some in chunks(collections, MOST_DIDS):
-                for row in self._client().bulk_list_files([did._asdict() for did in some]):
-                    parent = DID(_row(row)["parent_scope"], row["parent_name"])
-                    yield parent, _did_info({**row, "type": "FILE"})
+                asked = set(some)
+                for each in self._client().bulk_list_files([did._asdict() for did in some]):
+                    row = _checked(each, _FileRow)
+                    parent = DID(row.parent_scope, row.parent_name)
+                    if parent not in asked:
+                        raise self._out_of_turn(f"files of {parent}, which it was not asked for")
+                    yield parent, _described(row, "file")
 
     def replicas(
         self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False, archives: bool = True
@@ -222,8 +310,7 @@ class Lake:
                     )
                 except exception.InvalidRSEExpression as error:
                     raise self._no_rse(rse) from error
-                for row in rows:
-                    yield _file_replicas(_row(row))
+                yield from map(_file_replicas, rows)
 
     def metadata(self, did: DID) -> dict[str, Any]:
         """Give the metadata of a DID, without those that are not set."""
@@ -246,6 +333,10 @@ class Lake:
                 if child.type == "dataset":
                     found[child.did] = None
                 elif child.type == "container" and child.did not in seen:
+                    if len(seen) >= MOST_CONTAINERS:
+                        raise BadRequest(
+                            f"{info.did} holds more than {MOST_CONTAINERS:,} containers.", "Attach what is in it."
+                        )
                     seen.add(child.did)
                     todo.append(child.did)
         return list(found)
@@ -269,15 +360,16 @@ class Lake:
         """Say how much of a dataset each RSE has that has available files of it."""
         found: dict[str, Holding] = {}
         with speaking_to(self.instance):
-            for row in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
-                its = Holding(_row(row)["rse"], *(int(row[key] or 0) for key in _HOLDING))
+            for each in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
+                row = _checked(each, _HoldingRow)
+                its = Holding(row.rse, row.length or 0, row.available_length or 0, row.available_bytes or 0)
                 found.setdefault(its.rse, Holding(its.rse)).add(its)
         return found
 
     def scopes(self) -> list[str]:
         """List all scopes, in alphabetical order."""
         with speaking_to(self.instance):
-            return sorted(str(scope) for scope in self._client().list_scopes())
+            return sorted(_checked(self._client().list_scopes(), list[str]))
 
     def rses(self, expression: str = "") -> dict[str, bool]:
         """List RSEs: name -> whether it may be read from.
@@ -297,9 +389,9 @@ class Lake:
                 rows = list(self._client().list_rses(expression or None))
             except exception.InvalidRSEExpression as error:
                 raise self._no_rse(expression) from error
-            return {row["rse"]: bool(row.get("availability_read", True)) for row in rows}
+            return {row.rse: bool(row.availability_read) for row in _checked(rows, list[_RseRow])}
 
-    def rse(self, name: str) -> dict[str, Any]:
+    def rse(self, name: str) -> Rse:
         """Give the settings of an RSE, with its protocols.
 
         Raises
@@ -308,7 +400,7 @@ class Lake:
             If there is no such RSE.
         """
         with speaking_to(self.instance):
-            return _row(self._client().get_rse(name))
+            return _checked(self._client().get_rse(name), Rse)
 
     def _client(self) -> RucioClient:
         return client_for(self.instance, may_sign_in=self._sign_in, timeout=self._timeout)
@@ -316,8 +408,11 @@ class Lake:
     def _one(self, path: list[str], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask REST for a single thing."""
         for row in self._client().rows(path, parameters):
-            return _row(row)
-        raise LakeBroken(f"Rucio ({self.instance.name}) sent an empty answer.", "Check the address of the instance.")
+            return _checked(row, dict[str, Any])
+        raise self._out_of_turn("an empty answer")
+
+    def _out_of_turn(self, what: str) -> LakeBroken:
+        return LakeBroken(f"Rucio ({self.instance.name}) sent {printable(what)}.", "Check the address of the instance.")
 
     def _no_rse(self, expression: str) -> BadRequest:
         return BadRequest(
@@ -367,37 +462,18 @@ def _by_filters(rows: Iterator[Any], filters: Sequence[str]) -> Iterator[Any]:
         ) from error
 
 
-def _row(row: Any) -> dict[str, Any]:
-    """Check that a line of an answer is what it should be: a server that is no Rucio can send anything."""
-    if not isinstance(row, dict):
-        raise LakeBroken("Rucio sent a line that is no row of a list.", "Check the address of the instance.")
-    return row
+def _did_info(row: Any) -> DidInfo:
+    known = _checked(row, _DidRow)
+    return _described(known, (known.did_type or known.type or "").lower())
 
 
-def _did_info(row: dict[str, Any]) -> DidInfo:
-    kind = str(row.get("did_type") or row.get("type") or "").lower()
-    size = row.get("bytes")
-    return DidInfo(
-        did=DID(row["scope"], row["name"]),
-        type=kind,
-        bytes=int(size) if size is not None else None,
-        length=row.get("length"),
-        open=row.get("open"),
-        adler32=row.get("adler32"),
-        md5=row.get("md5"),
-    )
+def _described(row: _DidRow, kind: str) -> DidInfo:
+    return DidInfo(DID(row.scope, row.name), kind, row.bytes, row.length, row.open, row.adler32, row.md5)
 
 
-def _file_replicas(row: dict[str, Any]) -> FileReplicas:
-    pfns = (
-        Pfn(url, about["rse"], about["type"], about["domain"], about["priority"])
-        for url, about in _row(row["pfns"]).items()
-    )
-    return FileReplicas(
-        did=DID(row["scope"], row["name"]),
-        bytes=int(row["bytes"] if row["bytes"] is not None else 0),
-        adler32=row.get("adler32"),
-        pfns=tuple(sorted(pfns, key=lambda pfn: pfn.priority)),
-        states=_row(row.get("states") or dict.fromkeys(row.get("rses") or {}, "AVAILABLE")),
-        md5=row.get("md5"),
-    )
+def _file_replicas(each: Any) -> FileReplicas:
+    row = _checked(each, _ReplicasRow)
+    pfns = [Pfn(url, its.rse, its.type, its.domain, its.priority) for url, its in row.pfns.items()]
+    pfns.sort(key=lambda pfn: pfn.priority)
+    states = row.states or dict.fromkeys(row.rses or {}, "AVAILABLE")
+    return FileReplicas(DID(row.scope, row.name), row.bytes or 0, row.adler32, tuple(pfns), states, row.md5)

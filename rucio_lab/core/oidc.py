@@ -243,7 +243,7 @@ def refresh(instance: Instance, token: Token) -> Token:
     if not text:
         raise _not_renewed(instance, "invalid_grant")
     new = bearer_token(text, token.account)
-    ends = new.expires if new.expires is not None else float(expires) if expires.isdecimal() else None
+    ends = new.expires if new.expires is not None else float(expires) if re.fullmatch(r"[0-9]{1,11}", expires) else None
     began = token.issued if text == token.text else clock.now(instance)
     return Token(text, token.account, ends, began, renewable=True)
 

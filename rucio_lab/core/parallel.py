@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
+from rucio_lab.core.answers import reasons_to_leave, until
 from rucio_lab.core.config import Instance
 
 T = TypeVar("T")
@@ -41,10 +42,11 @@ def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event],
         yield from (call(threading.Event()) for call in calls)
         return
     left, answers = threading.Event(), SimpleQueue[Callable[[], T]]()
+    reasons = (left, *reasons_to_leave())
     with _lock:
         crew = _crews.setdefault(instance.key, _Crew(instance.name))
         for call in calls:
-            crew.add(lambda call=call: None if left.is_set() else answers.put(_outcome(call, left)))  # type: ignore[misc]
+            crew.add(lambda call=call: None if left.is_set() else answers.put(_outcome(call, reasons)))  # type: ignore[misc]
     waiting = len(calls)
     try:
         while waiting:
@@ -57,10 +59,11 @@ def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event],
             _dismiss(instance, crew)
 
 
-def _outcome(call: Callable[[threading.Event], T], left: threading.Event) -> Callable[[], T]:
-    """Make a call; what comes of it, a result or an exception, is for who waits for it."""
+def _outcome(call: Callable[[threading.Event], T], reasons: tuple[threading.Event, ...]) -> Callable[[], T]:
+    """Make a call, as long as somebody waits for it; what comes of it, a result or an exception, is for them."""
     try:
-        result = call(left)
+        with until(*reasons):
+            result = call(reasons[0])
     except BaseException as error:  # noqa: BLE001 - raised where it is waited for
         failure = error
 

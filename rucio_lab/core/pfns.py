@@ -26,11 +26,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, NotFound, Refused
-from rucio_lab.core.lake import FileReplicas, Lake, Pfn
+from rucio_lab.core.lake import FileReplicas, Lake, Pfn, Protocol, Rse
 from rucio_lab.core.model import DidInfo
 from rucio_lab.core.parallel import side_by_side
 from rucio_lab.core.rucio_api import RSEDeterministicTranslation, chunks
@@ -144,7 +143,7 @@ class _Shortcut:
         self._datasets = datasets
         self._rse = rse
         self._site = site
-        self._settings: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, Rse] = {}
 
     def rows(self) -> Iterator[FileReplicas]:
         """Give the replicas of files of which they are certain, each file once."""
@@ -228,7 +227,7 @@ class _Shortcut:
             return pattern if all(pattern.row(sizes[row.did]) == row for row in rows) else None
         return None
 
-    def _settings_of(self, rse: str) -> dict[str, Any]:
+    def _settings_of(self, rse: str) -> Rse:
         if rse not in self._settings:
             self._settings[rse] = self._lake.rse(rse)
         return self._settings[rse]
@@ -305,30 +304,30 @@ def _in_one_order(templates: Iterable[_Template]) -> bool:
     return not any(after.startswith(before) for before, after in pairwise(bases))
 
 
-def _template(pfn: Pfn, did: DID, rse: Mapping[str, Any]) -> _Template | None:
+def _template(pfn: Pfn, did: DID, rse: Rse) -> _Template | None:
     """Take a PFN apart, where it is what the RSE's settings say; None where it is not."""
-    algorithm = rse.get("lfn2pfn_algorithm")
-    if rse.get("deterministic") is not True or algorithm not in _ALGORITHMS:
+    algorithm = rse.lfn2pfn_algorithm
+    if rse.deterministic is not True or algorithm not in _ALGORITHMS:
         return None
     path = _translator(algorithm)(*did)
     base = pfn.url.removesuffix(path)
-    if base == pfn.url or not any(_base(protocol) == base for protocol in rse["protocols"]):
+    if base == pfn.url or not any(_base(protocol) == base for protocol in rse.protocols):
         return None
     return _Template(base, algorithm, pfn.rse, pfn.rse_type, pfn.domain, pfn.priority)
 
 
-def _base(protocol: Mapping[str, Any]) -> str:
+def _base(protocol: Protocol) -> str:
     """Give what the PFNs of a protocol begin with; empty for one that is not Rucio's own.
 
     Source: ``lfns2pfns`` in rucio.rse.protocols, protocol.py and gfal.py.
     """
-    if not str(protocol["impl"]).startswith(_IMPLEMENTATIONS):
+    if not protocol.impl.startswith(_IMPLEMENTATIONS) or protocol.prefix is None:
         return ""
-    prefix = f"/{protocol['prefix'].removeprefix('/')}".removesuffix("/") + "/"
-    more = protocol.get("extended_attributes")
+    prefix = f"/{protocol.prefix.removeprefix('/')}".removesuffix("/") + "/"
+    more = protocol.extended_attributes
     service = more.get("web_service_path", "") if isinstance(more, dict) else ""
-    port = f":{protocol['port']}" if protocol["port"] or ".gfal." not in protocol["impl"] else ""
-    return f"{protocol['scheme']}://{protocol['hostname'].rpartition('://')[2]}{port}{service}{prefix}"
+    port = f":{protocol.port}" if protocol.port or ".gfal." not in protocol.impl else ""
+    return f"{protocol.scheme}://{protocol.hostname.rpartition('://')[2]}{port}{service}{prefix}"
 
 
 def _translator(algorithm: str) -> Callable[[str, str], str]:

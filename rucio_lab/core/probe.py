@@ -41,6 +41,7 @@ NEEDS_OURS = f"{_CREDENTIALS} (those of the instance)"
 
 _UNTRUSTED = "has a certificate that Python does not trust here"
 _CERTIFICATE = "refuses the TLS connection"
+_NO_ADDRESS = "has, or leads to, an address that makes no sense"
 
 _verdicts: dict[Endpoint, tuple[str, float]] = {}
 _by_file: dict[Endpoint, float] = {}
@@ -138,8 +139,8 @@ async def _probe_one(replica: Replica, allowed: Collection[str]) -> str:
         return "refuses connections"
     except OSError as error:
         return f"cannot be reached ({error.strerror or error})"
-    except ValueError as error:  # a host that is no host name, such as one with two dots in a row
-        return f"has an address that makes no sense ({error})"
+    except ValueError:  # a host that is no host name, such as one with two dots in a row
+        return _OfOneFile(_NO_ADDRESS)
 
 
 async def _probe_http(url: str, allowed: Collection[str]) -> str:
@@ -155,14 +156,27 @@ async def _probe_http(url: str, allowed: Collection[str]) -> str:
             return "" if empty else _judge_http(response.status)
     except StorageFailed as error:  # a redirect that is not followed
         return _OfOneFile(error.message)
-    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError):
+    except aiohttp.InvalidURL:
+        return _OfOneFile(_NO_ADDRESS)
+    except (aiohttp.ClientError, ssl.SSLError) as error:
+        return _no_answer(error, url)
+
+
+def _no_answer(error: Exception, url: str) -> str:
+    """Say why a web server gives no answer."""
+    import aiohttp
+    import yarl
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         return f"{_UNTRUSTED} (SSL_CERT_FILE can name its CA)"
-    except (aiohttp.ClientSSLError, ssl.SSLError):
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return f"{_CERTIFICATE} (it may want a client certificate)"
-    except aiohttp.ClientConnectorError as error:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        asked = yarl.URL(url)
+        if (error.host, error.port) != (asked.raw_host, asked.port):
+            return _OfOneFile("sends the reader on to a server that cannot be reached")
         raise error.os_error from error
-    except aiohttp.ClientError as error:
-        return f"does not answer as a web server ({type(error).__name__})"
+    return f"does not answer as a web server ({type(error).__name__})"
 
 
 def _judge_http(status: int) -> str:

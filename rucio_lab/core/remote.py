@@ -131,13 +131,14 @@ def refresh(source: Source, check: Check) -> Copy:
 
 
 def _fetch(source: Source) -> str:
-    import requests
+    from rucio_lab.core.answers import Session
 
     if not _is_https(source.url):
         raise ConfigurationError(f"remote is no https address without a password: {_shown(source)}.", "Mend it.")
     answer: requests.Response | None = None
+    session = Session()
     try:
-        answer = requests.get(
+        answer = session.get(
             source.url,
             verify=source.ca or True,
             timeout=FIRST_WAIT,
@@ -159,6 +160,7 @@ def _fetch(source: Source) -> str:
     finally:
         if answer is not None:
             answer.close()
+        session.close()
 
 
 def _is_https(url: str) -> bool:
@@ -188,9 +190,10 @@ def _shown(source: Source) -> str:
 def _why(error: Exception) -> str:
     import requests
 
+    if "timed out" in str(error):
+        return "it is too slow"
     kinds = {
         requests.exceptions.SSLError: "its certificate is not accepted",
-        requests.exceptions.Timeout: "it does not answer in time",
         requests.exceptions.ConnectionError: "nobody answers, or the connection broke",
         UnicodeDecodeError: "it is no text",
     }

@@ -372,7 +372,10 @@ class _Sorter:
         mount = self._mounts.get(pfn.rse)
         if mount is None:
             return ""
-        path = "/" + urlsplit(pfn.url).path.lstrip("/")
+        try:
+            path = "/" + urlsplit(pfn.url).path.lstrip("/")
+        except ValueError:
+            return ""
         prefix = "/" + mount.prefix.strip("/")
         if not PurePosixPath(path).is_relative_to(prefix):
             return ""

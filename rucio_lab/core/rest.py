@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from rucio_lab._version import __version__
-from rucio_lab.core import clock
+from rucio_lab.core import answers, clock
 from rucio_lab.core.config import Instance
 from rucio_lab.core.errors import LakeBroken
 from rucio_lab.core.faults import speaking_to
@@ -21,20 +22,28 @@ CONNECT_TIMEOUT = 5.0
 
 USER_AGENT = f"rucio-lab/{__version__} rucio-clients"
 
-_SECRET_PATH = "/oidc_redirect?"  # noqa: S105 - with what follows it, a token can be fetched
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
 
 
-class _NoSecretPaths(logging.Filter):
-    """Keeps what urllib3 reports of its requests from showing the one path that holds a secret."""
+class _NoQueries(logging.Filter):
+    """Cuts the queries of addresses: with the signature in one, who reads the log could read the file, or sign in."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _SECRET_PATH not in record.getMessage()
+        record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
+        if record.exc_info:  # fsspec logs whole exceptions
+            traceback = logging.Formatter().formatException(record.exc_info)
+            record.exc_text, record.exc_info = _QUERY.sub("?...", traceback), None
+        return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_NoSecretPaths())
+for _name in (
+    *("urllib3.connection", "urllib3.connectionpool", "urllib3.poolmanager", "urllib3.response", "urllib3.util.retry"),
+    *("aiohttp.client", "aiohttp.internal", "asyncio", "fsspec", "fsspec.http"),
+):
+    logging.getLogger(_name).addFilter(_NoQueries())  # of a logger, a filter sees all but what its children report
 
 
-class Session(requests.Session):
+class Session(answers.Session):
     """A session that follows no redirect to another host: requests would hand on our token and password."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -81,7 +90,7 @@ def get(
     known = {"User-Agent": USER_AGENT, "X-Rucio-VO": instance.vo, "X-Rucio-Script": "rucio-lab", **(headers or {})}
     limits = (min(CONNECT_TIMEOUT, timeout), timeout)
     # without following, requests still prepares the next request, and so asks a Session of ours
-    with speaking_to(instance), Session() if follow else requests.Session() as session:
+    with speaking_to(instance), Session() if follow else answers.Session() as session:
         try:
             answer = session.get(url, headers=known, verify=instance.ca or True, timeout=limits, allow_redirects=follow)
         except requests.RequestException as error:

@@ -132,6 +132,11 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
             self.task.cancel()
         super().on_connection_close()
 
+    def set_default_headers(self) -> None:
+        """Let nobody keep an answer: it can hold signed addresses."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+
     # ---------------------------------------------------------------------------------------- arguments
 
     async def instance(self) -> Instance:

@@ -22,6 +22,9 @@ from rucio_lab.server.workers import Workers
 LOOK_SECONDS = 0.3
 """So often the journals are looked at, as long as somebody follows."""
 
+MOST_DIDS = 100
+"""Most DIDs of one job: Rucio is asked for each of them before it starts."""
+
 BEAT_SECONDS = 15.0
 """A stream in which nothing happens says so often that it lives, for the proxies in between."""
 
@@ -38,7 +41,7 @@ class Followers:
         self._workers = workers
         self._followers: set[_Follower] = set()
         self._known: dict[str, rows.Row] = {}
-        self._stamps: dict[str, tuple[int, bool]] = {}
+        self._stamps: dict[str, tuple[int, bool, bool]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
 
@@ -154,6 +157,11 @@ class JobsHandler(LakeHandler):
         dids, folder = given.get("dids"), given.get("to") or ""
         if not isinstance(dids, list) or not all(isinstance(did, str) for did in dids) or not dids:
             raise BadRequest("The body names no DIDs.", 'Send a JSON object like {"dids": ["scope:name"]}.')
+        if len(dids) > MOST_DIDS:
+            raise BadRequest(
+                f"The body names {len(dids):,} DIDs, and a job takes {MOST_DIDS} at most.",
+                "Name a dataset or container that holds them, or start several jobs.",
+            )
         if not isinstance(folder, str):
             raise BadRequest("The folder is no text.", "Let to be the path of a folder, or leave it out.")
         return Request(tuple(str(DID.parse(did)) for did in dids), instance.name, "download", folder=folder)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from queue import SimpleQueue
 from typing import TypeVar
 
+from rucio_lab.core.answers import until
 from rucio_lab.core.errors import LakeTooSlow
 
 T = TypeVar("T")
@@ -45,7 +46,8 @@ class Workers:
         instance
             Name of the instance; empty for what asks no Rucio.
         call
-            What to do. If who awaits it gives up, it goes on, and its thread counts as taken until it is really free.
+            What to do. If who awaits it gives up, its questions to Rucio end; its thread counts as taken until it is
+            really free.
 
         Raises
         ------
@@ -54,8 +56,12 @@ class Workers:
         """
         crew = self._crews.setdefault(instance, _Crew(instance))
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        await crew.start(lambda: _call(call, answer))
-        return await answer
+        left = threading.Event()
+        await crew.start(lambda: _call(call, answer, left))
+        try:
+            return await answer
+        finally:
+            left.set()
 
     @asynccontextmanager
     async def stream(self, instance: str, rows: Callable[[], Iterator[T]]) -> AsyncIterator[AsyncIterator[list[T]]]:
@@ -66,7 +72,7 @@ class Workers:
         instance
             Name of the instance.
         rows
-            Gives the rows. It is closed at the next batch after the context is left.
+            Gives the rows. It is closed when the context is left, also while it waits for Rucio.
 
         Yields
         ------
@@ -88,9 +94,9 @@ class Workers:
             yield take()
         finally:
             left.set()
+            reading.cancel()
             while not batches.empty():  # or the thread would wait for room in it
                 batches.get_nowait()
-            reading.cancel()
 
 
 class _Crew:
@@ -118,7 +124,8 @@ class _Crew:
 
         def work() -> None:
             task()
-            loop.call_soon_threadsafe(self._done)
+            with suppress(RuntimeError):  # as in _call
+                loop.call_soon_threadsafe(self._done)
 
         self._tasks.put(work)
 
@@ -131,11 +138,14 @@ class _Crew:
             self._tasks.get()()
 
 
-def _call(call: Callable[[], T], answer: asyncio.Future[T]) -> None:
-    """Run a call, and give its result or its exception to the loop that awaits it."""
+def _call(call: Callable[[], T], answer: asyncio.Future[T], left: threading.Event) -> None:
+    """Run a call, unless nobody waits for it any more; give its result or its exception to the loop that awaits it."""
+    if left.is_set():
+        return
     failure: BaseException | None = None
     try:
-        result = call()
+        with until(left):
+            result = call()
     except BaseException as error:  # noqa: BLE001 - handed on to who awaits it
         failure = error
 

@@ -167,6 +167,88 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     assert ends == sorted(ends)
 
 
+def processes(jobs: Jobs) -> dict[str, list[int]]:
+    """Give the processes of all jobs: id -> process ids."""
+    ids = {job.id for job in jobs.all()}
+    found: dict[str, list[int]] = {}
+    for process in psutil.process_iter(["cmdline", "pid", "status"]):
+        command = process.info["cmdline"] or []
+        if command[-3:-1] == ["job", "run"] and command[-1] in ids and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.setdefault(command[-1], []).append(process.info["pid"])
+    return found
+
+
+def test_a_job_that_waits_for_its_turn_is_no_process(
+    jobs: Jobs, lake: FullLake, configure: Configure, tmp_path: Path
+) -> None:
+    configure(jobs=1)
+    lake.faulty["http"].silent()
+    first = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    wanted = [request("web", folder=str(tmp_path / f"to{number}")) for number in range(6)]
+    others = [jobs.start(each).id for each in wanted]
+    time.sleep(1)
+    assert {job.state for job in jobs.all() if job.id != first.id} == {"queued"}
+    assert len(processes(jobs)) == 2  # the one that works, and the next one
+    last = jobs.get(others[-1])
+    assert (last.message, last.pid) == ("It waits for its turn.", None)
+    assert jobs.start(wanted[-1]) == jobs.retry(last.id) == last
+    with pytest.raises(Conflict) as caught:
+        jobs.forget(last.id)
+    assert_clear(caught.value)
+    before = jobs.stamp()
+    with within(0):
+        assert jobs.cancel(last.id).state == "cancelled"
+    assert jobs.stamp() != before
+    jobs.forget(last.id)
+    assert jobs.cancel(others[-2]).state == "cancelled"
+    assert jobs.retry(others[-2]).state == "queued"
+    jobs.cancel(first.id)
+    for name in others[:-1]:
+        until(jobs, name, "done")
+    assert len(list(tmp_path.glob("to*/**/*.root"))) == 5
+
+
+def test_there_is_an_end_to_how_many_jobs_there_can_be(
+    jobs: Jobs, lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rucio_lab.core.jobs.MOST_ACTIVE", 2)
+    lake.faulty["http"].silent()
+    done = until(jobs, jobs.start(request("web")).id, "done")
+    first = jobs.start(request("faulty.http"))
+    jobs.start(request("faulty.http", "web"))
+    for ask in (lambda: jobs.start(request("https")), lambda: jobs.retry(done.id)):
+        with pytest.raises(Conflict, match="2 downloads under way") as caught:
+            ask()
+        assert_clear(caught.value)
+    assert jobs.start(request("faulty.http")).id == first.id
+    jobs.cancel(first.id)
+    assert jobs.retry(done.id).active
+
+
+def test_whichever_process_is_killed_no_job_is_lost_and_none_runs_twice(
+    jobs: Jobs, configure: Configure, tmp_path: Path
+) -> None:
+    configure(jobs=2)
+    wanted = {jobs.start(request("web", folder=str(tmp_path / f"to{number}"))).id for number in range(8)}
+    killed, end = set(), time.monotonic() + 60
+    while any(job.active for job in jobs.all()):
+        assert time.monotonic() < end, jobs.all()
+        running = processes(jobs)
+        assert all(len(pids) == 1 for pids in running.values())
+        if running and len(killed) < 4:
+            name, (pid,) = sorted(running.items())[0]
+            os.kill(pid, signal.SIGKILL)
+            killed.add(name)
+        time.sleep(0.3)
+    states = {job.id: job.state for job in jobs.all()}
+    assert states.keys() == wanted
+    assert {name for name, state in states.items() if state != "done"} <= killed
+    for name in killed:
+        jobs.retry(name)
+        until(jobs, name, "done")
+    assert len(list(tmp_path.glob("to*/**/*.root"))) == 8
+
+
 def test_a_sign_in_that_ran_out_is_waited_for(
     jobs: Jobs, lake: FullLake, configure: Configure, base: Path, tmp_path: Path
 ) -> None:

@@ -292,3 +292,11 @@ def test_a_slow_import_is_no_silence_of_the_server(server: TcpProxy) -> None:
     command = [sys.executable, "-c", _SLOW_IMPORT, f"http://127.0.0.1:{server.port}/f"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "''\n", done.stderr
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[", "http://a b/", "http://127.0.0.1:1/", "/again"])
+def test_a_redirect_that_leads_nowhere_speaks_for_its_file_only(server: TcpProxy, location: str) -> None:
+    server.answer_http(302, Location=location)
+    planted, honest = (Replica("RSE", f"http://127.0.0.1:{server.port}/{name}") for name in ("planted", "honest"))
+    assert judge(planted.url)
+    assert not probe.verdict(probe.endpoint(honest))

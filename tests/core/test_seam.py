@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from rucio.client.baseclient import BaseClient
+from rucio.common import exception
 
 from rucio_lab.core import auth
 from rucio_lab.core.auth import RucioClient, client_for, sign_in, sign_out, signed_in
@@ -121,10 +122,12 @@ def test_overridden_methods_are_really_called(middle: Middle, lake: FullLake) ->
     recording = type("Recording", (RucioClient,), {name: recorder(name) for name in names})
     instance = instance_of(lake, url=middle.url)
     client = recording(instance)
-    assert called == set(names) - {"_BaseClient__get_token", "_load_json_data"}
+    assert called == set(names) - {"_BaseClient__get_token", "_get_exception", "_load_json_data"}
     store(instance, "not-a-token")
     assert list(client.list_scopes())
     assert client.get_did("opendata13TeV", "GamGam")["type"] == "CONTAINER"
+    with pytest.raises(exception.DataIdentifierNotFound):
+        client.get_did("opendata13TeV", "nothing")
     assert called == set(names)
 
 

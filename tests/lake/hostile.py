@@ -1,0 +1,193 @@
+"""A Rucio on loopback, with a storage, that answers as it is told: honestly at first, and then with anything."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from rucio_lab.core.config import Instance
+from rucio_lab.core.tokens import Token, TokenStore
+
+JSON = "application/json"
+STREAM = "application/x-json-stream"
+
+SCOPE, CONTAINER, DATASET, RSE = "s", "c", "d", "DISK"
+FILES = 3
+CONTENT = b"0123456789"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered.
+
+    Attributes
+    ----------
+    body
+        All of it; or what comes piece by piece, for as long as the client is there.
+    kind
+        Its content type.
+    status, headers
+        Of the answer.
+    """
+
+    body: bytes | Callable[[], Iterable[bytes]] = b""
+    kind: str = JSON
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def stream(rows: Iterable[Any]) -> Reply:
+    """Answer with a list of rows."""
+    return Reply(b"".join(json.dumps(row).encode() + b"\n" for row in rows), STREAM)
+
+
+class HostileRucio(ThreadingHTTPServer):
+    """The server.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    replies
+        Beginning of a path -> what is answered; the longest that fits counts.
+    asked
+        Paths so far, with their queries.
+    left
+        Set when a client went away in the middle of an answer.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.replies: dict[str, Reply] = {}
+        self.asked: list[str] = []
+        self.left = threading.Event()
+        self.honest()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that went away."""
+
+    def honest(self) -> None:
+        """Answer as a Rucio does that has one container with one dataset in it, all of it on this server."""
+        self.replies = {path: self.reply(path, rows) for path, rows in self.rows().items()}
+
+    def reply(self, path: str, rows: list[Any]) -> Reply:
+        """Make an answer of rows, as Rucio does on a path."""
+        plain = path in (f"/dids/{SCOPE}/{CONTAINER}", f"/dids/{SCOPE}/{DATASET}", "/scopes/") or path.endswith("/meta")
+        return Reply(json.dumps(rows[0] if rows else None).encode()) if plain else stream(rows)
+
+    def rows(self) -> dict[str, list[Any]]:
+        """Give the rows of each honest answer; a plain one has one."""
+        names = [f"f{number}.root" for number in range(FILES)]
+        sums: dict[str, Any] = {"bytes": len(CONTENT), "adler32": "0aff020e", "md5": None}
+        whole = {"bytes": FILES * len(CONTENT), "length": FILES, "open": False}
+        parent = {"parent_scope": SCOPE, "parent_name": DATASET}
+        about = {"rse": RSE, "type": "DISK", "domain": "wan", "priority": 1, "volatile": False}
+        return {
+            "/scopes/": [[SCOPE]],
+            "/rses/": [{"rse": RSE, "availability_read": True}],
+            f"/dids/{SCOPE}/dids/search": [{"scope": SCOPE, "name": CONTAINER, "did_type": "CONTAINER", **whole}],
+            f"/dids/{SCOPE}/{CONTAINER}": [{"scope": SCOPE, "name": CONTAINER, "type": "CONTAINER", **whole}],
+            f"/dids/{SCOPE}/{DATASET}": [{"scope": SCOPE, "name": DATASET, "type": "DATASET", **whole}],
+            f"/dids/{SCOPE}/{CONTAINER}/meta": [{"created_at": "Thu, 01 Jan 2026 00:00:00 UTC", "events": 5}],
+            f"/dids/{SCOPE}/{CONTAINER}/dids": [{"scope": SCOPE, "name": DATASET, "type": "DATASET", **whole}],
+            f"/dids/{SCOPE}/{CONTAINER}/files": [{"scope": SCOPE, "name": name, **sums} for name in names],
+            "/dids/bulkfiles": [{**parent, "scope": SCOPE, "name": name, **sums} for name in names],
+            f"/replicas/{SCOPE}/{DATASET}/datasets": [
+                {"rse": RSE, "length": FILES, "available_length": FILES, "available_bytes": FILES * len(CONTENT)}
+            ],
+            "/replicas/list": [
+                {
+                    "scope": SCOPE,
+                    "name": name,
+                    **sums,
+                    "pfns": {f"{self.url}/storage/{name}": about},
+                    "rses": {RSE: [f"{self.url}/storage/{name}"]},
+                    "states": {RSE: "AVAILABLE"},
+                }
+                for name in names
+            ],
+        }
+
+    def instance(self, **settings: Any) -> Instance:
+        """Give an instance that is signed in here."""
+        known = {"name": "evil", "url": self.url, "auth_url": self.url, "username": "alice", "timeout": 2.0}
+        instance = Instance(**{**known, **settings})
+        TokenStore(instance).write(Token("a-token", "alice"))
+        return instance
+
+    def config(self, path: Path, more: str = "", **settings: Any) -> Path:
+        """Write a rucio_lab.toml with that instance as the default one."""
+        instance = self.instance(**settings)
+        names = ("url", "auth_url", "username", "timeout")
+        lines = [f"{name} = {json.dumps(getattr(instance, name))}" for name in names]
+        path.write_text("\n".join(['default = "evil"', more, "[instances.evil]", *lines]))
+        return path
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HostileRucio
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def handle_any(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append(self.path)
+        path = self.path.partition("?")[0]
+        fitting = [known for known in self.server.replies if path.startswith(known)]
+        if not fitting and path.startswith("/storage/"):
+            self._file()
+            return
+        missing = Reply(b"{}", status=404, headers={"ExceptionClass": "DataIdentifierNotFound"})
+        self._answer(self.server.replies[max(fitting, key=len)] if fitting else missing)
+
+    do_GET = do_POST = handle_any  # noqa: N815
+
+    def _file(self) -> None:
+        """Give a file or a part of it, as a storage."""
+        first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        start, stop = int(first or 0), min(int(last or len(CONTENT) - 1), len(CONTENT) - 1) + 1
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(CONTENT)}"} if first else {}
+        self._answer(Reply(CONTENT[start:stop], "application/octet-stream", 206 if first else 200, headers))
+
+    def _answer(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        headers = {"Content-Type": reply.kind, **reply.headers}
+        whole = isinstance(reply.body, bytes)
+        headers |= {"Content-Length": str(len(reply.body))} if whole else {"Transfer-Encoding": "chunked"}  # type: ignore[arg-type]
+        for name, value in headers.items():
+            self.send_header(name, value)
+        try:
+            self.end_headers()
+            for piece in [reply.body] if isinstance(reply.body, bytes) else reply.body():
+                self.wfile.write(piece if whole else b"%x\r\n%b\r\n" % (len(piece), piece))
+                self.wfile.flush()
+            self.wfile.write(b"" if whole else b"0\r\n\r\n")
+        except OSError:
+            self.close_connection = True
+            self.server.left.set()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def hostile_rucio() -> Iterator[HostileRucio]:
+    """Run one."""
+    with HostileRucio() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,140 @@
+"""The REST interface on a Rucio that means harm: only errors of ours, in bounded time, and readers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jupyter_server.serverapp import ServerApp
+
+from rucio_lab.core import probe
+from rucio_lab.core.jobs import Jobs
+from rucio_lab.server.handlers import routes
+from tests.core.test_hostile import CONTAINER, SCOPE, drip, odd_replies
+from tests.lake.hostile import STREAM, HostileRucio, Reply, hostile_rucio
+from tests.server.conftest import Ask
+
+DID = f"{SCOPE}:{CONTAINER}"
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRucio]:
+    """A Rucio that answers as it is told, in place of the test lake."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    with hostile_rucio() as server:
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(server.config(tmp_path / "rucio_lab.toml")))
+        probe.forget()
+        yield server
+    probe.forget()
+
+
+QUESTIONS: dict[str, dict[str, str]] = {
+    "dids": {"pattern": f"{SCOPE}:*"},
+    "did": {"did": DID},
+    "contents": {"did": DID},
+    "files": {"did": DID},
+    "replicas": {"did": DID},
+    "resolve": {"did": DID},
+    "scopes": {},
+    "rses": {},
+}
+
+
+@pytest.mark.parametrize("route", [name.rpartition("/")[2] for name, _ in routes("/")])
+async def test_nobody_keeps_an_answer(lake: HostileRucio, ask: Ask, route: str) -> None:
+    for arguments in (QUESTIONS.get(route, {}), {"instance": "nowhere", "id": "x"}):
+        answer = await ask(route, **arguments)
+        assert answer.headers["Cache-Control"] == "no-store", (answer.status, answer.body)
+    assert (await ask(route, method="PUT", body="")).headers["Cache-Control"] == "no-store"
+
+
+async def test_whatever_rucio_answers_rest_has_rows_or_an_error_of_ours(lake: HostileRucio, ask: Ask) -> None:
+    loop, known = asyncio.get_running_loop(), lake.rows()
+
+    @settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @given(odd_replies(known), st.sampled_from(sorted(QUESTIONS)))
+    def check(replies: dict[str, Reply], route: str) -> None:
+        lake.honest()
+        lake.replies.update(replies)
+        probe.forget()
+        begin = time.monotonic()
+        answer = asyncio.run_coroutine_threadsafe(ask(route, **QUESTIONS[route]), loop).result(60)
+        assert time.monotonic() - begin < 15
+        last = json.loads(answer.body.splitlines()[-1])
+        if answer.status != 200:
+            assert answer.status not in (500, 599), last
+            assert set(last) == {"error", "message", "remedy", "rucio"}
+        elif last.get("end") is False:
+            assert last["error"]["error"] != "error", last
+
+    await asyncio.to_thread(check)
+
+
+async def test_readers_that_leave_a_rucio_that_drips_hold_up_nobody(
+    lake: HostileRucio, ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
+) -> None:
+    lake.replies[f"/dids/{SCOPE}/dids/search"] = lake.replies[f"/dids/{SCOPE}/{CONTAINER}"] = Reply(drip(b" "), STREAM)
+    leave = leaver(jp_serverapp, jp_base_url)
+    routes = [f"dids?pattern={SCOPE}:*", f"did?did={DID}", f"resolve?did={DID}", f"replicas?did={DID}"]
+    readers = [await leave("GET", route) for route in 2 * routes]
+    assert await in_time(lambda: len(lake.asked) >= 8)
+    for writer in readers:
+        writer.transport.abort()
+    begin = time.monotonic()
+    assert (await ask("scopes")).rows == [{"scope": SCOPE}]
+    assert time.monotonic() - begin < 1.5
+
+
+async def test_a_job_whose_reader_left_asks_nothing_more(
+    lake: HostileRucio, ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
+) -> None:
+    def slowly() -> Iterator[bytes]:
+        time.sleep(0.2)
+        yield json.dumps(lake.rows()[f"/dids/{SCOPE}/{CONTAINER}"][0]).encode()
+
+    lake.replies[f"/dids/{SCOPE}/{CONTAINER}"] = Reply(slowly)
+    body = json.dumps({"dids": [DID] * 100})
+    writer = await leaver(jp_serverapp, jp_base_url)("POST", "jobs", body)
+    assert await in_time(lambda: len(lake.asked) >= 3)
+    writer.transport.abort()
+    await asyncio.sleep(0.3)
+    asked = len(lake.asked)
+    await asyncio.sleep(0.8)
+    assert len(lake.asked) == asked
+    assert Jobs().all() == []
+
+
+async def test_a_job_takes_so_many_dids(lake: HostileRucio, ask: Ask) -> None:
+    answer = await ask("jobs", method="POST", body=json.dumps({"dids": [DID] * 3000}))
+    assert (answer.status, answer.json["error"]) == (400, "bad_request")
+    assert "3,000 DIDs, and a job takes 100 at most" in answer.json["message"]
+    assert lake.asked == []
+
+
+def leaver(app: ServerApp, base_url: str) -> Callable[..., Any]:
+    """Give what asks, and waits for nothing."""
+
+    async def ask(method: str, route: str, body: str = "") -> asyncio.StreamWriter:
+        _, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        head = f"{method} {base_url}rucio-lab/{route} HTTP/1.1\r\nHost: 127.0.0.1:{app.port}\r\n"
+        head += f"Authorization: token {app.identity_provider.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(f"{head}{body}".encode())
+        return writer
+
+    return ask
+
+
+async def in_time(condition: Callable[[], bool]) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+    return condition()
