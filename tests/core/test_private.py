@@ -9,6 +9,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ import pytest
 from rucio_lab.core import private
 from rucio_lab.doctor import check_instances
 from rucio_lab.server.hub import Wanted, keep
+from tests.lake.issuer import Issuer
 from tests.lake.pki import Authority
-from tests.lake.storages import storage_token
 from tests.users import User, Users, plant, removed
 
 
@@ -138,6 +139,11 @@ def test_doctor_and_the_description_say_it(
 # ------------------------------------------------------------------------------------------------ tokens
 
 
+def token_of_an_issuer() -> str:
+    with TemporaryDirectory() as folder:
+        return Issuer("https://issuer.example", Path(folder)).token()
+
+
 @pytest.mark.parametrize("kind", ["file", "pipe", "huge", "link"])
 @pytest.mark.parametrize("place", ["tmp", "runtime"])
 def test_a_discovered_token_that_another_user_put_there(
@@ -150,7 +156,7 @@ def test_a_discovered_token_that_another_user_put_there(
         folder.chmod(0o1777)
         env["XDG_RUNTIME_DIR"] = str(folder)
     path = folder / f"bt_u{alice.uid}"
-    mallory(plant, kind, path, storage_token())
+    mallory(plant, kind, path, token_of_an_issuer())
     known = alice(shown, {"wlcg_token": True}, {"auth": "token", "wlcg_token": True}, **env)
     assert known["token"] is None
     assert f"The storage token {path} is not used" in known["problems"][0]
@@ -158,7 +164,7 @@ def test_a_discovered_token_that_another_user_put_there(
 
 
 def test_a_discovered_token_of_ones_own(alice: User) -> None:
-    token = storage_token()
+    token = token_of_an_issuer()
     alice(write, f"/tmp/bt_u{alice.uid}", token, 0o600)
     known = alice(shown, {"wlcg_token": True}, {"auth": "token", "wlcg_token": True})
     assert (known["token"], known["problems"]) == (token, [])
@@ -166,7 +172,7 @@ def test_a_discovered_token_of_ones_own(alice: User) -> None:
 
 
 def test_a_token_file_that_others_can_write_or_read(alice: User) -> None:
-    token, path = storage_token(), alice.home / "token"
+    token, path = token_of_an_issuer(), alice.home / "token"
     settings = ({"token_file": str(path)}, {"auth": "token", "token_file": str(path)})
     for mode in (0o666, 0o620):
         alice(write, path, token, mode)
@@ -184,7 +190,7 @@ def test_a_token_file_that_others_can_write_or_read(alice: User) -> None:
 
 @pytest.mark.parametrize(("mode", "group"), [(0o644, False), (0o440, True)])
 def test_a_secret_that_kubernetes_mounts(alice: User, users: Users, mode: int, group: bool) -> None:
-    token, volume = storage_token(), users.folder / f"secret-{mode}"
+    token, volume = token_of_an_issuer(), users.folder / f"secret-{mode}"
     real = volume / "..2026_01_01"
     real.mkdir(parents=True)
     (real / "token").write_text(token)
@@ -206,7 +212,7 @@ def test_a_link_of_another_user_leads_nowhere(alice: User, mallory: User, users:
 
         Path(path).symlink_to(target)
 
-    alice(write, alice.home / "token", storage_token(), 0o600)
+    alice(write, alice.home / "token", token_of_an_issuer(), 0o600)
     shared = users.folder / f"shared-{alice.uid}"
     shared.mkdir()
     shared.chmod(0o777)
