@@ -17,7 +17,7 @@ from tests.lake.pki import Authority
 from tests.leaks import SECRETS, Watch
 from tests.users import Users
 
-_FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN")
+_FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN", "XrdSec")
 _OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
 _AUTHORITY = pytest.StashKey[Authority]()
 _FOLDER = pytest.StashKey[Path]()

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rucio_lab.core.errors import RucioLabError
+from rucio_lab.core.text import printable
 
 _GUARD = Path(__file__).with_name("guard.py")
 _TICK = 0.02  # seconds between two looks at a child
@@ -163,8 +164,10 @@ class Child:
 
     def _failure(self, what: str) -> RucioLabError:
         lines = [line for line in self.output().splitlines() if line.strip()][-12:]
-        end = "".join(f"\n    {line}" for line in lines) if lines else " (empty)"
-        return RucioLabError(f"{self.name[0].upper()}{self.name[1:]} {what}.", f"The end of its log:{end}")
+        end = "".join(f"\n    {printable(line)}" for line in lines) if lines else " (empty)"
+        error = RucioLabError(f"{self.name[0].upper()}{self.name[1:]} {what}.")
+        error.remedy = f"The end of its log:{end}"  # these lines are ours
+        return error
 
 
 class Children:

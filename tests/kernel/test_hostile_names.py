@@ -118,7 +118,7 @@ def evil(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EvilRucio]:
 
 
 @alike
-@given(name=names)
+@given(name=names.filter(bool))  # an answer with an empty name is refused as a whole
 def test_what_tab_offers_is_one_word(evil: EvilRucio, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     evil.names = [name, "good"]
     monkeypatch.setattr(completer, "DEADLINE", 5)

@@ -235,7 +235,7 @@ class Nginx:
 
     def requests(self) -> list[dict[str, Any]]:
         """Return the log: a dict per request with method, path, status, range and sent."""
-        lines = self._access.read_text().splitlines() if self._access.exists() else []
+        lines = self._access.read_text().split("\n")[:-1] if self._access.exists() else []
         return [json.loads(line) for line in lines]
 
     def _configuration(self, server: list[str]) -> str:
