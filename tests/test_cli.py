@@ -143,9 +143,9 @@ class TestTerminal:
         assert r"moc\u202elive\x1b]52;c;cm0gLXJmIC8=\x07\x1b]0;owned\x07\x1b[2J\x1b[31m\u2028x" in shown
         self.assert_plain(shown)
 
-    def test_the_log_of_a_job(self, lake: FullLake, unseen: str) -> None:
+    def test_the_log_of_a_job(self, lake: FullLake, unseen: str, tmp_path: Path) -> None:
         jobs = Jobs()
-        job = jobs.start(Request((unseen,), "test"))
+        job = jobs.start(Request((unseen,), "test", folder=str(tmp_path / "to")))
         end = time.monotonic() + 60
         while jobs.get(job.id).active:
             assert time.monotonic() < end

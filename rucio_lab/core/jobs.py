@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ MOST_ACTIVE = 50
 """Most jobs that have not ended."""
 
 _QUEUED = "It waits for its turn."
-_MOST_WAITING = 8  # processes of jobs that wait for a sign-in and the like, besides those that have their turn
+_MOST_WAITING = 8  # processes of jobs of an instance that wait for a sign-in and the like; others have their turn
 _KEPT = 100  # jobs that ended; older ones are forgotten
 _TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
 _MOST_JOURNAL = 1_000_000  # bytes; a job that waits for days begins it anew
@@ -193,10 +194,11 @@ class Jobs:
         try:
             wanted = json.loads((folder / "job.json").read_text(encoding="utf-8"))
             request = wanted["request"]
-            job = Job(folder.name, tuple(request["dids"]), request["instance"], wanted["folder"], wanted["created"])
-        except (OSError, ValueError, KeyError, TypeError):
+            asked = {"dids": request["dids"], "instance": request["instance"], "folder": wanted["folder"]}
+            known = {**_last(folder / "journal.ndjson"), **asked, "id": folder.name, "created": wanted["created"]}
+            job = msgspec.convert(known, Job)
+        except (OSError, ValueError, KeyError, TypeError):  # a ValidationError is a ValueError
             return None
-        job = dataclasses.replace(job, **_last(folder / "journal.ndjson"))
         if job.active and not (alive or _in_queue(folder) or _alive(folder)):  # it may just have been started again
             words = "Its process ended without a word: it was killed, or the machine was restarted."
             return dataclasses.replace(job, state="killed", message=words, waits_for="", rate=0.0, seconds_left=None)
@@ -236,7 +238,7 @@ class Jobs:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 with _held(folder) as lock:
                     if lock is None or _in_queue(folder):
-                        return self.get(name)
+                        return self._here(name, lock)
                     self._check_room()
                     wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
                     _write(folder / "job.json", json.dumps(wanted))
@@ -250,6 +252,7 @@ class Jobs:
             if lock is not None and not _in_queue(folder):
                 self._check_room()
                 return self._queue(id)
+            return self._here(id, lock)
         return self.get(id)
 
     def cancel(self, id: str) -> Job:
@@ -305,6 +308,11 @@ class Jobs:
         (folder / "queued").touch()
         return self.get(id)
 
+    def _here(self, id: str, lock: IO[bytes] | None) -> Job:
+        """Let a job that waits for its turn on another machine do so on this one, where it is asked for now."""
+        job = self.get(id)
+        return self._queue(id) if lock is not None and job.host != os.uname().nodename else job
+
     def _take_out(self, folder: Path) -> None:
         """Cancel a job that has no process yet."""
         with self._kept(), suppress(_Gone), _held(folder) as lock:
@@ -330,9 +338,10 @@ class Jobs:
         """Start jobs of the queue until there is one process more than may work at a time: that one waits."""
         active = [job for job in reversed(self._known()) if job.active]
         alive = [job for job in active if _alive(self._folder(job.id))]
-        most = load_downloads().jobs + 1
-        room = min(most - sum(job.state != "waiting" for job in alive), most + _MOST_WAITING - len(alive))
+        room = load_downloads().jobs + 1 - sum(job.state != "waiting" for job in alive)
+        waiting = Counter(job.instance for job in alive if job.state == "waiting")
         here = [job for job in active if job not in alive and job.host == os.uname().nodename]
+        here = [job for job in here if waiting[job.instance] < _MOST_WAITING]
         for job in here[: max(room, 0)]:
             with suppress(_Gone), _held(self._folder(job.id)) as lock:
                 if lock is not None and _in_queue(self._folder(job.id)):

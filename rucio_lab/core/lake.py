@@ -118,9 +118,9 @@ class _FileRow(_DidRow, kw_only=True):
 
 class _PfnRow(msgspec.Struct):
     rse: _Text
-    type: str
-    domain: str
-    priority: int
+    type: str | None = None
+    domain: str | None = None
+    priority: int | None = None
 
 
 class _ReplicasRow(msgspec.Struct):
@@ -473,7 +473,7 @@ def _described(row: _DidRow, kind: str) -> DidInfo:
 
 def _file_replicas(each: Any) -> FileReplicas:
     row = _checked(each, _ReplicasRow)
-    pfns = [Pfn(url, its.rse, its.type, its.domain, its.priority) for url, its in row.pfns.items()]
+    pfns = [Pfn(url, its.rse, its.type or "", its.domain or "wan", its.priority or 0) for url, its in row.pfns.items()]
     pfns.sort(key=lambda pfn: pfn.priority)
     states = row.states or dict.fromkeys(row.rses or {}, "AVAILABLE")
     return FileReplicas(DID(row.scope, row.name), row.bytes or 0, row.adler32, tuple(pfns), states, row.md5)

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NoAnswerYet
@@ -315,7 +316,14 @@ class _RootReader(Reader):
         xrootd.prepare()
         xrootd.trust(tuple(authority_paths(instance)))
         _set_property(self._file, "ReadRecovery", "false")  # we know of other replicas than XRootD does
-        self._call(self._file.open, xrootd.xrootd_url(replica, instance), OpenFlags.READ, silence=silence)
+        try:
+            url = xrootd.xrootd_url(replica, instance)
+        except OSError as error:
+            words = (
+                f"cannot be asked: the credentials cannot be laid ready in {tempfile.gettempdir()} ({error.strerror})"
+            )
+            raise StorageFailed(words) from None
+        self._call(self._file.open, url, OpenFlags.READ, silence=silence)
         _set_property(self._file, "FollowRedirects", "false")  # or one could lead to a file of this machine later
         if not self._file.get_property("LastURL").startswith(("root", "xroot")):
             self.close()

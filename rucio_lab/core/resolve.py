@@ -399,7 +399,7 @@ def _is_server(text: str) -> bool:
 def _without_options(did: DID, pfn: Pfn) -> Pfn:
     """Strip the options that are meant for tools: Rucio adds some for its own, and XRootD's client obeys any."""
     scheme, _, rest = pfn.url.partition("://")
-    rest = rest.partition("&#")[0]
+    rest = rest.partition("&#multirange=")[0]
     if readers.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
         rest = xrootd.without_options(rest)
         if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp takes the file out of its archive

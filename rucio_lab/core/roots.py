@@ -22,13 +22,24 @@ class RootFileSystem(XRootDFileSystem):
         super().__init__(hostid, **storage_options)
         self._myclient = FileSystem(xrootd.with_usual_options(f"{self.protocol}://{hostid}//"))
 
-    def unstrip_protocol(self, name: str) -> str:
-        """Write the address that is opened."""
-        return xrootd.with_usual_options(super().unstrip_protocol(name))
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what is known of a path, or of all."""
+        super().invalidate_cache(path if path is None else xrootd.with_usual_options(path))
+
+    # What is opened gets its options here, and not in `unstrip_protocol`, whose addresses go on to others.
 
     def _open(self, path: str, *args: Any, **kwargs: Any) -> Any:
-        # with its options already, since a file goes on to other servers by its path
         return super()._open(xrootd.with_usual_options(path), *args, **kwargs)
+
+    async def _cat_file(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        return await super()._cat_file(xrootd.with_usual_options(path), *args, **kwargs)
+
+    async def _get_file(self, rpath: str, *args: Any, **kwargs: Any) -> None:
+        await super()._get_file(xrootd.with_usual_options(rpath), *args, **kwargs)
+
+    async def _cat_vector_read(self, path: str, *args: Any, **kwargs: Any) -> tuple[str, list[bytes]]:
+        _, parts = await super()._cat_vector_read(xrootd.with_usual_options(path), *args, **kwargs)
+        return path, parts
 
     @classmethod
     async def _get_max_chunk_info(cls, file: Any) -> tuple[int, int]:

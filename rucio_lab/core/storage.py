@@ -476,6 +476,10 @@ def _token_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
             "XRootD finds another token in the environment (BEARER_TOKEN, BEARER_TOKEN_FILE), which goes before the "
             "configured one: unset it, or set wlcg_token in place of the configured one"
         )
+    file = os.environ.get("BEARER_TOKEN_FILE", "")
+    with suppress(OSError):
+        if replica.scheme in _XROOTD_SCHEMES and file and is_open_to_others(Path(file).stat()):
+            return "", f"XRootD takes no token file that others can read: chmod 600 {file}"
     made = f" for {token.audience}" if token.audience else ""
     made += f" from {token.issuer}" if token.issuer else ""
     return f"the storage token{made}", _scope_in_words(token.scope)

@@ -17,6 +17,7 @@ import ctypes.util
 import hashlib
 import os
 import re
+import shutil
 import ssl
 import stat
 import struct
@@ -147,7 +148,7 @@ def _proxy(instance: Instance) -> str:
 
 def _nowhere() -> str:
     """Name a file that is not there; of /dev/null XRootD would make a proxy, where it has a certificate."""
-    return str(Path(_private_folder(os.getpid()), "none"))
+    return str(_private_folder() / "none")
 
 
 def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool = False) -> str:
@@ -168,12 +169,13 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
     get, home = os.environ.get, Path.home()
     proxy = proxy or get(_PROXY) or get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
     options = {
+        "xrdcl.rucio-lab": "1",  # what stands behind a second question mark counts as another option: never ours
         "xrd.wantprot": _users_protocols() or ",".join(protocols),
         "xrd.ztn": _file(token_file),
         "xrd.gsiusrpxy": _proxy_file(proxy),
         "xrd.gsiusrcrt": _file(get(_CERT) or home / ".globus" / "usercert.pem"),
         "xrd.gsiusrkey": _file(get(_KEY) or home / ".globus" / "userkey.pem"),
-        "xrd.k5ccname": _kerberos_cache(),
+        "xrd.k5ccname": _kerberos_option(),
         "xrd.sss": _file(next(filter(None, map(get, _KEYTABS)), "") or home / ".xrd" / "sss.keytab"),
     }
     known = {option.partition("=")[0] for option in url.partition("?")[2].split("&")}
@@ -183,6 +185,7 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
 
 def with_usual_options(url: str) -> str:
     """Add the options with what XRootD finds by itself, where there is no instance to say better."""
+    _keep_tokens()
     return with_options(url, ztn=bool(_found_first()))
 
 
@@ -202,7 +205,7 @@ def _kerberos_cache() -> str:
     """Name the credential cache that Kerberos takes by itself."""
     usual = f"FILE:/tmp/krb5cc_{os.geteuid()}"
     if name := os.environ.get("KRB5CCNAME"):
-        return _value(name)
+        return name
     if os.access(usual.removeprefix("FILE:"), os.R_OK):
         return usual
     with suppress(OSError, AttributeError):
@@ -210,32 +213,39 @@ def _kerberos_cache() -> str:
         library.krb5_cc_default_name.restype = ctypes.c_char_p
         context = ctypes.c_void_p()
         if not library.krb5_init_context(ctypes.byref(context)):
-            return _value((library.krb5_cc_default_name(context) or usual.encode()).decode())
+            return (library.krb5_cc_default_name(context) or usual.encode()).decode(errors="surrogateescape")
     return usual
+
+
+def _kerberos_option() -> str:
+    """Give the credential cache as an option; what is no file, such as ``KCM:``, has no secret in its name."""
+    name = _kerberos_cache()
+    kind, colon, path = name.partition(":")
+    if not colon or kind == "FILE":
+        return _link(path if colon else name)
+    return os.devnull if re.search(r"[&?#\s]", name) else name
 
 
 def _proxy_file(path: str) -> str:
     """Give each proxy a path of its own: XRootD keeps what it once found at one, for the life of the process."""
-    if not (name := rsa_proxy(path)):
-        return _nowhere()
-    link = Path(_private_folder(os.getpid()), name)
-    with suppress(FileExistsError):
-        link.symlink_to(Path(path).absolute())
-    return str(link)
+    name = rsa_proxy(path)
+    return _link(path, name) if name else _nowhere()
 
 
 def _file(path: str | Path) -> str:
     """Give a file as the value of an option; an empty one where it is not there, or a redirect could name another."""
-    return _value(str(path)) if path and Path(path).exists() else os.devnull
+    return _link(str(path)) if path and Path(path).exists() else os.devnull
 
 
-def _value(text: str) -> str:
-    """Give a value that an address can hold as it is: XRootD decodes nothing."""
-    if not re.search(r"[&?#\s]", text) and text.isprintable():
-        return text
-    link = Path(_private_folder(os.getpid()), hashlib.sha256(os.fsencode(text)).hexdigest()[:16])
+def _link(path: str, name: str = "") -> str:
+    """Give another name of a file: the options go to the storage, which learns no path of this machine so.
+
+    Nor does XRootD decode anything, so that such a name holds no character that an address cannot.
+    """
+    target = str(Path(path).absolute())
+    link = _private_folder() / (name or hashlib.sha256(os.fsencode(target)).hexdigest()[:16])
     with suppress(FileExistsError):
-        link.symlink_to(text.removeprefix("FILE:"))
+        link.symlink_to(target)
     return str(link)
 
 
@@ -245,11 +255,13 @@ def _digest(*shown: str) -> str:
 
 def _private_file(token: StorageToken) -> str:
     """Give a file with the token that is for its owner alone, as XRootD demands."""
+    source = Path(token.source)
     with suppress(OSError):
-        status = Path(token.source).stat()
-        if stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid():
-            return token.source
-    path = Path(_private_folder(os.getpid()), _digest(token.text))
+        status = source.stat()
+        private = stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid()
+        if private and source.is_absolute():  # it may be words, such as "the command oidc-token"
+            return _link(token.source)
+    path = _private_folder() / _digest(token.text)
     if not path.exists():
         handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
         with os.fdopen(handle, "w") as file:
@@ -258,17 +270,34 @@ def _private_file(token: StorageToken) -> str:
     return str(path)
 
 
-@cache
-def _private_folder(process: int) -> str:
-    """Make a folder of this process's own (0700), which goes when it ends."""
-    folder = tempfile.TemporaryDirectory(prefix="rucio-lab-")
+_folders: dict[int, Path] = {}
 
-    def clean_up() -> None:
-        if os.getpid() == process:  # a forked child has its parent's handlers, too
-            folder.cleanup()
 
-    atexit.register(clean_up)
-    return folder.name
+def _private_folder() -> Path:
+    """Give a folder of this process's own (0700), which goes when it ends.
+
+    One that is gone is made anew under another name: who cleans up in the folder for temporary files leaves a name
+    that another user could take.
+    """
+    process = os.getpid()
+    folder = _folders.get(process)
+    if folder is None or not _is_ours(folder):
+        folder = _folders[process] = Path(tempfile.mkdtemp(prefix="rucio-lab-"))
+        atexit.register(_remove, folder, process)
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process and _is_ours(folder):  # a forked child has its parent's handlers, too
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ------------------------------------------------------------------------------------------------ authorities

@@ -318,7 +318,7 @@ class SessionHandler(LakeHandler):
         kinds = {"username": str, "password": str, "code": str, "by_code": bool}
         try:
             body: Any = json.loads(self.request.body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         words = {key: body.get(key) for key in kinds} if isinstance(body, dict) else {"username": 0}
         if not all(value is None or isinstance(value, kinds[key]) for key, value in words.items()):

@@ -151,7 +151,7 @@ class JobsHandler(LakeHandler):
         """Read from the body what is to be downloaded."""
         try:
             body: Any = json.loads(self.request.body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         given = body if isinstance(body, dict) else {}
         dids, folder = given.get("dids"), given.get("to") or ""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -450,3 +451,52 @@ def test_a_clock_that_is_put_back(jobs: Jobs, lake: FullLake) -> None:
             assert time.monotonic() < end, "nothing more is said of it"
             time.sleep(0.05)
         jobs.cancel(job.id)
+
+
+def test_a_note_of_a_job_that_makes_no_sense_costs_only_this_job(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    good, bad = (jobs.start(request(name)) for name in ("faulty.http", "web"))
+    jobs.cancel(bad.id)
+    note = jobs.folder / bad.id / "job.json"
+    for change in ({"created": "yesterday"}, {"folder": 5}, {"request": {"dids": [1], "instance": "test"}}):
+        known = json.loads(note.read_text())
+        note.write_text(json.dumps({**known, **change}))
+        assert [job.id for job in jobs.all()] == [good.id]
+        note.write_text(json.dumps(known))
+    with (jobs.folder / bad.id / "journal.ndjson").open("a") as journal:
+        journal.write('{"id": "../..", "dids": ["x:y"], "state": "cancelled"}\n')
+    assert {job.id for job in jobs.all()} == {good.id, bad.id}
+
+
+def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
+    jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A container that is started anew has another name."""
+    monkeypatch.setattr(Jobs, "start_next", lambda _: False)
+    begun = jobs.start(request("web", folder=str(tmp_path / "to")))
+    journal = jobs.folder / begun.id / "journal.ndjson"
+    journal.write_text(journal.read_text().replace(os.uname().nodename, "old-container"))
+    monkeypatch.undo()
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config()))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(jobs.folder.parents[1]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(lake.authority.bundle))
+    assert [job.state for job in jobs.all()] == ["queued"]
+    jobs.retry(begun.id)
+    assert until(jobs, begun.id, "done").files_done == 1
+
+
+def test_jobs_that_wait_for_one_rucio_hold_up_no_other(
+    jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    down = {"url": "https://127.0.0.1:9", "auth_url": "https://127.0.0.1:9"}
+    path = lake.config("test", test={}, down=down)
+    path.write_text(path.read_text() + "\n[downloads]\njobs = 1\n")
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+    for number in range(11):
+        jobs.start(replace(request("web", folder=str(tmp_path / f"to{number}")), instance="down"))
+    end = time.monotonic() + 60
+    while sum(job.state == "waiting" for job in jobs.all()) < 8 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert until(jobs, jobs.start(request("web", folder=str(tmp_path / "other"))).id, "done")
+    states = [job.state for job in jobs.all() if job.instance == "down"]
+    assert set(states) == {"waiting", "queued"}

@@ -18,9 +18,9 @@ from rucio_lab.core import probe
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
-from rucio_lab.core.lake import Lake
+from rucio_lab.core.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.model import Access, Request, Resolution
-from rucio_lab.core.resolve import resolve
+from rucio_lab.core.resolve import readable_replicas, resolve
 from tests.core.middle import Answer, middle_of
 from tests.core.support import assert_clear, within
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES, LOST, UNAVAILABLE
@@ -526,6 +526,27 @@ def test_options_for_other_tools_are_stripped(lake: FullLake, configure: Configu
         configure(url=middle.url, auth_url=middle.url)
         (file,) = attach("web._0001.root").files
     assert file.url.endswith("/web._0001.root")
+
+
+def test_a_name_may_look_like_options_for_other_tools(lake: FullLake, configure: Configure) -> None:
+    row = FileReplicas(DID(SCOPE, "a&#b"), 1, None, (Pfn("https://a/x/a&#b", "RSE", "DISK", "wan", 1),), {})
+    (replica,), _ = readable_replicas(load_instances().get(), row)
+    assert replica.url == "https://a/x/a&%23b"
+
+
+def test_metadata_and_addresses_may_lack_values(lake: FullLake, configure: Configure) -> None:
+    """Python's own JSON writes NaN, which others do not read."""
+    with middle_of(lake) as middle:
+
+        def change(path: str, answer: Answer) -> Answer:
+            if path.startswith("/replicas/list"):
+                return replace(answer, body=re.sub(rb'"(priority|domain|type)": [^,}]+', rb'"\1": null', answer.body))
+            return replace(answer, body=b'{"mass": NaN, "name": "x"}') if "/meta" in path else answer
+
+        middle.change = change
+        configure(url=middle.url, auth_url=middle.url)
+        assert len(attach("web._0001.root").files) == 1
+        assert Lake(load_instances().get()).metadata(DID(SCOPE, "web"))["name"] == "x"
 
 
 def test_a_listing_that_was_cut_on_its_way(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_a_token_goes_only_over_tls_and_only_where_rucio_says(lake: FullLake, to
         assert "***" in repr(header) or not shown
     shown = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
     hidden = xrootd.xrootd_url(Replica("RSE", "roots://cache//roots://a//f", "roots://a//f"), instance)
-    assert f"xrd.ztn={token_file}&" in shown
+    assert Path(shown.partition("xrd.ztn=")[2].partition("&")[0]).resolve() == token_file
     assert "xrd.wantprot=ztn," in shown
     assert f"xrd.ztn={os.devnull}&" in hidden
     assert "ztn," not in hidden

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -15,13 +16,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import fsspec
 import pytest
+from XRootD.client import File
 
 import rucio_lab
 from rucio_lab.core import reading, xrootd
 from rucio_lab.core.config import Storage
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
+from rucio_lab.core.roots import RootFileSystem
 from tests.core.doors import DOORS, go_through
 from tests.core.middle import Answer, Middle, middle_of
 from tests.core.support import instance_of
@@ -340,3 +344,86 @@ def test_what_is_configured_goes_into_the_address(monkeypatch: pytest.MonkeyPatc
     assert Path(options["xrd.sss"]).resolve() == odd
     assert options["xrd.k5ccname"] == "KEYRING:persistent:1000"
     assert xrootd.with_options(xrootd.with_options("root://a//f")) == xrootd.with_options("root://a//f")
+
+
+# ------------------------------------------------------------------------------------------------ what lies ready
+
+
+def option(url: str, name: str) -> str:
+    return dict(each.split("=", 1) for each in url.partition("?")[2].split("&"))[name]
+
+
+def test_addresses_tell_storages_no_path_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (".globus/usercert.pem", ".globus/userkey.pem", ".xrd/sss.keytab", "krb5cc", "token"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path / 'krb5cc'}")
+    xrootd._kerberos_cache.cache_clear()
+    url = xrootd.with_options("root://a//f", token_file=xrootd._file(tmp_path / "token"))
+    xrootd._kerberos_cache.cache_clear()
+    assert str(tmp_path) not in url
+    assert Path(option(url, "xrd.gsiusrkey")).resolve() == tmp_path / ".globus/userkey.pem"
+    assert Path(option(url, "xrd.k5ccname")).resolve() == tmp_path / "krb5cc"
+
+
+def test_a_folder_that_somebody_cleaned_up_or_took_is_made_anew(tmp_path: Path) -> None:
+    old = xrootd._private_folder()
+    shutil.rmtree(old)
+    new = xrootd._private_folder()
+    assert new != old
+    assert stat.S_IMODE(new.stat().st_mode) == 0o700
+    new.chmod(0o777)
+    assert xrootd._private_folder() != new
+    shutil.rmtree(new)
+    new.symlink_to(tmp_path)
+    assert xrootd._private_folder() not in (old, new)
+    new.unlink()
+
+
+def test_no_room_for_credentials_is_one_clear_sentence(
+    lake: FullLake, lying: Liar, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(xrootd, "_folders", {})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageFailed, match="credentials cannot be laid ready"):
+        reader(lake, lying.url())
+
+
+def test_the_addresses_that_fsspec_gives_on_are_plain(lying: Liar) -> None:
+    """They go to other processes and machines, as with uproot.dask."""
+    xrootd.prepare()
+    fs, path = fsspec.url_to_fs(lying.url("/f"), skip_instance_cache=True)
+    assert isinstance(fs, RootFileSystem)
+    assert fs.unstrip_protocol(path) == lying.url("/f")
+    assert fsspec.open(lying.url("/f")).full_name == lying.url("/f")
+    assert fs.cat_file(path, start=0, end=4) == b"root"
+    assert fs.cat_ranges([path, path], [0, 4], [4, 8]) == [b"root", b"root"]
+    assert all("xrd.wantprot=" in each for each in lying.paths)
+
+
+def test_an_answer_with_a_question_mark_takes_no_option_away(
+    lake: FullLake, lying: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands behind a second question mark is no option for XRootD."""
+    monkeypatch.setenv("BEARER_TOKEN", "mine")
+    monkeypatch.setenv(xrootd.PROTOCOLS, "unix")
+    lying.tls, lying.asks = True, ZTN
+    with suppress(StorageFailed):
+        reader(lake, lying.url("/trusted", "roots", user="t"))  # so that XRootD knows the CA
+    hidden = xrootd.with_options("//f")
+    status, _ = File().open(lying.url(f"/x?xrd.wantprot=ztn&y={hidden}", "roots", user="r"), timeout=5)
+    assert not status.ok
+    assert lying.credentials == []
+
+
+def test_words_for_where_a_token_is_from_are_no_file(
+    lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder that is opened can hold a file of any name."""
+    (tmp_path / "the command printf").write_text("planted")
+    (tmp_path / "the command printf").chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    instance = instance_of(lake, storage=Storage(token_command=("printf", "ours")))
+    url = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
+    assert Path(option(url, "xrd.ztn")).read_text() == "ours"

@@ -122,6 +122,16 @@ def test_a_token_of_the_environment_that_hides_the_configured_one_is_named(
     assert_refused(run, "roots", tmp_path / "d", "XRootD finds another token in the environment")
 
 
+def test_a_token_file_of_the_environment_that_others_can_read(
+    lake: FullLake, configure: Configure, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "a-token", lake.issuer.token())
+    Path(path).chmod(0o640)
+    monkeypatch.setenv("BEARER_TOKEN_FILE", path)
+    configure("roots", wlcg_token=True)
+    assert_refused(run, "roots", tmp_path / "d", f"chmod 600 {path}")
+
+
 @pytest.mark.parametrize("scheme", ["root", "https"])
 @pytest.mark.parametrize("named", ["by the instance", "by the environment"])
 def test_a_proxy_of_the_vo_reads(

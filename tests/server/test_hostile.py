@@ -138,3 +138,10 @@ async def in_time(condition: Callable[[], bool]) -> bool:
             while not condition():  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.02)
     return condition()
+
+
+@pytest.mark.parametrize("route", ["jobs", "session"])
+async def test_a_body_without_end_is_a_bad_request(lake: HostileRucio, ask: Ask, route: str) -> None:
+    for body in ("[" * 200_000, '{"dids":' * 100_000):
+        answer = await ask(route, method="POST", body=body)
+        assert answer.status == 400, answer.body
