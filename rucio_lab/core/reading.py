@@ -14,7 +14,6 @@ import math
 import os
 import re
 import ssl
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NoAnswerYet
@@ -319,10 +318,8 @@ class _RootReader(Reader):
         try:
             url = xrootd.xrootd_url(replica, instance)
         except OSError as error:
-            words = (
-                f"cannot be asked: the credentials cannot be laid ready in {tempfile.gettempdir()} ({error.strerror})"
-            )
-            raise StorageFailed(words) from None
+            words = f"was not asked: no private folder could be made for its credentials ({error.strerror})"
+            raise StorageFailed(words, "Check TMPDIR, and whether its disk is full.") from None
         self._call(self._file.open, url, OpenFlags.READ, silence=silence)
         _set_property(self._file, "FollowRedirects", "false")  # or one could lead to a file of this machine later
         if not self._file.get_property("LastURL").startswith(("root", "xroot")):

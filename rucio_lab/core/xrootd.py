@@ -1,8 +1,9 @@
 """XRootD's own client: its time limits, and what it may take from this machine.
 
-The client takes options from the address of a file, and just as well from the address to which a server sends it on:
-``xrd.ztn=PATH`` makes it send that file as a token, whatever it is. What the address that was opened first says goes
-before what a redirect says. So every address that we open names all of them, as XRootD would choose them by itself.
+The client takes options from the address of a file, and also from the address in a server's redirect:
+``xrd.ztn=PATH`` makes it send that file as a token, whatever it is. What the first address says
+takes precedence over a redirect. So every address that we open sets all of these options, to what XRootD would use by
+default.
 
 Source: XRootD 6.2, ``XrdClXRootDMsgHandler.cc`` (redirects), ``XrdSecPManager.cc`` and the security plug-ins (options);
 tests/core/test_xrootd.py holds the client to it.

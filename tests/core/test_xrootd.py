@@ -386,7 +386,7 @@ def test_no_room_for_credentials_is_one_clear_sentence(
 ) -> None:
     monkeypatch.setattr(xrootd, "_folders", {})
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(StorageFailed, match="credentials cannot be laid ready"):
+    with pytest.raises(StorageFailed, match="no private folder could be made"):
         reader(lake, lying.url())
 
 
