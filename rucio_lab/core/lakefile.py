@@ -6,7 +6,6 @@ those that come next in it. `LakeFile.read` takes the best replica, and goes on 
 
 from __future__ import annotations
 
-import bisect
 import os
 import threading
 import time
@@ -14,23 +13,18 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from rucio_lab.core import probe
+from rucio_lab.core import probe, read_ahead
 from rucio_lab.core.config import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
-from rucio_lab.core.lake import FileReplicas, Lake
+from rucio_lab.core.lake import FileReplicas
 from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import Reader, Span, open_replica
 from rucio_lab.core.resolve import readable_replicas
 from rucio_lab.core.text import printable
 
-LIFE = 300.0
-"""For how long the replicas of a file are taken from memory when it is opened, in seconds."""
-
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is not tried before others
 _MOST_FILES = 256  # that are kept in memory, with an open replica each
-_MOST_ROWS = 20_000
-_AHEAD = 200  # files that are looked up together, when the files of a list are opened one after the other
 
 
 class NoSuchDid(NotFound, FileNotFoundError):  # noqa: N818
@@ -141,7 +135,7 @@ class LakeFile:
             return False
         self._asked = time.monotonic()
         try:
-            row = next(iter(_rows_of(self._instance, [self.did])), None)
+            row = read_ahead.ask(self._instance, self.did)
         except RucioLabError:
             return False  # what is wrong with the replicas that are known is the answer
         if row is None:
@@ -206,8 +200,6 @@ def _where(replica: Replica) -> str:
 _Key = tuple[tuple[str, ...], DID]
 
 _files: OrderedDict[_Key, LakeFile] = OrderedDict()
-_rows: OrderedDict[_Key, tuple[FileReplicas, float]] = OrderedDict()
-_expected: dict[tuple[str, ...], tuple[Sequence[DID], int]] = {}  # a sorted list, and how many of it were looked up
 _lock = threading.Lock()
 _asking = [threading.Lock() for _ in range(64)]
 
@@ -228,10 +220,7 @@ def known_file(instance: Instance, did: DID) -> LakeFile | None:
         file = in_memory(instance, did)
         if file is not None:
             return file
-        with _lock:
-            row, asked = _rows.get(key, (None, 0.0))
-        if row is None or not _fresh(asked):
-            row = _look_up(instance, did)
+        row = read_ahead.replicas_of_file(instance, did)
         return _kept(key, LakeFile(instance, row)) if row is not None else None
 
 
@@ -240,7 +229,7 @@ def in_memory(instance: Instance, did: DID) -> LakeFile | None:
     key = (instance.key, did)
     with _lock:
         file = _files.get(key)
-        if file is None or file._instance != instance or not (file._holds or _fresh(file._asked)):
+        if file is None or file._instance != instance or not (file._holds or read_ahead.is_fresh(file._asked)):
             return None
         _files.move_to_end(key)
         return file
@@ -252,60 +241,15 @@ def file_without_replicas(instance: Instance, info: DidInfo) -> LakeFile:
     return _kept((instance.key, info.did), LakeFile(instance, row))
 
 
-def expect(instance: Instance, dids: Sequence[DID]) -> None:
-    """Tell that these files will be opened, likely one after the other.
-
-    Parameters
-    ----------
-    instance
-        Whose they are.
-    dids
-        Sorted. It is kept as it is, not copied.
-    """
-    _expected[instance.key] = (dids, 0)
-
-
 def _kept(key: _Key, file: LakeFile) -> LakeFile:
     with _lock:
         held = _files.get(key)
-        if held is not None and held._instance == file._instance and _fresh(held._asked):
+        if held is not None and held._instance == file._instance and read_ahead.is_fresh(held._asked):
             return held  # another thread was quicker
         _files[key] = file
         while len(_files) > _MOST_FILES:
             _files.popitem(last=False)
         return file
-
-
-def _fresh(asked: float) -> bool:
-    return asked > time.monotonic() - LIFE
-
-
-def _look_up(instance: Instance, did: DID) -> FileReplicas | None:
-    """Ask Rucio for the replicas of a file, and of those that come next, if it is one of a list."""
-    dids, looked_up = _expected.get(instance.key, ((), 0))
-    place = bisect.bisect_left(dids, did)
-    listed = place < len(dids) and dids[place] == did
-    ahead = dids[place : place + _AHEAD] if listed and looked_up else [did]
-    if listed:
-        _expected[instance.key] = (dids, looked_up + 1)
-    found = {row.did: row for row in _rows_of(instance, ahead)}
-    with _lock:
-        now = time.monotonic()
-        for each, row in found.items():
-            _rows[instance.key, each] = (row, now)
-        while len(_rows) > _MOST_ROWS:
-            _rows.popitem(last=False)
-    return found.get(did)
-
-
-def _rows_of(instance: Instance, dids: Sequence[DID]) -> list[FileReplicas]:
-    """Ask Rucio; a DID that it does not know, or a dataset, gives no row of its own."""
-    wanted = set(dids)
-    try:
-        rows = list(Lake(instance).replicas(dids, rse=instance.rse, site=instance.site))
-    except NotFound:
-        return []
-    return [row for row in rows if row.did in wanted and row.pfns]
 
 
 def _after_fork() -> None:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from rucio_lab.core import pfns, probe, readers, xrootd
+from rucio_lab.core import pfns, probe, read_ahead, readers, xrootd
 from rucio_lab.core.config import Instance, load_instances
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
@@ -109,9 +109,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
 
 def _in_lake(instance: Instance, request: Request, wanted: _Wanted, chosen: list[DID]) -> Resolution:
     """Give addresses that are resolved when they are opened: no replica is asked for now."""
-    from rucio_lab.core import lakefile
-
-    lakefile.expect(instance, chosen)
+    read_ahead.expect(instance, chosen)
     return Resolution(
         request=request,
         files=tuple(_lake_file(instance, wanted.infos[did], wanted.files[did]) for did in chosen),

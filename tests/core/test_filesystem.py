@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import uproot
 
-from rucio_lab.core import lakefile, probe
+from rucio_lab.core import lakefile, probe, read_ahead
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
@@ -44,8 +44,7 @@ def nothing_known() -> Iterator[None]:
 def forget() -> None:
     probe.forget()
     lakefile._files.clear()
-    lakefile._rows.clear()
-    lakefile._expected.clear()
+    read_ahead.forget()
 
 
 @pytest.fixture
@@ -503,8 +502,8 @@ def test_replicas_that_moved_are_asked_for_again(
         with pytest.raises(OSError, match="has no such file"):
             fs.cat_file(url(FAULTY), 0, 4)
         asked: list[Any] = []
-        real = lakefile._rows_of
-        monkeypatch.setattr(lakefile, "_rows_of", lambda *args: asked.append(args) or real(*args))
+        real = read_ahead._rows_of
+        monkeypatch.setattr(read_ahead, "_rows_of", lambda *args: asked.append(args) or real(*args))
         file._asked -= 10
         with pytest.raises(OSError, match="has no such file"):
             fs.cat_file(url(FAULTY), 0, 4)
@@ -551,7 +550,7 @@ def test_files_of_a_list_are_looked_up_together(
     names = [Address.parse(path).did for path in fs.find(url("GamGam"))]
     rucio = lake.faulty["rucio"]
     configure(lake, monkeypatch, url=f"https://127.0.0.1:{rucio.port}", auth_url=lake.url)
-    lakefile.expect(load_instances().get(), names)
+    read_ahead.expect(load_instances().get(), names)
     for did in names[:2]:
         fs.cat_file(lake_url("test", did), 0, 4)
     rucio.forget()
@@ -599,8 +598,8 @@ def test_pickles_hold_nothing_but_names(lake: FullLake, fs: LakeFileSystem, monk
 def test_many_threads(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     content = content_of(lake)
     asked: list[Any] = []
-    real = lakefile._rows_of
-    monkeypatch.setattr(lakefile, "_rows_of", lambda *args: asked.append(args) or real(*args))
+    real = read_ahead._rows_of
+    monkeypatch.setattr(read_ahead, "_rows_of", lambda *args: asked.append(args) or real(*args))
 
     def part(number: int) -> bool:
         start = number * 10_007

@@ -13,7 +13,7 @@ import pytest
 import uproot
 
 from rucio_lab import attach
-from rucio_lab.core import lakefile
+from rucio_lab.core import lakefile, read_ahead
 from rucio_lab.core.did import lake_url
 from rucio_lab.kernel.files import FileList
 from tests.core.support import within
@@ -28,7 +28,7 @@ FAULTY = "opendata13TeV:large.faulty"
 def _with_lake(lake: FullLake) -> None:
     """Every test here is on the lake."""
     lakefile._files.clear()
-    lakefile._rows.clear()
+    read_ahead.forget()
 
 
 def test_attach_gives_addresses_that_name_the_data(run: Run, shell: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rucio_lab.core import lakefile
+from rucio_lab.core import lakefile, read_ahead
 from rucio_lab.core.did import DID, lake_url
 from tests.core.support import assert_clear, within
 from tests.lake.content import SCOPE
@@ -40,7 +40,7 @@ def configure(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> Configure:
 
     def write(scheme: str, **storage: Any) -> None:
         lakefile._files.clear()
-        lakefile._rows.clear()
+        read_ahead.forget()
         known = {"ca": str(lake.authority.ca), "timeout": 3.0, "patience": 1.0, **storage}
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"storage": known, "schemes": [scheme]})))
 
