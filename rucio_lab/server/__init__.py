@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     """Add the handlers to a Jupyter server; nothing of Rucio is read or asked before the first request."""
-    from rucio_lab.server.handlers import routes
     from rucio_lab.server.hub import keep_tokens
+    from rucio_lab.server.routes import routes
     from rucio_lab.server.workers import Workers
 
     app.web_app.settings["rucio_lab_workers"] = Workers()

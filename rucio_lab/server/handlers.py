@@ -15,7 +15,6 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from jupyter_server.base.handlers import APIHandler
-from jupyter_server.utils import url_path_join
 from tornado import web
 from tornado.iostream import StreamClosedError
 
@@ -427,23 +426,3 @@ class ResolveHandler(LakeHandler):
         )
         end: rows.Row = {}
         await self.send_rows(instance, partial(resolved, request, end), rows.file, end=end)
-
-
-def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:
-    """Give all routes below a server's base URL."""
-    from rucio_lab.server import jobs
-
-    handlers: dict[str, type[LakeHandler]] = {
-        "instances": InstancesHandler,
-        "session": SessionHandler,
-        "scopes": ScopesHandler,
-        "rses": RsesHandler,
-        "dids": DidsHandler,
-        "did": DidHandler,
-        "contents": ContentsHandler,
-        "files": FilesHandler,
-        "replicas": ReplicasHandler,
-        "resolve": ResolveHandler,
-        **jobs.HANDLERS,
-    }
-    return [(url_path_join(base_url, "rucio-lab", name), handler) for name, handler in handlers.items()]

@@ -17,7 +17,7 @@ from jupyter_server.serverapp import ServerApp
 
 from rucio_lab.core import probe
 from rucio_lab.core.jobs import Jobs
-from rucio_lab.server.handlers import routes
+from rucio_lab.server.routes import routes
 from tests.core.test_hostile import CONTAINER, SCOPE, drip, odd_replies
 from tests.lake.hostile import STREAM, HostileRucio, Reply, hostile_rucio
 from tests.server.conftest import Ask

@@ -12,7 +12,7 @@ import yaml
 
 from rucio_lab.demo.lake import answers
 from rucio_lab.demo.processes import free_port
-from rucio_lab.server.handlers import routes
+from rucio_lab.server.routes import routes
 from tests.lake.lake import FullLake
 from tests.leaks import SECRETS
 

@@ -12,7 +12,7 @@ import pytest
 from jupyter_server.serverapp import ServerApp
 from tornado.httpclient import HTTPClientError
 
-from rucio_lab.server.handlers import routes
+from rucio_lab.server.routes import routes
 from tests.lake.lake import FullLake
 from tests.server.conftest import SCOPE, Answer, Ask
 

@@ -1,0 +1,38 @@
+"""All routes of the REST interface; the only module that knows all handlers."""
+
+from __future__ import annotations
+
+from jupyter_server.utils import url_path_join
+
+from rucio_lab.server import jobs
+from rucio_lab.server.handlers import (
+    ContentsHandler,
+    DidHandler,
+    DidsHandler,
+    FilesHandler,
+    InstancesHandler,
+    LakeHandler,
+    ReplicasHandler,
+    ResolveHandler,
+    RsesHandler,
+    ScopesHandler,
+    SessionHandler,
+)
+
+
+def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:
+    """Give all routes below a server's base URL."""
+    handlers: dict[str, type[LakeHandler]] = {
+        "instances": InstancesHandler,
+        "session": SessionHandler,
+        "scopes": ScopesHandler,
+        "rses": RsesHandler,
+        "dids": DidsHandler,
+        "did": DidHandler,
+        "contents": ContentsHandler,
+        "files": FilesHandler,
+        "replicas": ReplicasHandler,
+        "resolve": ResolveHandler,
+        **jobs.HANDLERS,
+    }
+    return [(url_path_join(base_url, "rucio-lab", name), handler) for name, handler in handlers.items()]
