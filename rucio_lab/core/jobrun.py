@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import sys
 import threading
 import time
 import traceback
@@ -332,3 +333,16 @@ def _process_start() -> float:
     import psutil
 
     return float(psutil.Process().create_time())
+
+
+def main() -> int:
+    """Run the job that the command line names, as its own process does."""
+    try:
+        return run(Jobs(), sys.argv[1])
+    except RucioLabError as error:
+        print(error, flush=True)  # noqa: T201 - standard output is the log
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -353,7 +353,7 @@ class Jobs:
         folder = self._folder(id)
         with (folder / "log.txt").open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-P", "-m", "rucio_lab.cli", "job", "run", id],
+                [sys.executable, "-P", "-m", "rucio_lab.core.jobrun", id],
                 stdin=lock,
                 stdout=log,
                 stderr=log,

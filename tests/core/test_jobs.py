@@ -174,7 +174,11 @@ def processes(jobs: Jobs) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for process in psutil.process_iter(["cmdline", "pid", "status"]):
         command = process.info["cmdline"] or []
-        if command[-3:-1] == ["job", "run"] and command[-1] in ids and process.info["status"] != psutil.STATUS_ZOMBIE:
+        if (
+            command[-3:-1] == ["-m", "rucio_lab.core.jobrun"]
+            and command[-1] in ids
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ):
             found.setdefault(command[-1], []).append(process.info["pid"])
     return found
 
@@ -432,8 +436,8 @@ _IN_A_CLOCK_THAT_IS_PUT_BACK = """
 import sys, time
 real, begun = time.time, time.time()
 time.time = lambda: real() - (3600 if real() > begun + 2 else 0)
-from rucio_lab.cli import main
-main(["job", "run", sys.argv[1]])
+from rucio_lab.core.jobrun import main
+main()
 """
 
 
