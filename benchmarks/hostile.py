@@ -17,9 +17,9 @@ from statistics import median
 import psutil
 
 from benchmarks.table import Row
+from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.did import DID
-from rucio_lab.core.jobs import Jobs
-from rucio_lab.core.lake import Lake
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.server.workers import Workers
 from tests.lake.hostile import CONTAINER, SCOPE, STREAM, HostileRucio, Reply, hostile_rucio
@@ -34,7 +34,7 @@ import json, resource, sys, time
 from rucio_lab.core.config import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.lake import Lake
+from rucio_lab.core.catalogue.lake import Lake
 
 lake = Lake(load_instances().get())
 ask = {"search": lambda: list(lake.search(DID("s", "*"))), "scopes": lake.scopes}[sys.argv[1]]

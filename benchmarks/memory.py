@@ -15,7 +15,7 @@ _CODE = """
 import json, pickle, sys, tracemalloc
 from rucio_lab.core.did import DID, lake_url
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.kernel.files import FileList
+from rucio_lab.api.files import FileList
 
 dataset = DID("opendata13TeV", "data_2026.GamGam")
 

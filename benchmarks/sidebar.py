@@ -11,9 +11,9 @@ from typing import Any
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks.table import Row
-from tests.browser.lab import BUILT, JupyterLab
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
+from tests.support.lab import BUILT, JupyterLab
+from tests.support.sidebar import Sidebar
 
 _CHROMIUM = "/usr/bin/chromium"
 _PATIENCE_MS = 60_000

@@ -21,8 +21,8 @@ from fsspec import register_implementation
 from fsspec_xrootd import XRootDFileSystem
 
 from benchmarks.table import Row, pairs
-from rucio_lab.core import xrootd
 from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.reading import xrootd
 from rucio_lab.demo import ntuples
 from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File
 from rucio_lab.demo.samples import Sample
@@ -136,7 +136,7 @@ def _read_raw(url: str) -> int:
     try:
         return _read(url)
     finally:
-        register_implementation("root", "rucio_lab.core.roots.RootFileSystem", clobber=True)
+        register_implementation("root", "rucio_lab.core.reading.root_filesystem.RootFileSystem", clobber=True)
 
 
 def _download(url: str, path: Path) -> int:

@@ -27,7 +27,7 @@ _OURS = """
 import json, resource, sys, time
 from pathlib import Path
 from rucio_lab.core.config import load_instances
-from rucio_lab.core.layout import place
+from rucio_lab.core.transfer.places import place
 from rucio_lab.core.model import Request
 from rucio_lab.core.resolve import resolve
 from rucio_lab.core.transfer import Transfer

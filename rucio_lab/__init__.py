@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from rucio_lab._version import __version__
 
 if TYPE_CHECKING:
+    from rucio_lab.api.attach import attach, download, login, logout, ls, search
+    from rucio_lab.api.files import FileList
     from rucio_lab.core.did import DID
     from rucio_lab.core.errors import (
         BadRequest,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
         SignInNeeded,
         StorageFailed,
     )
-    from rucio_lab.kernel.api import attach, download, login, logout, ls, search
-    from rucio_lab.kernel.files import FileList
 
 __all__ = [
     "DID",
@@ -68,13 +68,13 @@ __all__ = [
 
 _HOMES = {
     "DID": "core.did",
-    "FileList": "kernel.files",
-    "attach": "kernel.api",
-    "download": "kernel.api",
-    "login": "kernel.api",
-    "logout": "kernel.api",
-    "ls": "kernel.api",
-    "search": "kernel.api",
+    "FileList": "api.files",
+    "attach": "api.attach",
+    "download": "api.attach",
+    "login": "api.attach",
+    "logout": "api.attach",
+    "ls": "api.attach",
+    "search": "api.attach",
 }
 
 

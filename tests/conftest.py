@@ -14,8 +14,10 @@ from rucio_lab.demo.processes import closed_environment
 from tests.lake import content
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
-from tests.leaks import SECRETS, Watch
-from tests.users import Users
+from tests.support.leaks import SECRETS, Watch
+from tests.support.users import Users
+
+pytest_plugins = ["tests.support.shells"]
 
 _FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN", "XrdSec")
 _OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
@@ -67,7 +69,7 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     What a test breaks (storages that it stops, proxies that it makes fail) is mended when it ends.
     """
-    from rucio_lab.core import probe
+    from rucio_lab.core.reading import probe
 
     for name in [name for name in os.environ if name.startswith(_FOREIGN) and name not in _OURS]:
         monkeypatch.delenv(name)

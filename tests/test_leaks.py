@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.leaks import Secrets, look_into
+from tests.support.leaks import Secrets, look_into
 
 PASSWORD = "open/sesame of Ali"
 TOKEN = f"alice-/CN=Alice-unknown-{'0123456789abcdef' * 2}"
@@ -103,7 +103,7 @@ def test_grandchild():
 @pytest.mark.parametrize("secret", ["hush-hush-hush", "harmless"])
 def test_a_run_that_leaks_fails(tmp_path: Path, secret: str) -> None:
     (tmp_path / "conftest.py").write_text(
-        "from tests.leaks import SECRETS, Watch\n"
+        "from tests.support.leaks import SECRETS, Watch\n"
         "def pytest_configure(config):\n"
         "    SECRETS.add('hush-hush-hush', 'the one that is hushed')\n"
         "    config.pluginmanager.register(Watch())\n"

@@ -1,5 +1,5 @@
 /**
- * The REST interface of the server half, typed: what `rucio_lab/server/handlers.py` answers.
+ * The REST interface of the server half, typed: what `rucio_lab/server/handler.py` answers.
  *
  * Lists come as NDJSON whose last line tells a whole answer from a cut one.
  */

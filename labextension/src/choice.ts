@@ -1,6 +1,6 @@
 /**
  * Which replicas were taken, and why the others were not: files that fared alike are one line, as in `explain()` of
- * `rucio_lab/kernel/files.py`.
+ * `rucio_lab/api/files.py`.
  */
 import { IReplica, IResolvedEnd, IResolvedFile } from './api';
 

@@ -138,7 +138,7 @@ class ResolvedFile:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked of `rucio_lab.core.resolve.resolve`; enough to ask it again.
+    """What was asked of `rucio_lab.core.resolve.resolution.resolve`; enough to ask it again.
 
     Attributes
     ----------

@@ -19,12 +19,12 @@ from filelock import FileLock, Timeout
 from rucio_lab.demo import samples, survey
 from rucio_lab.demo.content import MIRROR, RSE, SITE, STUDENT, Catalogue, demo_catalogue, survey_catalogue
 from rucio_lab.demo.environment import ServerEnvironment, demo_home, remove_folder, waiting_lock
+from rucio_lab.demo.file_server import Traffic, folder_of, read_traffic
 from rucio_lab.demo.opendata import open_data_catalogue
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
 from rucio_lab.demo.progress import Progress
 from rucio_lab.demo.seed import SeedJob, start_seed
 from rucio_lab.demo.server import RucioServer, RucioServerSettings, write_private
-from rucio_lab.demo.storage import Traffic, folder_of, read_traffic
 
 _STEP_SECONDS = 120
 
@@ -139,7 +139,7 @@ class Storage:
     port
         On 127.0.0.1.
     log
-        Its log, see :mod:`rucio_lab.demo.storage`.
+        Its log, see :mod:`rucio_lab.demo.file_server`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -151,7 +151,7 @@ class Storage:
 
     def start(self, children: Children) -> Child:
         """Start to serve."""
-        command = [sys.executable, "-m", "rucio_lab.demo.storage", "--port", str(self.port)]
+        command = [sys.executable, "-m", "rucio_lab.demo.file_server", "--port", str(self.port)]
         return children.start(
             f"the storage {self.root.parent.name}", [*command, "--root", self.root, "--log", self.log]
         )

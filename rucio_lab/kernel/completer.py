@@ -174,21 +174,21 @@ def _quoted(did: str, quote: str) -> str:
 
 
 def _instances() -> list[str]:
-    from rucio_lab.core.config import load_instances
+    from rucio_lab.core.config.instances import load_instances
 
     return list(load_instances().names)
 
 
 def _scopes(instance: str) -> list[str]:
-    from rucio_lab.core.config import load_instances
-    from rucio_lab.core.lake import Lake
+    from rucio_lab.core.catalogue.lake import Lake
+    from rucio_lab.core.config.instances import load_instances
 
     return Lake(load_instances().get(instance or None), sign_in=False, timeout=TIMEOUT).scopes()
 
 
 def _names(instance: str, scope: str, name: str) -> list[str]:
-    from rucio_lab.core.config import load_instances
-    from rucio_lab.core.lake import Lake
+    from rucio_lab.core.catalogue.lake import Lake
+    from rucio_lab.core.config.instances import load_instances
 
     lake = Lake(load_instances().get(instance or None), sign_in=False, timeout=TIMEOUT)
     found = lake.search(DID(scope, f"{name}*"), type="all", limit=MOST_NAMES)

@@ -170,7 +170,7 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
     if dids[-2:-1] == ["as"]:
         *dids, _, asked = dids
     name = variable_name(asked, dids, shell.user_ns)
-    from rucio_lab.kernel.api import find_files
+    from rucio_lab.api.attach import find_files
 
     files = find_files(
         dids,
@@ -188,7 +188,7 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
 
 
 def _download(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.kernel.api import find_files
+    from rucio_lab.api.attach import find_files
 
     files = find_files(
         args.dids,
@@ -206,23 +206,23 @@ def _download(_shell: Any, args: argparse.Namespace) -> Any:
 
 
 def _search(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.kernel.api import search
+    from rucio_lab.api.attach import search
 
     return search(args.pattern, type=args.type, filters=args.filter, limit=args.limit, instance=args.instance)
 
 
 def _ls(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.kernel.api import ls
+    from rucio_lab.api.attach import ls
 
     return ls(args.did, instance=args.instance)
 
 
 def _login(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.core.auth import can_renew
-    from rucio_lab.core.clock import until
-    from rucio_lab.core.config import load_instances
-    from rucio_lab.core.storage import describe, in_words
-    from rucio_lab.kernel.api import login, make_proxy
+    from rucio_lab.api.attach import login, make_proxy
+    from rucio_lab.core.config.instances import load_instances
+    from rucio_lab.core.identity.client import can_renew
+    from rucio_lab.core.storage.shown import describe, in_words
+    from rucio_lab.core.upstream.clock import until
 
     instance = load_instances().get(args.name or args.instance)
     if args.proxy or args.voms:
@@ -237,8 +237,8 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.core.config import load_instances
-    from rucio_lab.kernel.api import logout
+    from rucio_lab.api.attach import logout
+    from rucio_lab.core.config.instances import load_instances
 
     instance = load_instances().get(args.name or args.instance).name
     logout(instance)

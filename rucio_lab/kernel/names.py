@@ -71,5 +71,5 @@ def _taken(name: str) -> str:
 
 def _is_ours(value: object) -> bool:
     """Whether attach made a value. Where its class is not yet imported, it made none."""
-    files = sys.modules.get("rucio_lab.kernel.files")
+    files = sys.modules.get("rucio_lab.api.files")
     return files is not None and isinstance(value, files.FileList)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from rucio_lab.core.config import Instance, load_instances
+from rucio_lab.core.config.instances import Instance, load_instances
 from rucio_lab.core.errors import ConfigurationError, RucioLabError, SignInNeeded
+from rucio_lab.core.identity.token_store import Secret, jwt_expiry
 from rucio_lab.core.private import lab_folder, own_file, own_folder, write_private
-from rucio_lab.core.tokens import Secret, jwt_expiry
 
 LONGEST = 300.0
 """Longest time between two questions to the hub, in seconds: as often as a server reports its activity."""
@@ -228,7 +228,7 @@ def _introduce(token: Wanted, text: str) -> None:
     Rucio writes down a JSON web token when it first sees it, and refuses it to all but one where several requests bring
     it for the first time at once (tried with 41.5: in two of three cases with four requests).
     """
-    from rucio_lab.core.rest import get
+    from rucio_lab.core.upstream.rest import get
 
     if token.rucio is None:
         return

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-from rucio_lab.core.config import Instance
+from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.jobs import Job, Jobs
+from rucio_lab.core.jobs.registry import Job, Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.server import rows
-from rucio_lab.server.handlers import LakeHandler, lake_of, verb
+from rucio_lab.server.handler import LakeHandler, lake_of, verb
 from rucio_lab.server.workers import Workers
 
 LOOK_SECONDS = 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyter_server.utils import url_path_join
 
 from rucio_lab.server import jobs
-from rucio_lab.server.handlers import (
+from rucio_lab.server.handler import (
     ContentsHandler,
     DidHandler,
     DidsHandler,

@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rucio_lab.core.config import Instance
+from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 
 if TYPE_CHECKING:
-    from rucio_lab.core.lake import Holding
-    from rucio_lab.core.oidc import PendingSignIn
+    from rucio_lab.core.catalogue.lake import Holding
+    from rucio_lab.core.identity.oidc import PendingSignIn
 
 Row = dict[str, Any]
 
@@ -45,8 +45,8 @@ def session(instance: Instance) -> Row:
     waits for somebody at the page of an identity provider, ``failure`` why the last one was in vain. ``storage`` is
     left to who has the time to ask for it, see `storage`.
     """
-    from rucio_lab.core import oidc  # imports rucio.client: for threads only
-    from rucio_lab.core.auth import can_renew, signed_in
+    from rucio_lab.core.identity import oidc  # imports rucio.client: for threads only
+    from rucio_lab.core.identity.client import can_renew, signed_in
 
     known, renewed = signed_in(instance), can_renew(instance)
     waiting = oidc.pending(instance)
@@ -68,7 +68,7 @@ def session(instance: Instance) -> Row:
 
 def storage(instance: Instance) -> Row:
     """Describe what an instance's storages are shown: token, X.509 proxy, CAs. May run the command for the token."""
-    from rucio_lab.core.storage import describe
+    from rucio_lab.core.storage.shown import describe
 
     facts = describe(instance)
     return {

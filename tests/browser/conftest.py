@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from tests.browser.lab import ROOT, JupyterLab
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE
+from tests.support.lab import ROOT, JupyterLab
+from tests.support.sidebar import Sidebar
 
 Look = Callable[[Sidebar, str], None]
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
+from tests.support.sidebar import Sidebar
 
 PLOT = """
 import uproot, awkward as ak, matplotlib.pyplot as plt

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Look
-from tests.browser.lab import JupyterLab
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
+from tests.support.lab import JupyterLab
+from tests.support.sidebar import Sidebar
 
 JOB_MS = 60_000
 SLOW = 8000

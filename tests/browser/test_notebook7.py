@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.lab import JupyterLab
-from tests.browser.sidebar import NotebookSidebar
+from tests.support.lab import JupyterLab
+from tests.support.sidebar import NotebookSidebar
 
 
 @pytest.fixture

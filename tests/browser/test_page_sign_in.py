@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Look
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
 from tests.lake.provider import Provider, code_on
+from tests.support.sidebar import Sidebar
 
 BEGIN = "Sign in at the identity provider"
 

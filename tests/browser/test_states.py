@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page, Position, Route, expect
 
 from tests.browser.conftest import Look
-from tests.browser.lab import JupyterLab
-from tests.browser.sidebar import Sidebar
 from tests.lake.lake import FullLake
+from tests.support.lab import JupyterLab
+from tests.support.sidebar import Sidebar
 
 MOST_NODES = 600
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from rucio_lab.core import readers
+from rucio_lab.core.storage import known_schemes
 
 
 @pytest.fixture
 def gfal2(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine with the tools of the grid."""
-    folder = str(Path(__file__).parent / "grid")
+    folder = str(Path(__file__).parents[1] / "support" / "grid")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", folder)
-    readers.not_downloadable.cache_clear()
+    known_schemes.not_downloadable.cache_clear()
     yield
-    readers.not_downloadable.cache_clear()
+    known_schemes.not_downloadable.cache_clear()

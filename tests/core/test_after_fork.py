@@ -7,7 +7,7 @@ import pickle
 
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Request
-from rucio_lab.core.resolve import resolve
+from rucio_lab.core.resolve.resolution import resolve
 from tests.lake.lake import FullLake
 
 SCOPE = "opendata13TeV"

@@ -8,7 +8,7 @@ import pytest
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest
-from tests.core.support import assert_clear
+from tests.support.checks import assert_clear
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import fsspec
 import pytest
 
 from rucio_lab import attach, download
-from rucio_lab.core import probe
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.jobs import Jobs
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
+from rucio_lab.core.reading import probe
 from tests.lake.hostile import CONTAINER, CONTENT, FILES, SCOPE, HostileRucio, Reply, hostile_rucio, stream
 
 SIGNATURE = "4f2b9c0d7e"

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from rucio_lab.cli.doctor import check_instances
 from rucio_lab.core import private
-from rucio_lab.doctor import check_instances
 from rucio_lab.server.hub import Wanted, keep
 from tests.lake.issuer import Issuer
 from tests.lake.pki import Authority
-from tests.users import User, Users, plant, removed
+from tests.support.users import User, Users, plant, removed
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,10 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
 
 def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Say what storages would be shown, and who would sign in."""
-    from rucio_lab.core.auth import client_for
-    from rucio_lab.core.config import Instance, Storage
+    from rucio_lab.core.config.instances import Instance, Storage
     from rucio_lab.core.errors import RucioLabError
-    from rucio_lab.core.storage import describe, find_token
+    from rucio_lab.core.identity.client import client_for
+    from rucio_lab.core.storage.shown import describe, find_token
 
     instance = Instance(
         name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9", storage=Storage(**storage), **settings
@@ -258,8 +258,8 @@ def kept(umask_then_modes: dict[str, int]) -> dict[str, int]:
     import stat
     from pathlib import Path
 
-    from rucio_lab.core.config import Instance
-    from rucio_lab.core.tokens import Token, TokenStore
+    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.identity.token_store import Token, TokenStore
 
     data = Path(os.environ["JUPYTER_DATA_DIR"])
     for name, mode in umask_then_modes.items():
@@ -293,8 +293,8 @@ def sign_in_of(account: str) -> None:
     import os
     from pathlib import Path
 
-    from rucio_lab.core.config import Instance
-    from rucio_lab.core.tokens import Token, TokenStore
+    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.identity.token_store import Token, TokenStore
 
     TokenStore(Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")).write(
         Token("planted", account)
@@ -307,12 +307,12 @@ def signs_in(asked: int) -> dict[str, Any]:
     """Look at the sign-in that is kept, keep another, and sign out."""
     import warnings
 
-    from rucio_lab.core.auth import sign_out, signed_in
-    from rucio_lab.core.config import Instance
+    from rucio_lab.core.config.instances import Instance
     from rucio_lab.core.errors import ConfigurationError
-    from rucio_lab.core.jobs import Jobs
-    from rucio_lab.core.storage import describe
-    from rucio_lab.core.tokens import Token, TokenStore
+    from rucio_lab.core.identity.client import sign_out, signed_in
+    from rucio_lab.core.identity.token_store import Token, TokenStore
+    from rucio_lab.core.jobs.registry import Jobs
+    from rucio_lab.core.storage.shown import describe
 
     instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
     with warnings.catch_warnings(record=True) as said:
@@ -374,7 +374,7 @@ def test_a_copy_of_the_sites_configuration_that_another_user_made(alice: User, m
         import json
         import time
 
-        from rucio_lab.core import remote
+        from rucio_lab.core.config import remote
         from rucio_lab.core.private import write_private
 
         text = '[instances.evil]\nurl = "https://evil.example"\n'
@@ -384,7 +384,7 @@ def test_a_copy_of_the_sites_configuration_that_another_user_made(alice: User, m
             each.chmod(0o777 if each.is_dir() else 0o644)
 
     def names(config: str) -> list[str]:
-        from rucio_lab.core.config import load_instances
+        from rucio_lab.core.config.instances import load_instances
 
         return list(load_instances().names)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken
-from rucio_lab.core.faults import first_line
 from rucio_lab.core.text import hidden_in, is_printable, printable
-from tests.names import OSC, alike, names
-from tests.typescript import TypeScript
+from rucio_lab.core.upstream.faults import first_line
+from tests.support.names import OSC, alike, names
+from tests.support.typescript import TypeScript
 
 
 def test_the_page_has_the_same_definition() -> None:

@@ -9,7 +9,7 @@ from rucio.client import Client
 
 from rucio_lab.demo.content import STUDENT
 from rucio_lab.demo.lake import DemoLake
-from tests.leaks import SECRETS, Watch
+from tests.support.leaks import SECRETS, Watch
 
 
 @pytest.fixture(scope="session")

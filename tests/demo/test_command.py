@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 
 from rucio_lab.demo.environment import demo_home
-from tests.demo.support import COMMAND, alive, descendants, outputs, start_demo, wait_until, write_notebook
+from tests.support.demo import COMMAND, alive, descendants, outputs, start_demo, wait_until, write_notebook
 
 WHERE = "import os; from pathlib import Path; Path('lake').write_text(os.environ['RUCIO_LAB_CONFIG'])"
 

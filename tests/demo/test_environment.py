@@ -11,7 +11,7 @@ import pytest
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.environment import ServerEnvironment
 from rucio_lab.demo.progress import Progress
-from tests.demo.support import alive, descendants, start_demo, wait_until
+from tests.support.demo import alive, descendants, start_demo, wait_until
 
 SMALL = ("pip",)  # is there already: an environment which is made in seconds, without any network
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rucio_lab.demo.file_server import start_storage
 from rucio_lab.demo.lake import DemoLake
-from rucio_lab.demo.storage import start_storage
-from tests.demo.support import outputs
+from tests.support.demo import outputs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Execute = Callable[[str], str]

@@ -17,7 +17,7 @@ import requests
 
 from rucio_lab.demo.processes import Child, free_port
 from tests.lake.lake import FullLake
-from tests.leaks import SECRETS
+from tests.support.leaks import SECRETS
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "deploy" / "hub" / "jupyterhub_config.py"

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 import requests
 
+from rucio_lab.cli.doctor import check_hub
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.tokens import jwt_expiry
+from rucio_lab.core.identity.token_store import jwt_expiry
 from rucio_lab.demo.processes import free_port
-from rucio_lab.doctor import check_hub
 from rucio_lab.server.hub import Hub, Wanted, keep, keep_tokens
-from tests.core.support import assert_clear
 from tests.hub.conftest import LIFE, JupyterHub, User, hub_token, wait_until
 from tests.lake.faults import TcpProxy
 from tests.lake.lake import FullLake
+from tests.support.checks import assert_clear
 
 SCOPE = "opendata13TeV"
 

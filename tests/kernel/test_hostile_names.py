@@ -18,9 +18,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from rucio_lab.core.text import is_printable
 from rucio_lab.kernel import completer
 from rucio_lab.kernel.magics import COMMANDS
-from tests.kernel.conftest import Kernel
-from tests.names import alike, names
-from tests.typescript import TypeScript
+from tests.support.names import alike, names
+from tests.support.shells import Kernel
+from tests.support.typescript import TypeScript
 
 TRANSFORMER = TransformerManager()
 
@@ -149,7 +149,7 @@ def test_tab_in_a_kernel_puts_no_command_into_the_cell(
 ) -> None:
     evil.names = ["a\"\n!touch pwned #'", "b\u2028!touch pwned\u2028", "c\" --to '/tmp", "d'--instance evil\"", "good"]
     kernel = start_kernel()
-    kernel.run("%load_ext rucio_lab\nimport rucio_lab.core.lake")
+    kernel.run("%load_ext rucio_lab\nimport rucio_lab.core.catalogue.lake")
     for code in ("%rucio_ls s:", "%rucio_ls 's:", '%rucio_ls "s:'):
         for _ in range(20):  # on a busy machine the answer can be too late for the first Tab
             found = kernel.complete(code)

@@ -189,7 +189,7 @@ def test_tab_gives_up_on_a_silent_rucio_in_time(start_kernel: Any, silent: Any) 
 )
 def test_tab_completes_options_and_instances(start_kernel: Any, silent: Any, code: str, offers: list[str]) -> None:
     kernel = start_kernel()
-    kernel.run("%load_ext rucio_lab\nimport rucio_lab.core.lake")
+    kernel.run("%load_ext rucio_lab\nimport rucio_lab.core.catalogue.lake")
     assert kernel.complete(code) == offers
 
 

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from rucio_lab.core.config import Instance
-from rucio_lab.core.tokens import Token, TokenStore
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.identity.token_store import Token, TokenStore
 
 JSON = "application/json"
 STREAM = "application/x-json-stream"

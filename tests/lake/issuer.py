@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.leaks import SECRETS
+from tests.support.leaks import SECRETS
 
 AUDIENCE = "https://storage.example"
 """For whom the storages want a token to be made."""

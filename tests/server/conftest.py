@@ -12,7 +12,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from tests.lake.lake import FullLake
-from tests.leaks import SECRETS
+from tests.support.leaks import SECRETS
 
 SCOPE = "opendata13TeV"
 

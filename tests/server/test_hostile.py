@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jupyter_server.serverapp import ServerApp
 
-from rucio_lab.core import probe
-from rucio_lab.core.jobs import Jobs
+from rucio_lab.core.jobs.registry import Jobs
+from rucio_lab.core.reading import probe
 from rucio_lab.server.routes import routes
-from tests.core.test_hostile import CONTAINER, SCOPE, drip, odd_replies
+from tests.core.upstream.test_hostile import CONTAINER, SCOPE, drip, odd_replies
 from tests.lake.hostile import STREAM, HostileRucio, Reply, hostile_rucio
 from tests.server.conftest import Ask
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 from jupyter_server.serverapp import ServerApp
 
-from rucio_lab.core.jobs import Jobs
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.demo.lake import answers
 from rucio_lab.demo.processes import Child, free_port
 from tests.lake.lake import FullLake

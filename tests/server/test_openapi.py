@@ -14,7 +14,7 @@ from rucio_lab.demo.lake import answers
 from rucio_lab.demo.processes import free_port
 from rucio_lab.server.routes import routes
 from tests.lake.lake import FullLake
-from tests.leaks import SECRETS
+from tests.support.leaks import SECRETS
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from jupyter_core.paths import jupyter_data_dir
 
-from rucio_lab.core import clock, oidc
-from rucio_lab.core.config import load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.identity import oidc
+from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE, Provider, code_on, visit
 from tests.server.conftest import Answer, Ask
-from tests.users import Users, plant
+from tests.support.users import Users, plant
 
 
 @pytest.fixture

@@ -62,6 +62,6 @@ def test_lake_addresses_are_read_and_nothing_is_to_be_noted(
 
 
 def test_doctor_names_the_release(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = python("-c", "from rucio_lab.doctor import check_readers; print(*check_readers(), sep='\\n')")
+    done = python("-c", "from rucio_lab.cli.doctor import check_readers; print(*check_readers(), sep='\\n')")
     assert f"FAIL  uproot {VERSION} cannot iterate over root:// URLs" in done.stdout
     assert "--access lake" in done.stdout

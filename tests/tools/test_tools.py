@@ -20,7 +20,7 @@ from rucio_lab.demo.samples import file_names
 from tests.lake import files as lake_files
 from tests.lake.content import SCOPE
 from tests.lake.lake import FullLake
-from tests.tools import page
+from tests.support import tools_page
 
 Namespace = dict[str, Any]
 
@@ -150,7 +150,7 @@ def prepare(
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
         if access not in attached:
             names: Namespace = {"attach": partial(attach, **HOW[access])}
-            exec(page.PREPARE, names)
+            exec(tools_page.PREPARE, names)
             attached[access] = names
         return dict(attached[access])
 
@@ -158,33 +158,33 @@ def prepare(
 
 
 def test_the_page_and_these_tests_have_the_same_tools_and_accesses() -> None:
-    assert list(page.LINKS) == list(dict.fromkeys(tool for tool, _ in page.CELLS))
-    assert set(page.LINKS) == set(page.CODE) == set(CHECKS)
-    assert list(HOW) == page.ACCESSES
-    assert set(page.CELLS.values()) == {"yes", "whole file", "not run", "no"}
+    assert list(tools_page.LINKS) == list(dict.fromkeys(tool for tool, _ in tools_page.CELLS))
+    assert set(tools_page.LINKS) == set(tools_page.CODE) == set(CHECKS)
+    assert list(HOW) == tools_page.ACCESSES
+    assert set(tools_page.CELLS.values()) == {"yes", "whole file", "not run", "no"}
 
 
 def test_each_row_leads_to_its_code() -> None:
-    for tool, anchor in page.LINKS.items():
+    for tool, anchor in tools_page.LINKS.items():
         assert anchor == re.sub(r"[^\w -]", "", tool.lower()).replace(" ", "-")
 
 
-WITHOUT_ROOT = [cell for cell in page.CELLS if cell[0] == "RDataFrame" and not find_spec("ROOT")]
-READS = [cell for cell, says in page.CELLS.items() if says != "no" and cell not in WITHOUT_ROOT]
-FAILS = [cell for cell, says in page.CELLS.items() if says == "no" and cell not in WITHOUT_ROOT]
+WITHOUT_ROOT = [cell for cell in tools_page.CELLS if cell[0] == "RDataFrame" and not find_spec("ROOT")]
+READS = [cell for cell, says in tools_page.CELLS.items() if says != "no" and cell not in WITHOUT_ROOT]
+FAILS = [cell for cell, says in tools_page.CELLS.items() if says == "no" and cell not in WITHOUT_ROOT]
 
 
 @pytest.mark.parametrize(("tool", "access"), READS)
 def test_reads(tool: str, access: str, prepare: Callable[[str], Namespace], truth: Truth) -> None:
     names = prepare(access)
-    exec(page.CODE[tool], names)
+    exec(tools_page.CODE[tool], names)
     CHECKS[tool](names, truth)
 
 
 @pytest.mark.parametrize(("tool", "access"), FAILS)
 def test_does_not_read(tool: str, access: str, prepare: Callable[[str], Namespace]) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - each has its own words
-        exec(page.CODE[tool], prepare(access))
+        exec(tools_page.CODE[tool], prepare(access))
 
 
 @pytest.mark.parametrize(("tool", "access"), WITHOUT_ROOT)
@@ -192,7 +192,7 @@ def test_what_cannot_be_run_gets_what_it_documents(tool: str, access: str, prepa
     urls = prepare(access)["files"].urls
     assert {type(url) for url in urls} == {str}
     known = all(re.match(r"root://|https://|/", url) for url in urls)  # TFile::Open
-    assert page.CELLS[tool, access] == ("not run" if known else "no")
+    assert tools_page.CELLS[tool, access] == ("not run" if known else "no")
 
 
 @pytest.mark.parametrize(("access", "scheme"), [("stream root", "root"), ("stream https", "https"), ("lake", "root")])
@@ -200,7 +200,7 @@ def test_a_cutout_of_an_image_moves_a_part_of_it(
     access: str, scheme: str, lake: FullLake, prepare: Callable[[str], Namespace]
 ) -> None:
     names = prepare(access)
-    _, _, cut = page.CODE["astropy"].partition("fs, path")
+    _, _, cut = tools_page.CODE["astropy"].partition("fs, path")
     exec("import fsspec; from astropy.io import fits", names)
     before = lake.storages[scheme].sent()
     exec(f"fs, path{cut}", names)

@@ -1,0 +1,500 @@
+"""The variable that attach makes: a list of the strings that readers open, which knows its way back to Rucio."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
+
+from rucio_lab.api.tables import count, html_table, several, size, text_table, without_query
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import FilesUnavailable
+from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.text import printable
+
+MOST_EXPLAINED = 1000
+"""For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""
+
+MOST_ROWS = 20
+"""So many files are shown in the HTML table of a list."""
+
+
+Replicas = dict[tuple[str, DID], tuple[Sequence[Replica], Sequence[LeftOut]]]
+"""Instance and file -> the replicas that would be read, best first, and those that would not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What all files of one attach have in common."""
+
+    request: Request
+    missing: dict[DID, str]
+    total: int
+    cut: bool
+    open: tuple[str, ...]
+    shared: int
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, resolution: Resolution) -> Source:
+        """Keep of a resolution all but its files."""
+        datasets = {dataset for file in resolution.files for dataset in file.datasets}
+        return cls(
+            request=resolution.request,
+            missing=dict(resolution.missing),
+            total=resolution.total,
+            cut=len(resolution.files) + len(resolution.missing) < resolution.total,
+            open=tuple("dataset" if did in datasets else "container" for did in resolution.open),
+            shared=resolution.shared,
+            notes=resolution.notes,
+        )
+
+
+class FileEntry(str):
+    """What a reader opens for one file: a URL or a path, with what Rucio knows of the file.
+
+    It pickles to a plain `str`.
+    """
+
+    __slots__ = ("_file", "_source")
+
+    _file: ResolvedFile
+    _source: Source
+
+    def __new__(cls, file: ResolvedFile, source: Source) -> Self:
+        """Make the entry of a file."""
+        entry = super().__new__(cls, file.url)
+        entry._file = file
+        entry._source = source
+        return entry
+
+    @property
+    def did(self) -> DID:
+        """The file's DID."""
+        return self._file.did
+
+    @property
+    def dataset(self) -> DID | None:
+        """The dataset it was reached through (the first, if there are several); None if it was asked for by itself."""
+        return self._file.datasets[0] if self._file.datasets else None
+
+    @property
+    def rse(self) -> str:
+        """Name of the RSE it is read from; empty for a copy here, and where that is decided when it is opened."""
+        return self._file.replica.rse
+
+    @property
+    def scheme(self) -> str:
+        """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a path."""
+        return self._file.replica.scheme
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes, as registered in Rucio."""
+        return self._file.bytes
+
+    @property
+    def adler32(self) -> str | None:
+        """Checksum, as registered in Rucio."""
+        return self._file.adler32
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """All replicas that can be read from here, the one that was taken (or the downloaded copy) first."""
+        return self._file.replicas
+
+    def __repr__(self) -> str:
+        return printable(repr(without_query(str(self))))
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class FileList(list[str]):
+    """The files of some DIDs, ready to be read: a list of strings, ordered by scope and name.
+
+    Whatever takes a list of URLs or paths takes it as it is. Each entry has ``.did``, ``.dataset``, ``.rse``,
+    ``.scheme``, ``.bytes``, ``.adler32`` and ``.replicas``. Slices, sums with ``+`` and copies are such lists, too;
+    ``.urls`` gives plain strings. It can be pickled, to be read on a worker, and holds no password or token.
+
+    Made by `rucio_lab.attach` and ``%rucio_attach``.
+    """
+
+    _whole: tuple[Source, ...]  # the attaches of which this list is to hold all files, not just some
+
+    def __init__(self, resolution: Resolution | None = None) -> None:
+        super().__init__()
+        self._whole = ()
+        if resolution is not None:
+            source = Source.of(resolution)
+            self._whole = (source,)
+            self.extend(FileEntry(file, source) for file in resolution.files)
+
+    # ---------------------------------------------------------------------------------------- what it gives to readers
+
+    @property
+    def urls(self) -> list[str]:
+        """The entries as plain strings."""
+        return [str(item) for item in self]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files, in bytes."""
+        return sum(entry.bytes for entry in self._entries())
+
+    @property
+    def missing(self) -> dict[DID, str]:
+        """Files that were left out since they cannot be read from here, each with the reason."""
+        return {did: reason for source in self._sources() for did, reason in source.missing.items()}
+
+    def by_dataset(self) -> dict[str, FileList]:
+        """Split by dataset.
+
+        Returns
+        -------
+        dict
+            DID of the dataset, as text, to its files. A file that is in several datasets is listed in each of them;
+            one that was asked for by itself stands under its own DID.
+        """
+        groups: dict[str, FileList] = {}
+        for entry in self._entries():
+            for did in entry._file.datasets or (entry.did,):
+                groups.setdefault(str(did), FileList()).append(entry)
+        return groups
+
+    def uproot(self, tree: str) -> dict[str, str]:
+        """Give the form that names a tree in each file, for ``uproot.iterate``, ``concatenate`` and ``dask``.
+
+        Parameters
+        ----------
+        tree
+            Name of the TTree or RNTuple.
+        """
+        return dict.fromkeys(self.urls, tree)
+
+    def fileset(self, tree: str) -> dict[str, dict[str, Any]]:
+        """Give the form that coffea's processors take, by dataset.
+
+        Parameters
+        ----------
+        tree
+            Name of the TTree or RNTuple.
+
+        Returns
+        -------
+        dict
+            ``{dataset: {"files": {url: tree}, "metadata": {"did": dataset, "instance": name}}}``: with the metadata,
+            the files can be asked for again where a URL has gone stale.
+        """
+        filesets = {}
+        for did, files in self.by_dataset().items():
+            instance = files._sources()[0].request.instance
+            filesets[did] = {"files": files.uproot(tree), "metadata": {"did": did, "instance": instance}}
+        return filesets
+
+    # ---------------------------------------------------------------------------------------- its tie to Rucio
+
+    def download(self, to: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> FileList:
+        """Bring these files to this machine, from the replicas that are known of them.
+
+        Parameters
+        ----------
+        to
+            As for `rucio_lab.download`.
+        allow_missing
+            Leave out files that cannot be had, instead of raising `FilesUnavailable` in the end.
+
+        Returns
+        -------
+        FileList
+            The paths, in the order of this list. Strings of your own stay as they are.
+
+        Raises
+        ------
+        RucioLabError
+            As `rucio_lab.download`.
+        """
+        from rucio_lab.api.progress import bar
+        from rucio_lab.core.transfer.download import bring
+        from rucio_lab.core.transfer.places import checked_base
+
+        folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
+        came: dict[tuple[Source, DID], FileEntry] = {}
+        sources: dict[Source, Source] = {}
+        for source in self._sources():
+            files = tuple(dict.fromkeys(entry._file for entry in self._entries() if entry._source is source))
+            request = replace(source.request, access="download", folder=folder, allow_missing=allow_missing)
+            with bar() as watch:
+                local = FileList(bring(Resolution(request, files, {}, source.total, (), source.shared), watch))
+            sources[source] = local._whole[0]
+            came.update({(source, entry.did): entry for entry in local})
+        items: list[str] = []
+        for item in list.__iter__(self):
+            entry = came.get((item._source, item.did)) if isinstance(item, FileEntry) else item
+            items += [entry] if entry is not None else []
+        return self._with(items, tuple(sources[source] for source in self._whole))
+
+    def explain(self) -> Explanation:
+        """Say which replicas were taken, which are in reserve, and which were left out, and why.
+
+        For ``rucio://`` addresses Rucio is asked now, for the first 1,000 at most.
+        """
+        entries = self._entries()
+        by_instance: dict[str, list[DID]] = {}
+        for entry in [entry for entry in entries if entry.scheme == "rucio"][:MOST_EXPLAINED]:
+            by_instance.setdefault(entry._source.request.instance, []).append(entry.did)
+        return Explanation(entries, self.missing, _replicas_now(by_instance))
+
+    def refresh(self) -> Self:
+        """Ask Rucio again what was asked before, and take over the answer in place.
+
+        The whole of what was attached takes in what is new and drops what is gone. A part of it, such as a slice,
+        keeps to its files. Strings of your own stay.
+
+        Returns
+        -------
+        FileList
+            This list.
+
+        Raises
+        ------
+        FilesUnavailable
+            If files of a part are gone, and were not asked for with ``allow_missing``.
+        RucioLabError
+            As attach. In any case the list is then left as it was.
+        """
+        from rucio_lab.core.reading import probe
+
+        probe.forget()  # who asks again may have mended a server
+
+        answers = {source: FileList(answer_to(source.request)) for source in self._sources()}
+        fresh = {(source, entry.did): entry for source, files in answers.items() for entry in files}
+        items: list[str] = [entry for (source, _), entry in fresh.items() if source in self._whole]
+        gone: dict[str, str] = {}
+        for item in list.__iter__(self):
+            if not isinstance(item, FileEntry):
+                items.append(item)
+            elif item._source in self._whole:
+                continue
+            elif entry := fresh.get((item._source, item.did)):
+                items.append(entry)
+            else:
+                missing = answers[item._source]._whole[0].missing
+                gone[str(item.did)] = missing.setdefault(item.did, "it is no longer in what was attached")
+        if gone and not (items and all(source.request.allow_missing for source in answers)):
+            raise _gone(gone)
+        self[:] = items
+        self._whole = tuple(answers[source]._whole[0] for source in self._whole)
+        return self
+
+    def _entries(self) -> list[FileEntry]:
+        """Give the entries that attach made, without strings that a user put in."""
+        return [item for item in list.__iter__(self) if isinstance(item, FileEntry)]
+
+    def _sources(self) -> list[Source]:
+        return list(dict.fromkeys([*self._whole, *(entry._source for entry in self._entries())]))
+
+    # ---------------------------------------------------------------------------------------- being a list
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[FileEntry]: ...
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> FileEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> FileList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> str | FileList:
+        item = super().__getitem__(index)
+        return self._with(item) if isinstance(item, list) else item
+
+    def __add__(self, other: Any) -> FileList:  # type: ignore[override]
+        if not isinstance(other, list):
+            return NotImplemented
+        whole = (*self._whole, *(other._whole if isinstance(other, FileList) else ()))
+        return self._with(super().__add__(other), tuple(dict.fromkeys(whole)))
+
+    def copy(self) -> FileList:
+        """Give a list with the same files."""
+        return self._with(self, self._whole)
+
+    def _with(self, items: Iterable[str], whole: tuple[Source, ...] = ()) -> FileList:
+        files = FileList()
+        files.extend(items)
+        files._whole = whole
+        return files
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Each entry by its parts, since alone it pickles to a plain string.
+        items = [(item._file, item._source) if isinstance(item, FileEntry) else item for item in list.__iter__(self)]
+        return _restore, (self._whole, items)
+
+    # ---------------------------------------------------------------------------------------- being shown
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of these files, in sentences."""
+        sources = self._sources()
+        notes = [note for source in sources for note in source.notes]
+        if shared := sum(source.shared for source in sources):
+            are, each = ("are", "each of them") if shared > 1 else ("is", "it")
+            notes.append(f"{count(shared, 'file')} {are} in more than one of the datasets; {each} is here once.")
+        if missing := self.missing:
+            why = Counter(missing.values()).most_common(1)[0][0]
+            names = several((str(did) for did in missing), 3)
+            notes.append(f"Left out, since they cannot be read from here: {names}. Why: {why}.")
+        return tuple(map(printable, notes))
+
+    def __repr__(self) -> str:
+        entries, sources = self._entries(), self._sources()
+        total = sum(source.total for source in sources)
+        cut = any(source.cut for source in sources) and len(entries) < total
+        parts = [f"{len(entries):,} of {count(total, 'file')}" if cut else count(len(entries), "file")]
+        if entries and all(entry._source.request.access == "download" for entry in entries):
+            parts += [size(self.bytes), f"downloaded to {_common_folder(entries)}"]
+        elif entries:
+            rses = [rse for rse, _ in Counter(entry.rse for entry in entries if entry.rse).most_common()]
+            schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
+            how = several([scheme for scheme in schemes if scheme != "file"], 3)
+            words = [f"over {how}" if how else "", "mounted" if "file" in schemes else ""]
+            where = f"from {several(rses)}" if rses else "from wherever they are when they are opened,"
+            parts += [size(self.bytes), f"{where} {' and '.join(filter(None, words))}"]
+        if len(self) > len(entries):
+            parts.append(f"{len(self) - len(entries):,} of your own")
+        opened = [kind for source in self._whole for kind in source.open]
+        if opened:
+            parts.append(f"{opened[0] if len(opened) == 1 else f'{len(opened)} DIDs'} still open")
+        if shared := sum(source.shared for source in self._whole):
+            parts.append(f"{shared:,} in several datasets")
+        if missing := len(self.missing):
+            parts.append(f"{missing:,} missing")
+        return printable(", ".join(parts))
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for item in list.__iter__(self[:MOST_ROWS]):
+            if isinstance(item, FileEntry):
+                dataset = str(item.dataset) if item.dataset else ""
+                rows.append((str(item.did), dataset, size(item.bytes), item.rse, item.scheme))
+            else:
+                rows.append((without_query(str(item)), "", "", "", ""))
+        more = [f"... and {count(len(self) - MOST_ROWS, 'more file')}."] if len(self) > MOST_ROWS else []
+        return html_table(("file", "dataset", "size", "RSE", "read over"), rows, repr(self), [*more, *self.notes])
+
+
+def answer_to(request: Request) -> Resolution:
+    """Resolve a request, and download the files if that is what it wants, with progress bars."""
+    from rucio_lab.api.progress import bar, bars
+    from rucio_lab.core.resolve.resolution import resolve
+    from rucio_lab.core.transfer.download import download
+
+    if request.access != "download":
+        with bars() as tell:
+            return resolve(request, tell)
+    with bar() as watch:
+        return download(request, watch)
+
+
+def _common_folder(entries: list[FileEntry]) -> str:
+    return os.path.commonpath([Path(entry).parent for entry in entries])
+
+
+def _gone(reasons: dict[str, str]) -> FilesUnavailable:
+    names = several((f"{did} ({reason})" for did, reason in reasons.items()), 3)
+    return FilesUnavailable(
+        f"{count(len(reasons), 'file')} cannot be had any more: {names}.",
+        "Attach anew, and take the part from that.",
+        reasons=reasons,
+    )
+
+
+def _replicas_now(by_instance: dict[str, list[DID]]) -> Replicas:
+    """Look up from where ``rucio://`` would read some files."""
+    from rucio_lab.core.config.instances import load_instances
+    from rucio_lab.core.resolve.resolution import replicas_of
+
+    return {
+        (name, did): found
+        for name, dids in by_instance.items()
+        for did, found in replicas_of(load_instances().get(name), dids).items()
+    }
+
+
+def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, Source]]) -> FileList:
+    files = FileList()
+    files._whole = whole
+    files.extend(FileEntry(*item) if isinstance(item, tuple) else item for item in items)
+    return files
+
+
+class ExplanationRow(NamedTuple):
+    """Files that fared alike: how many, one of them, where, what became of the replica there, and why."""
+
+    files: int
+    example: str
+    rse: str
+    endpoint: str
+    state: str
+    why: str
+
+
+class Explanation:
+    """Which replicas were taken, which are in reserve and which were left out: files that fared alike in one row.
+
+    Attributes
+    ----------
+    rows
+        All rows, those with the most files first, as ``files`` (their number), ``example``, ``rse``, ``endpoint``,
+        ``state`` (``taken``, ``in reserve``, ``left out`` or ``missing``) and ``why``.
+    """
+
+    _HEADER = ("files", "RSE", "endpoint", "replica", "why")
+    _MOST_ROWS = 40
+
+    def __init__(self, entries: Iterable[FileEntry], missing: dict[DID, str], now: Replicas) -> None:
+        found: dict[tuple[str, str, str, str], list[DID]] = {}
+
+        def note(did: DID, replica: Replica, state: str, why: str = "") -> None:
+            found.setdefault((replica.rse, _endpoint(replica), state, why), []).append(did)
+
+        for entry in entries:
+            known = now.get((entry._source.request.instance, entry.did))
+            replicas, left_out = known if known else (entry.replicas, entry._file.left_out)
+            for replica in replicas:
+                why = "when it is opened" if replica.scheme == "rucio" else ""
+                note(entry.did, replica, "taken" if replica is replicas[0] else "in reserve", why)
+            for left in left_out:
+                note(entry.did, left.replica, "left out", left.reason)
+        for did, reason in missing.items():
+            note(did, Replica("", ""), "missing", reason)
+        order = ("taken", "in reserve", "left out", "missing")
+        rows = [ExplanationRow(len(set(dids)), str(dids[0]), *key) for key, dids in found.items()]
+        self.rows = sorted(rows, key=lambda row: (order.index(row.state), -row.files))
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        cells = []
+        for files, example, *rest in self.rows[: self._MOST_ROWS]:
+            cells.append((example if files == 1 else f"{files:,} files, one is {example}", *rest))
+        return cells
+
+    def _more(self) -> str:
+        more = len(self.rows) - self._MOST_ROWS
+        return f"... and {count(more, 'more row')}." if more > 0 else ""
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, [text_table(self._HEADER, self._cells()), self._more()]))
+
+    def _repr_html_(self) -> str:
+        caption = "Which replicas were taken, and why the others were not"
+        return html_table(self._HEADER, self._cells(), caption, [self._more()] if self._more() else [])
+
+
+def _endpoint(replica: Replica) -> str:
+    if not replica.url:
+        return ""
+    if "://" in replica.url:
+        return replica.endpoint
+    return "mounted" if replica.rse else "downloaded"

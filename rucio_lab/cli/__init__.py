@@ -1,0 +1,1 @@
+"""The command ``rucio-lab``, a module for each verb."""

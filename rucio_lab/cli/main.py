@@ -1,0 +1,53 @@
+"""The command ``rucio-lab``, by its verbs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from rucio_lab._version import __version__
+from rucio_lab.core.errors import RucioLabError
+
+# verb: (module with add_arguments and run, imported only when the verb is used; what it does)
+_VERBS = {
+    "demo": ("rucio_lab.demo.command", "bring up a lake of its own, with a real Rucio, and run a notebook on it"),
+    "doctor": ("rucio_lab.cli.doctor", "check the whole set-up and say what to mend"),
+    "resolve": ("rucio_lab.cli.resolve", "print what %%rucio_attach would give, one address a line"),
+    "downloads": ("rucio_lab.cli.downloads", "show where downloaded files are and how much, or remove them"),
+    "jobs": ("rucio_lab.cli.jobs", "list the downloads that run on their own"),
+    "job": ("rucio_lab.cli.jobs", "do something with one of them"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments
+        Those of the command line by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all is well, 1 if something failed, 130 if it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser("rucio-lab", description="The Rucio Data Lake inside the notebook.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{" + ",".join(_VERBS) + "}")
+    for verb, (module, purpose) in _VERBS.items():
+        known = verbs.add_parser(verb, help=purpose, description=purpose.replace("%%", "%").capitalize() + ".")
+        if words[:1] == [verb]:
+            import_module(module).add_arguments(known)
+    options = parser.parse_args(words)
+    try:
+        status: int = import_module(_VERBS[options.verb][0]).run(options)
+    except RucioLabError as error:
+        print(f"rucio-lab {options.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -1,0 +1,52 @@
+"""``rucio-lab resolve``: what ``%rucio_attach`` would give, without a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from urllib.parse import quote
+
+from rucio_lab.core.text import is_printable
+from rucio_lab.kernel.magics import add_attach_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb: those of ``%rucio_attach``."""
+    parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
+    parser.add_argument("--instance", metavar="NAME", help="name or host of a Rucio instance")
+    add_attach_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one address a line; what else is to say goes to standard error.
+
+    Returns
+    -------
+    int
+        0; what goes wrong is an exception.
+    """
+    from rucio_lab.api.attach import find_files
+
+    files = find_files(
+        options.dids,
+        access=options.access,
+        scheme=options.scheme,
+        rse=options.rse,
+        instance=options.instance,
+        limit=options.limit,
+        allow_missing=options.allow_missing,
+    )
+    for address in files.urls:
+        print(_on_one_line(address))
+    for words in (repr(files), repr(files.explain()), *files.notes):
+        print(words, file=sys.stderr)
+    return 0
+
+
+def _on_one_line(address: str) -> str:
+    """Write what is hidden in an address as addresses do, in bytes; a path with such becomes an address for that."""
+    if is_printable(address):
+        return address
+    if "://" not in address:
+        address = f"file://{quote(address, errors='surrogatepass')}"
+    return "".join(each if is_printable(each) else quote(each, errors="surrogatepass") for each in address)

@@ -1,0 +1,1 @@
+"""What Rucio is asked about data: search, metadata, contents, replicas."""

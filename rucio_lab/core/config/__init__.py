@@ -1,0 +1,1 @@
+"""What is configured: files, presets, ``rucio.cfg`` and a site's own address, put together into instances."""

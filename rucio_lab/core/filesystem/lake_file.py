@@ -1,0 +1,267 @@
+"""A file of the lake that is being read: its replicas, which of them is open, and what happens when one breaks.
+
+`known_file` asks Rucio once for the replicas of a file; where the file is one of a list that was attached, also for
+those that come next in it. `LakeFile.read` takes the best replica, and goes on with the next one when it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from rucio_lab.core.catalogue import read_ahead
+from rucio_lab.core.catalogue.lake import FileReplicas
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
+from rucio_lab.core.model import DidInfo, Replica
+from rucio_lab.core.reading import probe
+from rucio_lab.core.reading.replicas import Reader, Span, open_replica
+from rucio_lab.core.resolve.resolution import readable_replicas
+from rucio_lab.core.text import printable
+
+_REMEMBER_BAD = 120.0  # seconds for which a replica that failed is not tried before others
+_MOST_FILES = 256  # that are kept in memory, with an open replica each
+
+
+class NoSuchDid(NotFound, FileNotFoundError):  # noqa: N818
+    """There is no such DID, scope or instance."""
+
+
+class NoReplicaLeft(FilesUnavailable, OSError):  # noqa: N818
+    """A file cannot be read from any of its replicas."""
+
+
+class LakeFile:
+    """One file, read from whichever of its replicas works. Safe in threads; made by `known_file`.
+
+    Attributes
+    ----------
+    did
+        The file.
+    size
+        In bytes, as registered in Rucio.
+    adler32
+        Checksum, as registered in Rucio; None where there is none.
+    """
+
+    def __init__(self, instance: Instance, row: FileReplicas) -> None:
+        self.did = row.did
+        self.size = row.bytes
+        self.adler32 = row.adler32
+        self._instance = instance
+        self._replicas, self._left_out = readable_replicas(instance, row)
+        self._asked = time.monotonic()
+        self._bad: dict[str, tuple[str, float]] = {}  # URL -> why, until when
+        self._reader: Reader | None = None
+        self._lock = threading.Lock()
+        self._holds = 0
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Read parts of the file, whatever happens to single replicas.
+
+        Parameters
+        ----------
+        spans
+            Which bytes; all within the file.
+
+        Raises
+        ------
+        NoReplicaLeft
+            If no replica gives them; says for each of them why.
+        """
+        if all(stop <= start for start, stop in spans):
+            return [b""] * len(spans)
+        failures: dict[Replica, StorageFailed] = {}
+        news: list[str] = []
+        asked_anew = False
+        while True:
+            replica = self._next(failures)
+            if replica is None and not asked_anew and self._ask_again(failures):
+                asked_anew = True
+                continue
+            if replica is None:
+                return self._last_chance(spans, failures)
+            try:
+                parts = self._read_from(replica, spans, self._silence())
+            except StorageFailed as error:
+                failures[replica] = error
+                news += self._note(replica, error)
+                continue
+            if news:
+                words = f"{self.did}: {'; '.join(news)}. Reading goes on from {_where(replica)}."
+                warnings.warn(printable(words), stacklevel=2)
+            return parts
+
+    def hold(self) -> Callable[[], None]:
+        """Keep the replica open that is read from, until what is returned is called."""
+        with self._lock:
+            self._holds += 1
+
+        def release() -> None:
+            with self._lock:
+                self._holds -= 1
+                if self._holds <= 0:
+                    self._reader = None  # closed when the last thread has read from it
+
+        return release
+
+    # ------------------------------------------------------------------------------------ which replica
+
+    def _next(self, failures: dict[Replica, StorageFailed]) -> Replica | None:
+        """Choose the one that is open, else the best that did not fail just now; those that failed before come last."""
+        left = [replica for replica in self._replicas if replica not in failures]
+        reader = self._reader
+        in_use = reader.replica if reader else None
+        return min(left, key=lambda replica: (replica != in_use, bool(self._known_bad(replica))), default=None)
+
+    def _known_bad(self, replica: Replica) -> str:
+        why, until = self._bad.get(replica.url, ("", 0.0))
+        if why and until > time.monotonic():
+            return why
+        return probe.verdict((replica.rse, replica.endpoint)) or "" if replica.scheme != "file" else ""
+
+    def _silence(self) -> float:
+        """How long a storage may be silent: not for long where there are others."""
+        limits = self._instance.storage
+        return limits.timeout if len(self._replicas) > 1 else max(limits.timeout, limits.patience)
+
+    def _ask_again(self, failures: dict[Replica, StorageFailed]) -> bool:
+        """Ask Rucio again, unless it was asked just now: replicas move, and signed addresses end."""
+        if time.monotonic() - self._asked < 1:
+            return False
+        self._asked = time.monotonic()
+        try:
+            row = read_ahead.ask(self._instance, self.did)
+        except RucioLabError:
+            return False  # what is wrong with the replicas that are known is the answer
+        if row is None:
+            return False
+        self._replicas, self._left_out = readable_replicas(self._instance, row)
+        return any(replica not in failures for replica in self._replicas)
+
+    def _last_chance(self, spans: Sequence[Span], failures: dict[Replica, StorageFailed]) -> list[bytes]:
+        """Wait longer for one that was only slow; else say why each replica failed."""
+        limits = self._instance.storage
+        slow = [replica for replica, error in failures.items() if error.slow and limits.patience > self._silence()]
+        for replica in slow[:1]:
+            try:
+                return self._read_from(replica, spans, limits.patience)
+            except StorageFailed as error:
+                failures[replica] = error
+        raise self._unreadable(failures)
+
+    def _unreadable(self, failures: dict[Replica, StorageFailed]) -> NoReplicaLeft:
+        reasons = [f"{_where(replica)} {error.message}" for replica, error in failures.items()]
+        reasons += [f"{left.replica.rse}: {left.reason}" for left in self._left_out]
+        why = "; ".join(dict.fromkeys(reasons)) or "Rucio has no replica of it"
+        remedies = dict.fromkeys(error.remedy for error in failures.values() if error.remedy)
+        return NoReplicaLeft(
+            f"{self.did} cannot be read from any of its replicas: {why}.",
+            " ".join(remedies) or "Try again later, or ask for a copy elsewhere with a rule.",
+            reasons={str(self.did): why},
+        )
+
+    # ------------------------------------------------------------------------------------ reading it
+
+    def _read_from(self, replica: Replica, spans: Sequence[Span], silence: float) -> list[bytes]:
+        with self._lock:  # one thread opens it for all
+            reader = self._reader
+            if reader is None or reader.replica != replica:
+                reader = open_replica(replica, self._instance, self.size, silence=silence)
+                self._reader = reader
+        try:
+            return reader.read(spans, silence)
+        except StorageFailed:
+            with self._lock:
+                if self._reader is reader:
+                    self._reader = None
+            raise
+
+    def _note(self, replica: Replica, error: StorageFailed) -> list[str]:
+        """Remember a failure; give what is to be said of it, if it is news."""
+        known = bool(self._known_bad(replica))
+        self._bad[replica.url] = (error.message, time.monotonic() + _REMEMBER_BAD)
+        if error.concerns == "server" and replica.scheme != "file":
+            known = not probe.remember(replica, error.message) or known
+        return [] if known else [f"{_where(replica)} {error.message}"]
+
+
+def _where(replica: Replica) -> str:
+    place = replica.url.partition("?")[0] if replica.scheme == "file" else replica.endpoint
+    return f"{replica.rse} ({place})"
+
+
+# ------------------------------------------------------------------------------------------------ what is in memory
+
+_Key = tuple[tuple[str, ...], DID]
+
+_files: OrderedDict[_Key, LakeFile] = OrderedDict()
+_lock = threading.Lock()
+_asking = [threading.Lock() for _ in range(64)]
+
+
+def known_file(instance: Instance, did: DID) -> LakeFile | None:
+    """Give a file with its replicas; asks Rucio, unless it was asked a short time ago.
+
+    Returns
+    -------
+    LakeFile or None
+        None if Rucio has no replica of such a file: it may be a dataset, or no DID at all.
+    """
+    file = in_memory(instance, did)
+    if file is not None:
+        return file
+    key = (instance.key, did)
+    with _asking[hash(key) % len(_asking)]:  # many threads may want one file: the first of them asks
+        file = in_memory(instance, did)
+        if file is not None:
+            return file
+        row = read_ahead.replicas_of_file(instance, did)
+        return _kept(key, LakeFile(instance, row)) if row is not None else None
+
+
+def in_memory(instance: Instance, did: DID) -> LakeFile | None:
+    """Give a file that is being read, or was a short time ago; asks nobody."""
+    key = (instance.key, did)
+    with _lock:
+        file = _files.get(key)
+        if file is None or file._instance != instance or not (file._holds or read_ahead.is_fresh(file._asked)):
+            return None
+        _files.move_to_end(key)
+        return file
+
+
+def file_without_replicas(instance: Instance, info: DidInfo) -> LakeFile:
+    """Give a file that Rucio knows without any replica: to read it fails, and says so."""
+    row = FileReplicas(info.did, info.bytes or 0, info.adler32, (), {})
+    return _kept((instance.key, info.did), LakeFile(instance, row))
+
+
+def _kept(key: _Key, file: LakeFile) -> LakeFile:
+    with _lock:
+        held = _files.get(key)
+        if held is not None and held._instance == file._instance and read_ahead.is_fresh(held._asked):
+            return held  # another thread was quicker
+        _files[key] = file
+        while len(_files) > _MOST_FILES:
+            _files.popitem(last=False)
+        return file
+
+
+def _after_fork() -> None:
+    """Start anew in a forked child: open replicas are its parent's, and are left alone."""
+    global _files, _lock, _asking  # noqa: PLW0603
+    _inherited.append(_files)
+    _files, _lock = OrderedDict(), threading.Lock()
+    _asking = [threading.Lock() for _ in range(64)]
+
+
+_inherited: list[object] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

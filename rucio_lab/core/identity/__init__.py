@@ -1,0 +1,1 @@
+"""Who the user is at Rucio: sign-in, tokens and their renewal, certificates."""

@@ -1,0 +1,213 @@
+"""Bearer tokens that come from elsewhere: a file, a command, the WLCG discovery; and what is wrong with one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
+from rucio_lab.core.identity import token_command
+from rucio_lab.core.identity.credentials import sendable
+from rucio_lab.core.identity.token_store import Secret, Token, bearer_token, discovered_token, jwt_claims, jwt_time
+from rucio_lab.core.private import NotOwn, own_file
+from rucio_lab.core.upstream import clock
+from rucio_lab.core.upstream.rest import get, ping
+
+_MOST_OUTPUT = 65536  # characters; no header is longer
+
+
+def found(instance: Instance) -> Token | None:
+    """Give the token that is there now: that of the file, else, for ``token``, of the WLCG discovery."""
+    text, _ = _text(instance)
+    return bearer_token(text) if text and sendable(text) else None
+
+
+def _text(instance: Instance) -> tuple[str, NotOwn | None]:
+    """Give the text of the token that is there, and what is wrong with a file that is there and not used."""
+    text, refused = "", None
+    if instance.token_file:
+        try:
+            text = own_file(instance.token_file).decode().strip()
+        except NotOwn as error:
+            refused = error
+        except (OSError, UnicodeDecodeError):
+            pass  # as good as none
+    if not text and instance.auth == "token" and instance.wlcg_token:
+        text, other = discovered_token()
+        refused = refused or other
+    return text, refused
+
+
+def by_command(instance: Instance) -> Token:
+    """Run the token command of an instance.
+
+    Raises
+    ------
+    RucioLabError
+        If it fails, takes too long, or prints no token. What it prints is never shown: it can be a secret.
+    """
+    program = Path(instance.token_command[0]).name
+    what = f"The token command of {instance.name} ({program})"
+    try:
+        text = Secret(token_command.output_of(instance.token_command))
+    except subprocess.TimeoutExpired:
+        raise LakeTooSlow(
+            f"{what} did not end within {token_command.SECONDS:g} s.",
+            "Run it in a terminal: it may wait for an answer.",
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise SignInNeeded(
+            f"{what} failed with status {error.returncode}.", "Run it in a terminal: it may say why."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{what} cannot be run: {getattr(error, 'strerror', None) or error}.",
+            "Mend token_command in rucio_lab.toml.",
+        ) from None
+    if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
+        raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
+    token = bearer_token(text)
+    if not token.valid(clock.now(instance)):
+        raise refused(
+            instance, token, f"The token from {program} for {instance.name}", "Get a new one, then try again."
+        )
+    return token
+
+
+def is_accepted(instance: Instance, token: Token) -> bool:
+    """Ask Rucio once more whether it accepts a JSON web token that has not ended."""
+    if not jwt_claims(token.text) or not token.valid(clock.now(instance)):
+        return False
+    headers = {"X-Rucio-Auth-Token": Secret(token.text)}
+    with get(instance, f"{instance.auth_url}/auth/validate", headers, timeout=instance.timeout) as answer:
+        return answer.ok
+
+
+def missing(instance: Instance) -> SignInNeeded:
+    """Say that an instance with ``token`` has none."""
+    places = {instance.token_file: instance.token_file, "the WLCG bearer token discovery": instance.wlcg_token}
+    where = " and ".join(place for place, asked in places.items() if asked)
+    if not where:
+        return SignInNeeded(
+            f"No token is configured for {instance.name}.", "Set token_file or token_command in rucio_lab.toml."
+        )
+    if (not_own := _text(instance)[1]) is not None:
+        return SignInNeeded(
+            f"The token {not_own.filename} for {instance.name} is not used: {not_own.why}.", not_own.remedy
+        )
+    return SignInNeeded(f"There is no token for {instance.name}: {where} has none.", "Get one, then try again.")
+
+
+def origin(instance: Instance) -> str:
+    """Say where the token of an instance with ``token`` comes from."""
+    if instance.token_file:
+        return instance.token_file
+    return Path(instance.token_command[0]).name if instance.token_command else "the WLCG bearer token discovery"
+
+
+def refused(instance: Instance, token: Token, what: str, remedy: str) -> SignInNeeded:
+    """Say what is wrong with a token that ended, or that Rucio did not accept.
+
+    Rucio has one answer for all reasons. Where the claims of the token tell which it is, that is said; they are read
+    without checking the signature, and nothing but this sentence depends on them.
+
+    Parameters
+    ----------
+    instance
+        Where it was refused.
+    token
+        The token; nothing secret of it is shown.
+    what
+        What users call it, the beginning of a sentence.
+    remedy
+        What to do about one that ended.
+    """
+    if not token.valid(clock.now(instance)):
+        return SignInNeeded(f"{what} ended at {_date(token.expires)}{_clocks(instance)}.", remedy)
+    claims = jwt_claims(token.text)
+    if not claims:
+        its = what[0].lower() + what[1:]
+        return SignInNeeded(f"{instance.name} does not accept {its}: it ended or was revoked.", remedy)
+    return (
+        _too_early(instance, what, claims)
+        or _meant_for_others(instance, what, claims)
+        or _unknown(instance, what, claims)
+    )
+
+
+def _too_early(instance: Instance, what: str, claims: Mapping[str, Any]) -> SignInNeeded | None:
+    begins = max(jwt_time(claims, name) or 0.0 for name in ("nbf", "iat"))
+    if begins <= clock.now(instance) + clock.TOLERANCE:
+        return None
+    return SignInNeeded(
+        f"{what} is not valid before {_date(begins)}{_clocks(instance)}.",
+        "Set the clocks of this machine and of the identity provider, or wait.",
+    )
+
+
+def _meant_for_others(instance: Instance, what: str, claims: Mapping[str, Any]) -> SignInNeeded | None:
+    audience, scope = _words(claims.get("aud")), _words(claims.get("scope"))
+    wanted = set(instance.oidc_audience.split()) or {"rucio"}
+    lacking = [word for word in instance.oidc_scope.split() if word not in (*scope, "offline_access")]
+    if wanted - set(audience):
+        rucios = "" if instance.oidc_audience else ", unless its operators chose another"
+        return SignInNeeded(
+            f"{what} is for the audience {_listed(audience)}, and {instance.name} wants "
+            f"{_listed(sorted(wanted))}{rucios}.",
+            "Get a token with that audience, then try again.",
+        )
+    if lacking:
+        return SignInNeeded(
+            f"{what} has the scope {_listed(scope)}, and lacks {_listed(lacking)}.",
+            "Get a token with that scope, then try again.",
+        )
+    return None
+
+
+def _unknown(instance: Instance, what: str, claims: Mapping[str, Any]) -> SignInNeeded:
+    who = f"{_plain(claims.get('sub'))} of {_plain(claims.get('iss'))}"
+    account = f"the account {instance.account}" if instance.account else "any account"
+    return SignInNeeded(
+        f"{what} is in date and was refused. Rucio does not say why: the identity {who} is not mapped to {account}, "
+        "its provider is not one that Rucio trusts, or the token was altered or revoked.",
+        "Ask the operators of the instance to map this identity, or get a new token.",
+    )
+
+
+def _clocks(instance: Instance) -> str:
+    """Say so where the clock of this machine is wrong."""
+    ahead = clock.ahead(instance)
+    if not ahead:
+        return ""
+    where = "behind" if ahead > 0 else "ahead of"
+    return f" (the clock of this machine is {clock.span(abs(ahead))} {where} that of Rucio)"
+
+
+def ask_for_the_time(instance: Instance) -> None:
+    """Learn Rucio's time, lest a wrong clock takes a token for ended; a Rucio that is away is no error here."""
+    with suppress(RucioLabError):
+        ping(instance, min(5.0, instance.timeout))
+
+
+def _date(when: float | None) -> str:
+    return f"{datetime.fromtimestamp(when or 0, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _words(claim: Any) -> list[str]:
+    """Read a claim that is a text or a list of texts."""
+    return claim.split() if isinstance(claim, str) else [str(word) for word in claim or ()]
+
+
+def _listed(words: list[str]) -> str:
+    return " ".join(map(_plain, words)) or "nobody"
+
+
+def _plain(claim: Any) -> str:
+    """Quote a claim: a token can say anything."""
+    text = str(claim)
+    return repr(text if len(text) <= 100 else f"{text[:97]}...")

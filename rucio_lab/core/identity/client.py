@@ -1,0 +1,515 @@
+"""The seam to rucio.client: one client per instance and thread, and sign-ins that never mix, prompt or leak.
+
+rucio.client reads global configuration and environment, shares one token file among all servers, and asks on the
+terminal when a token ends. `RucioClient` replaces just that part; requests, retries and the ways of signing in stay
+Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which
+tests/core/identity/test_client.py guards.
+
+What the ways of signing in need stands beside it: `credentials` (passwords, certificates, keys), `oidc` (an identity
+provider), `bearer` (tokens from elsewhere). Every request first takes the token that is stored, and renews it when it
+is due, so that neither a loop of calls nor another process meets its end.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import requests
+
+from rucio_lab.core.answers import Answer
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
+from rucio_lab.core.identity import bearer, keeper, oidc
+from rucio_lab.core.identity.credentials import credentials, sendable
+from rucio_lab.core.identity.token_store import Secret, SignIn, Token, TokenStore, rucio_timestamp
+from rucio_lab.core.upstream import clock
+from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
+from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session
+from rucio_lab.core.upstream.rucio_api import Client, HTTPMethod, build_url, exception, parse_response
+
+_log = logging.getLogger("rucio_lab.rucio")
+_log.addHandler(logging.NullHandler())
+_log.setLevel(logging.WARNING)  # below, rucio.client writes out all headers, and so the password
+_log.propagate = False  # rucio.client reports each retry as an error; what matters becomes an exception
+
+
+# ------------------------------------------------------------------------------------------------ the public functions
+
+
+def sign_in(instance: Instance, *, username: str | None = None, password: str | None = None) -> SignIn:
+    """Sign in anew, whatever token there is already.
+
+    Parameters
+    ----------
+    instance
+        Where. With ``oidc`` somebody has to open a page: see `rucio_lab.core.identity.oidc.begin`.
+    username, password
+        For ``userpass``; by default those of the instance's rucio.cfg. The password is sent to the instance's
+        authentication server and kept nowhere.
+
+    Raises
+    ------
+    SignInNeeded
+        If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
+    """
+    if instance.auth == "oidc":
+        raise SignInNeeded(f"To sign in to {instance.name}, somebody has to open a page.", how_to_sign_in(instance))
+    if username and password is None and username != instance.username:
+        raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
+    password = Secret(password) if password is not None else None
+    given = {"username": username or instance.username, "password": password} if password is not None else None
+    client = RucioClient(instance, given, anew=True)
+    if instance.auth != "token":
+        return client.token.sign_in
+    with speaking_to(instance):  # nobody has looked at this token yet
+        return replace(client.token.sign_in, account=str(client.whoami()["account"]))
+
+
+def sign_out(instance: Instance) -> None:
+    """Forget the token of an instance, and a sign-in that waits.
+
+    A token that others keep, such as a file, stays theirs. Rucio has no way to take back a token that it gave.
+    """
+    if (waiting := oidc.pending(instance)) is not None:
+        waiting.cancel()
+    store = TokenStore(instance)
+    with _lock(instance), store.alone():
+        store.drop()
+
+
+def signed_in(instance: Instance) -> SignIn | None:
+    """Say who one is, by the stored token alone: asks nobody.
+
+    Returns
+    -------
+    SignIn or None
+        None if there is no token, or if it ended.
+    """
+    token = _usable(instance)
+    if token is None:
+        return None
+    _keep(instance, token)
+    return token.sign_in
+
+
+def can_renew(instance: Instance) -> bool:
+    """Whether a sign-in can be had, or made to last, without asking the user."""
+    if instance.auth == "oidc":
+        token = _usable(instance)
+        return token is not None and token.renewable
+    if instance.auth == "token":
+        return bool(instance.token_command)
+    try:
+        credentials(instance)
+    except RucioLabError:
+        return False
+    return True
+
+
+def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float | None = None) -> RucioClient:
+    """Give this thread's client of an instance.
+
+    Parameters
+    ----------
+    instance
+        Where.
+    may_sign_in
+        Whether a sign-in that needs no questions may be made where there is no valid token.
+    timeout
+        Longest silence of Rucio, in seconds; by default the instance's.
+
+    Raises
+    ------
+    SignInNeeded
+        If there is no valid token and none can be had without asking.
+    """
+    clients: dict[tuple[Any, ...], RucioClient] = _local.__dict__.setdefault("clients", {})
+    key = (*instance.key, may_sign_in, timeout)
+    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have been changed
+        clients[key] = RucioClient(instance, may_sign_in=may_sign_in, timeout=timeout)
+    return clients[key]
+
+
+_local = threading.local()
+
+
+def _after_fork() -> None:
+    """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
+    global _local  # noqa: PLW0603
+    _local = threading.local()
+    _locks.clear()
+    keeper.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# ------------------------------------------------------------------------------------------------ the client
+
+
+class RucioClient(Client):  # type: ignore[misc]
+    """A rucio.client for one instance and one thread.
+
+    Parameters
+    ----------
+    instance
+        Where.
+    given
+        What the user just gave; by default what the configuration gives, looked up when it is needed.
+    anew
+        Whether to drop the token that is stored, and get another.
+    may_sign_in
+        Whether it may sign in where there is no valid token.
+    timeout
+        Longest silence of Rucio, in seconds; by default the instance's.
+
+    Raises
+    ------
+    RucioLabError
+        If it cannot be signed in.
+    """
+
+    AUTH_RETRIES = 1  # two attempts, so that a host which drops packets costs twice the time limit, not three times
+    REQUEST_RETRIES = 0  # the second attempt says what is wrong; else rucio.client forgets it
+
+    def __init__(
+        self,
+        instance: Instance,
+        given: Mapping[str, str] | None = None,
+        *,
+        anew: bool = False,
+        may_sign_in: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        self.instance = instance
+        self.may_sign_in = may_sign_in
+        self.token = Token("")
+        self._given = given
+        self._anew = anew
+        self._answer: Mapping[str, str] = {}
+        limit = timeout or instance.timeout
+        auth_type = "oidc" if instance.auth == "token" else instance.auth
+        program = sys.argv[:1]
+        # What rucio.client does last is to look for request_retries, and it fails where a rucio.cfg has no [client].
+        with speaking_to(instance), suppress(configparser.NoSectionError):
+            super().__init__(
+                rucio_host=instance.url,
+                auth_host=instance.auth_url,
+                account=instance.account,
+                ca_cert=instance.ca or True,
+                auth_type=auth_type,
+                timeout=(min(CONNECT_TIMEOUT, limit), limit),
+                user_agent=USER_AGENT,
+                vo=instance.vo,
+                logger=_log,
+            )
+        self.request_retries = self.REQUEST_RETRIES
+        sys.argv[:1] = program  # rucio.client strips its folder
+
+    @property
+    def session(self) -> requests.Session:
+        """The HTTP session; rucio.client makes a new one whenever a token was refused."""
+        return self._session
+
+    @session.setter
+    def session(self, _new: requests.Session) -> None:
+        instance = self.instance
+        self._session = Session()
+        self._session.hooks["response"].append(lambda answer, **_: clock.look(instance, answer.headers))
+
+    def catch_up(self) -> None:
+        """Take the token that is stored now, which others may have renewed or removed; renew it where it is due."""
+        if not self._take_stored():
+            self._obtain(rejected=None)
+
+    def rows(self, path: list[str], parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Ask REST for a list.
+
+        For parameters that rucio.client's own methods do not have, and for names with blanks in them, which it writes
+        as ``+`` where Rucio wants ``%20``.
+        """
+        if any(part in {".", ".."} for part in path):
+            raise BadRequest("Rucio cannot be asked for a DID named '.' or '..'.", "Name the container that holds it.")
+        url = build_url(self.host, path="/".join(quote(part, safe="") for part in path), params=parameters)
+        response = self._send_request(url, method=HTTPMethod.GET)
+        if response.status_code != requests.codes.ok:
+            kind, message = self._get_exception(response.headers, response.status_code, response.content)
+            raise kind(message)
+        yield from self._load_json_data(response)
+
+    # What follows takes the place of rucio.client's handling of configuration and tokens.
+
+    def _get_auth_tokens(self) -> tuple[None, str, str, str]:
+        self.account = self.instance.account or None  # never RUCIO_ACCOUNT, which may be meant for another server
+        self.script_id = "rucio-lab"  # by default it is the command line, which can hold a secret
+        return None, "", "", ""
+
+    def _get_creds(self, _creds: Any) -> dict[str, str]:
+        return {}
+
+    def _BaseClient__authenticate(self) -> None:  # noqa: N802
+        self._obtain(rejected=None)
+
+    def _BaseClient__get_token(self) -> None:  # noqa: N802
+        # Where two requests at once are the first with a JSON web token, Rucio may refuse one of them for no reason.
+        if not bearer.is_accepted(self.instance, self.token):
+            self._obtain(rejected=self.auth_token)
+
+    def _send_request(self, url: str, *args: Any, get_token: bool = False, **kwargs: Any) -> Answer:
+        if not get_token:
+            self.catch_up()
+        response: Answer = super()._send_request(url, *args, get_token=get_token, **kwargs)
+        broke = response.status_code >= requests.codes.server_error
+        if broke and (get_token or "ExceptionClass" not in response.headers):
+            raise LakeBroken(
+                f"Rucio ({self.instance.name}) answered with HTTP {response.status_code} {response.reason}.",
+                "Try again later, or tell the operators of this instance.",
+            )
+        if not response.ok and "ExceptionClass" not in response.headers:
+            raise LakeBroken(
+                f"What answers at {url.partition('?')[0]} is not Rucio: HTTP {response.status_code} {response.reason}.",
+                "Check the address of the instance.",
+            )
+        if get_token:
+            self._answer = response.headers
+        return response
+
+    def _get_exception(self, *args: Any, **kwargs: Any) -> tuple[type[Exception], str]:
+        kind, message = super()._get_exception(*args, **kwargs)
+        known = isinstance(kind, type) and issubclass(kind, exception.RucioException)
+        return kind if known else exception.RucioException, str(message)
+
+    def _load_json_data(self, response: Answer) -> Generator[Any, None, None]:
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        try:
+            if kind not in ("application/json", "application/x-json-stream"):
+                raise LakeBroken(
+                    f"What answers at {self.instance.url} is not Rucio: it sent {kind or 'nothing'!r} instead of JSON.",
+                    "Check the address of the instance.",
+                )
+            if kind != "application/x-json-stream":
+                yield _parsed(response.content)
+                return
+            yield from map(_parsed, response.rows())
+        finally:
+            response.close()  # a reader that leaves early must not keep the connection, or Rucio at work
+
+    # How it comes by a token.
+
+    def _use(self, token: Token) -> None:
+        if token.text != self.token.text:
+            _keep(self.instance, token)
+        self.token = token
+        self.auth_token = token.text
+        self.headers["X-Rucio-Auth-Token"] = token.text
+
+    def _take_stored(self, rejected: str | None = None) -> bool:
+        """Use the stored token, unless Rucio has rejected it, or it ended, or it is to be renewed now."""
+        token = _usable(self.instance, rejected)
+        if token is None or (self.may_sign_in and _seconds_to_renewal(self.instance, token) <= 0):
+            return False
+        self._use(token)
+        return True
+
+    def _obtain(self, rejected: str | None) -> None:
+        """Get a token that Rucio has not rejected: the stored one, or a new one.
+
+        One thread of one process at a time asks for a new one. Threads that waited for it share what came of it, also a
+        failure: else each of them would in turn wait for a server that hangs.
+        """
+        asked = time.monotonic()
+        store = TokenStore(self.instance)
+        with _lock(self.instance):
+            failed, error = _failures.get(self.instance.key, (0.0, None))
+            if error is not None and failed > asked and not self._anew:
+                raise type(error)(error.message, error.remedy, rucio=error.rucio)
+            if not self._anew and self._take_stored(rejected):
+                return
+            with store.alone():
+                if self._anew:
+                    store.drop()
+                elif self._take_stored(rejected):
+                    return  # another process was quicker
+                self._take_new(store, rejected)
+                self._anew, self._given = False, None
+
+    def _take_new(self, store: TokenStore, rejected: str | None) -> None:
+        """Get a new token, and store it. One that still serves goes on to do so where there is no new one."""
+        old = _usable(self.instance, rejected)
+        known = next(iter(_stored(self.instance)), None)
+        try:
+            with speaking_to(self.instance):
+                new = self._new_token(old, known, rejected)
+        except RucioLabError as error:
+            if old is not None:
+                _put_off(self.instance, old)
+                self._use(old)
+                return
+            if not isinstance(error, SignInNeeded):
+                _failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
+            raise
+        if old is not None and new.text == old.text:
+            _put_off(self.instance, old)
+        self._use(new)
+        if new is not known:
+            store.write(new)
+
+    def _new_token(self, old: Token | None, known: Token | None, rejected: str | None) -> Token:
+        """Get a new token by the way of the instance, or say why there is none.
+
+        Parameters
+        ----------
+        old
+            The token that still serves, and is to be renewed.
+        known
+            The token that was there last, whatever is wrong with it.
+        rejected
+            The one that Rucio has just rejected.
+        """
+        auth, remedy = self.instance.auth, how_to_sign_in(self.instance)
+        if auth == "oidc" and old is not None and self.may_sign_in:
+            return oidc.refresh(self.instance, old)
+        if auth == "token":
+            return self._token_from_elsewhere(known, rejected)
+        if auth == "oidc" and known is not None:
+            return self._not_ended(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
+        try:
+            if auth == "oidc" or not self.may_sign_in:
+                raise not_signed_in(self.instance)
+            return self._sign_in()
+        except SignInNeeded as error:
+            if known is not None and error.rucio is None:
+                raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
+            raise
+
+    def _token_from_elsewhere(self, known: Token | None, rejected: str | None) -> Token:
+        """Run the token command, where there is one; else say what is wrong with the token that lies there."""
+        if self.instance.token_command and self.may_sign_in:
+            known = replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
+            if known.text != rejected:
+                return known
+        if known is None:
+            raise bearer.missing(self.instance)
+        what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
+        return self._not_ended(known, rejected, what, "Get a new one, then try again.")
+
+    def _not_ended(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
+        """Give a token that ended only by the wrong clock of this machine; else say what is wrong with it."""
+        if known.text != rejected:
+            if self.may_sign_in and not clock.known(self.instance):
+                bearer.ask_for_the_time(self.instance)
+            if known.valid(clock.now(self.instance)):
+                return known
+        raise bearer.refused(self.instance, known, what, remedy)
+
+    def _sign_in(self) -> Token:
+        """Let rucio.client ask the authentication server for a token."""
+        self.creds = dict(self._given or credentials(self.instance))
+        if not all(map(sendable, self.creds.values())):
+            raise SignInNeeded(
+                f"The user name or password for {self.instance.name} holds characters that cannot be sent, "
+                "such as the end of a line.",
+                how_to_sign_in(self.instance),
+            )
+        ask = {
+            "userpass": self._BaseClient__get_token_userpass,
+            "x509": self._BaseClient__get_token_x509,
+            "x509_proxy": self._BaseClient__get_token_x509,
+            "gss": self._BaseClient__get_token_gss,
+            "ssh": self._BaseClient__get_token_ssh,
+        }[self.instance.auth]
+        try:
+            if not ask():
+                raise exception.CannotAuthenticate("no token came back")
+        finally:
+            self.creds = {}
+        return Token(
+            self.auth_token,
+            self._answer.get("X-Rucio-Auth-Account"),
+            rucio_timestamp(self._answer.get("X-Rucio-Auth-Token-Expires")),
+            clock.now(self.instance),
+            renewable=self._given is None,
+        )
+
+
+def _parsed(text: bytes) -> Any:
+    """Read JSON; where there are times in it, rucio.client's way, which takes longer than all else."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:  # Python's own reader also takes NaN, which Rucio writes where metadata hold it
+        value = json.loads(text)
+    return parse_response(text) if b" UTC" in text else value
+
+
+# ------------------------------------------------------------------------------------------------ stored tokens
+
+
+def _stored(instance: Instance) -> list[Token]:
+    """Give the tokens that are there, the one that goes first first.
+
+    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
+    """
+    own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
+    found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
+    tokens = (found, own) if instance.auth == "token" else (own, found)
+    return [token for token in tokens if token is not None]
+
+
+def _usable(instance: Instance, rejected: str | None = None) -> Token | None:
+    """Give the stored token that has not ended, and that Rucio has not rejected."""
+    now = clock.now(instance)
+    good = (token for token in _stored(instance) if token.valid(now) and token.text != rejected)
+    return next(good, None)
+
+
+def _seconds_to_renewal(instance: Instance, token: Token) -> float:
+    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
+    if not token.renewable:
+        return math.inf
+    return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
+
+
+def _put_off(instance: Instance, token: Token) -> None:
+    """Try the next renewal of a token later, but well before its end."""
+    left = (token.expires or math.inf) - clock.now(instance)
+    _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
+
+
+def _keep(instance: Instance, token: Token) -> None:
+    """Renew a sign-in at an identity provider also while nobody asks anything: once it has ended, it cannot be."""
+    if instance.auth == "oidc" and token.renewable:
+        keeper.keep(instance.key, lambda: _look_after(instance))
+
+
+def _look_after(instance: Instance) -> float | None:
+    """Renew the sign-in of an instance if it is due; give the seconds until the next look, None if there is no need."""
+    token = _usable(instance)
+    if token is not None and _seconds_to_renewal(instance, token) <= 0:
+        with suppress(RucioLabError):  # it is tried again, and whoever asks next learns what is wrong
+            client_for(instance).catch_up()
+        token = _usable(instance)
+    return _seconds_to_renewal(instance, token) if token is not None and token.renewable else None
+
+
+_put_off_until: dict[tuple[str, ...], float] = {}
+_locks: dict[tuple[str, ...], threading.RLock] = {}
+_failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
+
+
+def _lock(instance: Instance) -> threading.RLock:
+    """Give the lock under which one instance's token is read, renewed and written."""
+    return _locks.setdefault(instance.key, threading.RLock())

@@ -1,0 +1,341 @@
+"""Sign-in at an identity provider, through Rucio's own ``/auth/oidc``.
+
+Rucio gives an address on which it sends a browser on to the provider, and on which, for who knows it, it has the token
+afterwards. So that address is a secret: it stays in here, and users get that of the provider. rucio.client has all this
+in private methods that print and ask on the terminal; here are the same requests.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from urllib.parse import urlsplit
+
+import requests
+
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.errors import (
+    BadRequest,
+    ConfigurationError,
+    LakeBroken,
+    LakeTooSlow,
+    LakeUnreachable,
+    RucioLabError,
+    SignInNeeded,
+)
+from rucio_lab.core.identity.token_store import Secret, SignIn, Token, TokenStore, bearer_token
+from rucio_lab.core.upstream import clock
+from rucio_lab.core.upstream.rest import get
+
+SECONDS = 300.0
+"""How long a sign-in may take: Rucio keeps it no longer."""
+
+_LIMIT = 15.0  # seconds of silence; whoever signs in is watching
+_BETWEEN = 1.0  # seconds between two questions
+
+
+class PendingSignIn:
+    """A sign-in that waits for somebody at the page of an identity provider. Made by `begin`.
+
+    Attributes
+    ----------
+    instance
+        Where to.
+    url
+        The provider's page. It holds no secret: with it alone nobody gets a token.
+    wants_code
+        Whether that page ends with a code, to be given to `enter`; else `poll` notices by itself.
+    failure
+        Why nothing came of it; None while it waits.
+    """
+
+    def __init__(self, instance: Instance, url: str, query: str, *, wants_code: bool) -> None:
+        self.instance = instance
+        self.url = url
+        self.wants_code = wants_code
+        self.failure: RucioLabError | None = None
+        self._query = Secret(query)
+        self._deadline = time.monotonic() + SECONDS
+        self._next = 0.0
+        self._asking = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<sign-in to {self.instance.name} at {urlsplit(self.url).netloc}>"
+
+    @property
+    def seconds_left(self) -> float:
+        """How long it still waits."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def poll(self) -> SignIn | None:
+        """See whether somebody has signed in; asks Rucio once, or not at all if it was asked just now.
+
+        Raises
+        ------
+        SignInNeeded
+            If the time is over, or another sign-in took the place of this one.
+        """
+        self.check_time()
+        if self.failure is not None:
+            raise self.failure
+        if self.wants_code or time.monotonic() < self._next or not self._asking.acquire(blocking=False):
+            return None
+        try:
+            return self._fetch(self._query)
+        finally:
+            self._next = time.monotonic() + _BETWEEN
+            self._asking.release()
+
+    def enter(self, code: str) -> SignIn:
+        """Sign in with the code that the page shows at its end.
+
+        Raises
+        ------
+        BadRequest
+            If it is not that code; another may be entered.
+        SignInNeeded
+            If the time is over, or another sign-in took the place of this one.
+        """
+        code = Secret(code.strip())
+        self.check_time()
+        if self.failure is not None:
+            raise self.failure
+        known = self._fetch(code) if re.fullmatch(r"[A-Za-z0-9]{20,100}", code) else None
+        if known is None:
+            raise BadRequest(
+                f"{self.instance.name} does not know this code.", "Copy the whole code from the page, and nothing else."
+            )
+        return known
+
+    def wait(self, seconds: float = SECONDS) -> SignIn:
+        """Wait until somebody has signed in; an interrupt ends it.
+
+        Parameters
+        ----------
+        seconds
+            How long; never beyond Rucio's own limit.
+
+        Raises
+        ------
+        SignInNeeded
+            If nobody has in that time.
+        RucioLabError
+            If Rucio was away at the end.
+        """
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        away: RucioLabError | None = None
+        try:
+            while True:
+                try:
+                    if (known := self.poll()) is not None:
+                        return known
+                    away = None
+                except (LakeUnreachable, LakeTooSlow) as error:  # it may be back in time
+                    away = error
+                except SignInNeeded as error:
+                    raise (away or error) from None
+                time.sleep(min(_BETWEEN, self.seconds_left) + 0.01)
+        finally:
+            self.cancel()
+
+    def check_time(self) -> None:
+        """End it if its time is over."""
+        if not self.seconds_left:
+            self._end(_in_vain(self))
+
+    def cancel(self) -> None:
+        """Give it up."""
+        self._end(SignInNeeded(f"This sign-in to {self.instance.name} was given up.", "Begin another."))
+        if _pending.get(self.instance.key) is self:
+            del _pending[self.instance.key]
+
+    def _fetch(self, query: Secret) -> SignIn | None:
+        """Ask for the token, and keep it."""
+        url = Secret(f"{self.instance.auth_url}/auth/oidc_redirect?{query}")
+        with get(self.instance, url, {"X-Rucio-Client-Fetch-Token": "True"}, timeout=_LIMIT) as answer:
+            text = Secret(answer.headers.get("X-Rucio-Auth-Token", ""))
+            if not text:
+                _check(self.instance, answer)
+                return None
+        token = _complete(self.instance, text)
+        with TokenStore(self.instance).alone():
+            if self.failure is not None:  # given up meanwhile
+                raise self.failure
+            TokenStore(self.instance).write(token)
+        self._end(SignInNeeded(f"This sign-in to {self.instance.name} is done.", "Begin another."))
+        _pending.pop(self.instance.key, None)
+        return token.sign_in
+
+    def _end(self, failure: RucioLabError) -> None:
+        """Forget what is secret, and remember why it ended."""
+        self.failure = self.failure or failure
+        self._query = Secret("")
+
+
+_pending: dict[tuple[str, ...], PendingSignIn] = {}
+
+
+def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
+    """Begin to sign in; another sign-in that waits is given up. The token of an earlier one serves until this is done.
+
+    Parameters
+    ----------
+    instance
+        Where; its ``auth`` is ``oidc``.
+    code
+        Whether the provider's page is to end with a code, for where nobody could ask Rucio meanwhile.
+
+    Raises
+    ------
+    RucioLabError
+        If Rucio gives no address to sign in at; says why as far as Rucio does.
+    """
+    if (other := _pending.get(instance.key)) is not None:
+        other.cancel()
+    asked = {
+        "X-Rucio-Account": instance.account,
+        "X-Rucio-Client-Authorize-Polling": str(not code),
+        "X-Rucio-Client-Authorize-Scope": instance.oidc_scope,
+        "X-Rucio-Client-Authorize-Audience": instance.oidc_audience,
+        "X-Rucio-Client-Authorize-Issuer": instance.oidc_issuer,
+        "X-Rucio-Client-Authorize-Refresh-Lifetime": str(instance.oidc_refresh_lifetime or ""),
+    }
+    headers = {name: value for name, value in asked.items() if value}
+    with get(instance, f"{instance.auth_url}/auth/oidc", headers, timeout=_LIMIT) as answer:
+        if "X-Rucio-OIDC-Auth-URL" not in answer.headers:
+            raise _not_begun(instance, answer)
+        query = Secret(urlsplit(answer.headers["X-Rucio-OIDC-Auth-URL"]).query)
+    hidden = Secret(f"{instance.auth_url}/auth/oidc_redirect?{query}")
+    with get(instance, hidden, timeout=_LIMIT, follow=False) as answer:
+        url = answer.headers.get("Location", "")
+    if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).netloc or not url.isprintable():
+        raise LakeBroken(
+            f"{instance.name} gave no usable address to sign in at.", "Tell the operators of this instance."
+        )
+    _pending[instance.key] = PendingSignIn(instance, url, query, wants_code=code)
+    return _pending[instance.key]
+
+
+def pending(instance: Instance) -> PendingSignIn | None:
+    """Give the sign-in that waits; or the last one, if its time was over before anybody had signed in."""
+    if (waiting := _pending.get(instance.key)) is not None:
+        waiting.check_time()
+    return waiting
+
+
+def refresh(instance: Instance, token: Token) -> Token:
+    """Have Rucio renew a token, with the refresh token that it holds.
+
+    Rucio does so for tokens that have not ended, and not in their first five minutes: then the same one comes back.
+
+    Raises
+    ------
+    RucioLabError
+        If there is no new one.
+    """
+    headers = {"X-Rucio-Account": token.account or "", "X-Rucio-Auth-Token": Secret(token.text)}
+    with get(instance, f"{instance.auth_url}/auth/oidc_refresh", headers, timeout=_LIMIT) as answer:
+        text = Secret(answer.headers.get("X-Rucio-Auth-Token", ""))
+        expires = answer.headers.get("X-Rucio-Auth-Token-Expires", "")
+        if not answer.ok:
+            raise _not_renewed(instance, _said(answer))
+    if not text:
+        raise _not_renewed(instance, "invalid_grant")
+    new = bearer_token(text, token.account)
+    ends = new.expires if new.expires is not None else float(expires) if re.fullmatch(r"[0-9]{1,11}", expires) else None
+    began = token.issued if text == token.text else clock.now(instance)
+    return Token(text, token.account, ends, began, renewable=True)
+
+
+def _complete(instance: Instance, text: str) -> Token:
+    """Learn of a new token what Rucio did not say: whose it is, when it ends, and whether Rucio can renew it."""
+    account = instance.account
+    if not account:
+        headers = {"X-Rucio-Auth-Token": text}
+        with get(instance, f"{instance.url}/accounts/whoami", headers, timeout=_LIMIT) as answer:
+            if not answer.ok:
+                _check(instance, answer)
+                raise SignInNeeded(
+                    f"{instance.name} gave a token, and does not accept it.", "Tell the operators of this instance."
+                )
+            account = str(answer.json()["account"])
+    plain = bearer_token(text, account)
+    token = Token(text, account, plain.expires, clock.now(instance))
+    try:
+        return refresh(instance, token)
+    except RucioLabError:  # no refresh token: it lasts until it ends
+        return token
+
+
+def _check(instance: Instance, answer: requests.Response) -> None:
+    """Tell "not yet", which Rucio says with 401, from a Rucio that is out of order."""
+    if answer.status_code == requests.codes.unauthorized and "ExceptionClass" in answer.headers:
+        return
+    raise LakeBroken(
+        f"Rucio ({instance.name}) answered a sign-in with HTTP {answer.status_code} {answer.reason}.",
+        "Try again later, or tell the operators of this instance.",
+    )
+
+
+def _said(answer: requests.Response) -> str:
+    """Give what Rucio says of a failure: often the traceback of its server, to look into and never to pass on."""
+    try:
+        return str(answer.json()["ExceptionMessage"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _not_begun(instance: Instance, answer: requests.Response) -> RucioLabError:
+    said = _said(answer)
+    if "minimal requirements" in said:
+        return ConfigurationError(
+            f"{instance.name} wants more than the scope {instance.oidc_scope!r} and the audience "
+            f"{instance.oidc_audience or 'that it expects by itself'!r}.",
+            "Set oidc_scope and oidc_audience as its operators say.",
+        )
+    if "for account" in said:
+        return SignInNeeded(
+            f"{instance.name} has no account {instance.account!r} to sign in as.",
+            "Mend account in rucio_lab.toml or rucio.cfg.",
+        )
+    if "KeyError" in said:
+        return ConfigurationError(
+            f"{instance.name} knows no identity provider {instance.oidc_issuer or 'by default'!r}.",
+            "Set oidc_issuer to the name that its operators gave it, or leave it out.",
+        )
+    if answer.headers.get("ExceptionClass") == "CannotAuthenticate":
+        return LakeUnreachable(
+            f"{instance.name} has no identity provider to sign in at: it knows none, or does not reach it.",
+            "Try again later, or ask its operators.",
+        )
+    return LakeBroken(
+        f"{instance.name} cannot begin a sign-in: HTTP {answer.status_code} {answer.reason}.",
+        "Check auth_url, or tell the operators of this instance.",
+    )
+
+
+def _not_renewed(instance: Instance, said: str) -> RucioLabError:
+    if "invalid_grant" in said:
+        return SignInNeeded(
+            f"The sign-in to {instance.name} cannot be renewed: its refresh token ended, was revoked, or never was.",
+            f"Sign in with %rucio_login {instance.name}.",
+        )
+    if any(word in said for word in ("ConnectionError", "Connection refused", "Max retries", "Timeout")):
+        return LakeUnreachable(
+            f"The sign-in to {instance.name} is not renewed: Rucio does not reach the identity provider.",
+            "Try again later.",
+        )
+    return LakeBroken(
+        f"The sign-in to {instance.name} is not renewed: the identity provider refuses it.",
+        f"Sign in with %rucio_login {instance.name}.",
+    )
+
+
+def _in_vain(sign_in: PendingSignIn) -> SignInNeeded:
+    """Say that the time is over. Rucio tells nobody what happened on the page, so neither can this."""
+    return SignInNeeded(
+        f"Nobody has signed in to {sign_in.instance.name} at {urlsplit(sign_in.url).netloc} in time: the page was not "
+        "opened, access was denied there, or Rucio knows no account for who signed in. The page says which.",
+        "Begin again; if the page ends with an error of Rucio, ask the operators to map your identity.",
+    )

@@ -1,0 +1,1 @@
+"""Downloads as processes of their own, which outlive the Jupyter server."""

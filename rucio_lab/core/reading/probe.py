@@ -1,0 +1,286 @@
+"""Is a replica reachable? Asked quickly, in parallel, and remembered for some minutes.
+
+A server is asked just as its reader would ask it, without any credentials: a plain URL carries none. Whether it would
+give the file to ``rucio://``, with the credentials of the instance, `refusals` finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import selectors
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.errors import StorageFailed
+from rucio_lab.core.model import Replica
+from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reading.replicas import http_get, open_replica
+
+TIMEOUT = 2.0
+"""How long a server may take to answer, in seconds."""
+
+_REMEMBER_ALIVE = 300.0
+_REMEMBER_DEAD = 120.0  # a server that comes back should not wait long for us
+
+_AT_ONCE = 50  # probes
+
+Endpoint = tuple[str, str]
+"""An RSE and one of its servers (``scheme://host:port``), or one URL of it where each file has rights of its own."""
+
+_CREDENTIALS = "asks for credentials that a plain URL cannot carry"
+NEEDS_OURS = f"{_CREDENTIALS} (those of the instance)"
+"""Why a replica is left out that is known to be read with credentials of the instance."""
+
+_UNTRUSTED = "has a certificate that Python does not trust here"
+_CERTIFICATE = "refuses the TLS connection"
+_NO_ADDRESS = "has, or leads to, an address that makes no sense"
+
+_verdicts: dict[Endpoint, tuple[str, float]] = {}
+_by_file: dict[Endpoint, float] = {}
+
+
+class _OfOneFile(str):
+    """A reason that speaks for the file that was asked for, and not for its server."""
+
+    __slots__ = ()
+
+
+def endpoint(replica: Replica) -> Endpoint:
+    """Give what a probe of a replica speaks for: its RSE and server, or itself where the server refused a file."""
+    server = (replica.rse, replica.endpoint)
+    return (replica.rse, replica.url) if _by_file.get(server, 0) > time.monotonic() else server
+
+
+def verdict(where: Endpoint) -> str | None:
+    """Give what is remembered of an endpoint.
+
+    Returns
+    -------
+    str or None
+        Empty if it answers, else why it is of no use; None if nothing is known.
+    """
+    known = _verdicts.get(where)
+    return known[0] if known is not None and known[1] > time.monotonic() else None
+
+
+def remember(replica: Replica, reason: str) -> bool:
+    """Remember that the server of a replica is of no use, as a reader has found out.
+
+    Returns
+    -------
+    bool
+        Whether that is news.
+    """
+    where = (replica.rse, replica.endpoint)
+    news = not verdict(where)
+    _verdicts[where] = (reason, time.monotonic() + _REMEMBER_DEAD)
+    return news
+
+
+def forget() -> None:
+    """Forget all verdicts, so that every endpoint is asked again."""
+    _verdicts.clear()
+    _by_file.clear()
+
+
+def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) -> None:
+    """Ask the servers of some replicas, all at once, and remember what they said.
+
+    Parameters
+    ----------
+    replicas
+        One replica for each endpoint to ask. A server that is down takes `TIMEOUT`, however many there are.
+    redirects_to_http
+        Hosts whose https may go on as plain http.
+    """
+    from fsspec.asyn import get_loop
+
+    asked = list(replicas)
+    if any(replica.scheme in ("https", "http") for replica in asked):
+        import aiohttp  # noqa: F401 - before the clock runs: from a network disk this can take seconds
+    answers = asyncio.run_coroutine_threadsafe(_probe_all(asked, redirects_to_http), get_loop()).result()
+    now = time.monotonic()
+    for replica, reason in zip(asked, answers, strict=True):
+        server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
+        if isinstance(reason, _OfOneFile):
+            _by_file[server] = until
+        elif reason:
+            _by_file.pop(server, None)
+        _verdicts[endpoint(replica)] = (str(reason), until)
+
+
+async def _probe_all(replicas: Sequence[Replica], allowed: Collection[str]) -> list[str]:
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(replica: Replica) -> str:
+        async with few:
+            return await _probe_one(replica, allowed)
+
+    return await asyncio.gather(*map(one, replicas))
+
+
+async def _probe_one(replica: Replica, allowed: Collection[str]) -> str:
+    ask: Awaitable[str] = (
+        xrootd.greet(replica.url) if replica.scheme in ("root", "roots") else _probe_http(replica.url, allowed)
+    )
+    try:
+        return await asyncio.wait_for(ask, TIMEOUT)
+    except TimeoutError:
+        return f"did not answer within {TIMEOUT:g} s"
+    except ConnectionRefusedError:
+        return "refuses connections"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror or error})"
+    except ValueError:  # a host that is no host name, such as one with two dots in a row
+        return _OfOneFile(_NO_ADDRESS)
+
+
+async def _probe_http(url: str, allowed: Collection[str]) -> str:
+    """Ask a web server for the first byte of a file."""
+    import aiohttp
+
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed) as response,
+        ):
+            empty = response.status == 200 and response.content_length == 0  # an empty file has no parts to serve
+            return "" if empty else _judge_http(response.status)
+    except StorageFailed as error:  # a redirect that is not followed
+        return _OfOneFile(error.message)
+    except aiohttp.InvalidURL:
+        return _OfOneFile(_NO_ADDRESS)
+    except (aiohttp.ClientError, ssl.SSLError) as error:
+        return _no_answer(error, url)
+
+
+def _no_answer(error: Exception, url: str) -> str:
+    """Say why a web server gives no answer."""
+    import aiohttp
+    import yarl
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return f"{_UNTRUSTED} (SSL_CERT_FILE can name its CA)"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return f"{_CERTIFICATE} (it may want a client certificate)"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        asked = yarl.URL(url)
+        if (error.host, error.port) != (asked.raw_host, asked.port):
+            return _OfOneFile("sends the reader on to a server that cannot be reached")
+        raise error.os_error from error
+    return f"does not answer as a web server ({type(error).__name__})"
+
+
+def _judge_http(status: int) -> str:
+    if status in (206, 404, 416):  # 404 speaks for one file, not for the server; 416 is for an empty file
+        return ""
+    if status == 200:
+        return "does not serve parts of files (no Range requests), so it cannot be streamed from"
+    if status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
+        return _OfOneFile(f"{_CREDENTIALS} (HTTP {status})")
+    return _OfOneFile(f"answers with an error (HTTP {status})")
+
+
+def wants_credentials(reason: str) -> bool:
+    """Whether a replica was left out for a reason that credentials or a CA could do away with."""
+    return any(words in reason for words in (_CREDENTIALS, _UNTRUSTED, _CERTIFICATE))
+
+
+def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dict[Endpoint, str]:
+    """Ask for the first byte of some replicas with the credentials of an instance, all at once.
+
+    Parameters
+    ----------
+    replicas
+        Each with the size of the file in bytes; one for each endpoint is asked for.
+    instance
+        Whose they are.
+
+    Returns
+    -------
+    dict
+        Endpoint -> why it refuses; empty if it does not.
+    """
+
+    def ask(replica: Replica, size: int) -> str:
+        try:
+            reader = open_replica(replica, instance, size, silence=TIMEOUT)
+            reader.read([(0, min(1, size))], TIMEOUT)
+            reader.close()
+        except StorageFailed as error:
+            return error.message
+        return ""
+
+    asked = {(replica.rse, replica.endpoint): (replica, size) for replica, size in replicas}
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rucio-lab-probe") as pool:
+        return dict(zip(asked, pool.map(ask, *zip(*asked.values(), strict=True)), strict=True)) if asked else {}
+
+
+# A stat() on a dead network mount never returns and cannot be interrupted, so it happens in a process of its own.
+_STAT = """
+import json, os, sys
+from concurrent.futures import ThreadPoolExecutor
+def look(number, path):
+    try:
+        with open(path, "rb") as file:
+            answer = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        answer = error.strerror
+    except ValueError:
+        answer = "is no path"
+    sys.stdout.write(json.dumps([number, answer]) + "\\n")
+    sys.stdout.flush()
+paths = json.load(sys.stdin)
+with ThreadPoolExecutor(16) as pool:
+    list(pool.map(look, range(len(paths)), paths))
+"""
+
+
+def sizes_on_disk(paths: Sequence[str]) -> list[int | str]:
+    """Look at files on mounted RSEs.
+
+    Parameters
+    ----------
+    paths
+        Local paths.
+
+    Returns
+    -------
+    list of int or str
+        For each path its size in bytes, or why it cannot be read. A mount that does not answer costs `TIMEOUT`,
+        however many paths there are.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _STAT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # an interrupt of the kernel is for the kernel
+    )
+    assert child.stdin is not None  # noqa: S101 - for the type checker
+    assert child.stdout is not None  # noqa: S101
+    said = b""
+    with child.stdin, child.stdout, selectors.DefaultSelector() as silence:
+        try:
+            child.stdin.write(json.dumps(list(paths)).encode())
+            child.stdin.close()
+            silence.register(child.stdout, selectors.EVENT_READ)
+            while silence.select(TIMEOUT) and (some := os.read(child.stdout.fileno(), 1 << 16)):
+                said += some
+        finally:
+            child.kill()
+            with suppress(subprocess.TimeoutExpired):  # stuck on a dead mount, it does not die before the mount answers
+                child.wait(0.1)
+    sizes: list[int | str] = [f"the mount did not answer within {TIMEOUT:g} s"] * len(paths)
+    for line in said.splitlines():
+        number, answer = json.loads(line)
+        sizes[number] = answer
+    return sizes

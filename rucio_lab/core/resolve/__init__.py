@@ -1,0 +1,1 @@
+"""From DIDs to files: expand them, choose replicas, and report."""

@@ -1,0 +1,1 @@
+"""What storages are shown and trusted with: tokens, TLS, schemes and redirects."""

@@ -1,0 +1,1 @@
+"""Downloads: verified, resumed, and put in their place."""

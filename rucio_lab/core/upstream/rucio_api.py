@@ -1,0 +1,84 @@
+"""The one place where rucio is imported.
+
+Rucio decides by the rucio.cfg that it finds whether it is a client or a server, and a client that takes itself for a
+server fails in odd ways; so it is told, for as long as it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rucio_lab.core.config.instances import check_rucio_cfg
+
+
+@contextmanager
+def _client_mode() -> Iterator[None]:
+    before = os.environ.get("RUCIO_CLIENT_MODE")
+    os.environ["RUCIO_CLIENT_MODE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RUCIO_CLIENT_MODE"]
+        else:
+            os.environ["RUCIO_CLIENT_MODE"] = before
+
+
+check_rucio_cfg()
+with _client_mode():
+    from rucio.client import Client
+    from rucio.common import exception
+    from rucio.common.constants import HTTPMethod
+    from rucio.common.utils import build_url, chunks, parse_response
+    from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
+    from rucio.rse.translation import RSEDeterministicTranslation
+
+__all__ = [
+    "Client",
+    "HTTPMethod",
+    "RSEDeterministicTranslation",
+    "build_url",
+    "chunks",
+    "download_client",
+    "exception",
+    "parse_filters",
+    "parse_response",
+]
+
+
+_CLASSES = ("rucio.rse.protocols.gfal.Default", "rucio.rse.protocols.gfal.NoRename")
+"""The classes of rucio-clients that read a file here; both are gfal2, by which they run no program."""
+
+
+def download_client(client: Client, scheme: str) -> Any:
+    """Give rucio-clients' DownloadClient, which is slow to import; for a process of its own.
+
+    It asks about RSEs with clients that it makes itself: they would sign in anew, and leave a token in a file that all
+    Rucio servers share. And it imports whatever class Rucio names for a protocol, and gives programs the host that
+    Rucio names. So what it learns of an RSE is written here, and only one of two classes is Rucio's to choose.
+
+    Parameters
+    ----------
+    client
+        Who asks Rucio.
+    scheme
+        The only one that it is to use.
+    """
+
+    def settings(rse: str, **_: Any) -> dict[str, Any]:
+        named = {protocol.get("impl") for protocol in client.get_rse(rse)["protocols"]}
+        its = next((each for each in reversed(_CLASSES) if each in named), _CLASSES[0])
+        protocol = {"scheme": scheme, "impl": its, "domains": {"wan": {"read": 1}}, "extended_attributes": None}
+        return {"rse": rse, "deterministic": False, "protocols": [protocol]}
+
+    with _client_mode():
+        from rucio.client.downloadclient import DownloadClient
+        from rucio.rse import rsemanager
+    setattr(rsemanager, "__request_rse_info", settings)
+    setattr(
+        rsemanager, "__get_signed_url", lambda rse, service, op, url, *_: client.get_signed_url(rse, service, op, url)
+    )
+    return DownloadClient

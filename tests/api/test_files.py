@@ -1,0 +1,239 @@
+"""The variable: a list of strings that knows its way back to Rucio."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from IPython.core.formatters import DisplayFormatter
+
+from rucio_lab.api.files import FileEntry, FileList
+from rucio_lab.core.did import DID
+from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
+
+SIGNED = "https://store.example/f.root?X-Amz-Signature=s3cr3t"
+
+
+def file(
+    name: str, *datasets: str, url: str = "", rse: str = "CERN-EOS", left_out: tuple[LeftOut, ...] = ()
+) -> ResolvedFile:
+    replica = Replica(rse, url or f"root://eos.example:1094//eos/{name}", domain="wan")
+    reserve = Replica("TRIUMF", f"https://triumf.example/{name}")
+    parents = tuple(DID("s", dataset) for dataset in datasets)
+    return ResolvedFile(DID("s", name), parents, 1_500_000, "0a1b2c3d", (replica, reserve), left_out)
+
+
+def answer(*files: ResolvedFile, **changes: object) -> Resolution:
+    resolution = Resolution(Request(("s:c",), "demo"), files, total=len(files))
+    return replace(resolution, **changes)
+
+
+@pytest.fixture
+def files() -> FileList:
+    return FileList(answer(file("a.1", "a"), file("a.2", "a"), file("b.1", "b")))
+
+
+def test_is_a_list_of_strings_that_know_their_file(files: FileList) -> None:
+    assert isinstance(files, list)
+    assert files == [
+        "root://eos.example:1094//eos/a.1",
+        "root://eos.example:1094//eos/a.2",
+        "root://eos.example:1094//eos/b.1",
+    ]
+    entry = files[0]
+    assert isinstance(entry, str)
+    assert (entry.did, entry.dataset) == (DID("s", "a.1"), DID("s", "a"))
+    assert (entry.rse, entry.scheme, entry.bytes, entry.adler32) == ("CERN-EOS", "root", 1_500_000, "0a1b2c3d")
+    assert [replica.rse for replica in entry.replicas] == ["CERN-EOS", "TRIUMF"]
+    assert {type(url) for url in files.urls} == {str}
+    assert json.loads(json.dumps(files)) == files.urls
+    assert files.bytes == 4_500_000
+
+
+def test_splits_by_dataset() -> None:
+    files = FileList(answer(file("a.1", "a"), file("ab.1", "a", "b"), file("b.1", "b"), file("lone")))
+    groups = files.by_dataset()
+    assert {did: [entry.did.name for entry in group] for did, group in groups.items()} == {
+        "s:a": ["a.1", "ab.1"],
+        "s:b": ["ab.1", "b.1"],
+        "s:lone": ["lone"],
+    }
+    assert all(isinstance(group, FileList) for group in groups.values())
+
+
+def test_gives_the_forms_of_uproot_and_coffea(files: FileList) -> None:
+    assert files.uproot("mini") == dict.fromkeys(files.urls, "mini")
+    assert files.fileset("mini")["s:b"] == {
+        "files": {"root://eos.example:1094//eos/b.1": "mini"},
+        "metadata": {"did": "s:b", "instance": "demo"},
+    }
+    assert {type(url) for about in files.fileset("mini").values() for url in about["files"]} == {str}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda files: files[:],
+        lambda files: files[1:],
+        lambda files: files + files,
+        lambda files: files.copy(),
+        copy.copy,
+        copy.deepcopy,
+        lambda files: pickle.loads(pickle.dumps(files)),
+    ],
+)
+def test_keeps_its_type(files: FileList, made) -> None:
+    result = made(files)
+    assert type(result) is FileList
+    assert {type(entry) for entry in result} == {FileEntry}
+    assert result[-1].did == DID("s", "b.1")
+
+
+def test_sorts_in_place(files: FileList) -> None:
+    files.sort(reverse=True)
+    assert type(files) is FileList
+    assert [entry.did.name for entry in files] == ["b.1", "a.2", "a.1"]
+
+
+def test_an_entry_pickles_to_a_plain_string(files: FileList) -> None:
+    entry = pickle.loads(pickle.dumps(files[0]))
+    assert type(entry) is str
+    assert entry == files[0]
+
+
+def test_unpickles_where_rucio_is_not(files: FileList, tmp_path) -> None:
+    (tmp_path / "files.pickle").write_bytes(pickle.dumps(files))
+    code = (
+        "import pickle, sys\n"
+        "files = pickle.load(open('files.pickle', 'rb'))\n"
+        "print(files[0].did, repr(files))\n"
+        "print([name for name in ('rucio', 'requests', 'IPython', 'uproot') if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert output.splitlines() == ["s:a.1 3 files, 4.5 MB, from CERN-EOS over root", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "text"),
+    [
+        (answer(file("a")), "1 file, 1.5 MB, from CERN-EOS over root"),
+        (answer(file("a", "d"), open=(DID("s", "d"),)), "1 file, 1.5 MB, from CERN-EOS over root, dataset still open"),
+        (
+            answer(file("a", "d"), open=(DID("s", "c"),)),
+            "1 file, 1.5 MB, from CERN-EOS over root, container still open",
+        ),
+        (answer(file("a"), total=1234), "1 of 1,234 files, 1.5 MB, from CERN-EOS over root"),
+        (
+            answer(file("a"), total=2, missing={DID("s", "b"): "on tape"}),
+            "1 file, 1.5 MB, from CERN-EOS over root, 1 missing",
+        ),
+        (answer(file("a", "d", "e"), shared=1), "1 file, 1.5 MB, from CERN-EOS over root, 1 in several datasets"),
+        (answer(file("a", url="/mnt/eos/a", rse="LOCAL")), "1 file, 1.5 MB, from LOCAL mounted"),
+        (
+            answer(
+                file("a"), file("b", rse="B"), file("c", rse="C", url="https://c/c"), file("d", rse="C", url="/mnt/d")
+            ),
+            "4 files, 6.0 MB, from C, CERN-EOS and 1 more over root and https and mounted",
+        ),
+        (answer(), "0 files"),
+    ],
+)
+def test_says_in_one_line_what_it_is(resolution: Resolution, text: str) -> None:
+    assert repr(FileList(resolution)) == text
+
+
+def test_a_part_of_what_a_limit_cut_says_so_too() -> None:
+    files = FileList(answer(file("a"), file("b"), total=1234))
+    assert repr(files[:1]).startswith("1 of 1,234 files")
+
+
+def test_ipython_shows_the_line_and_the_table(files: FileList) -> None:
+    formats, _ = DisplayFormatter().format(files)
+    assert formats["text/plain"] == "3 files, 4.5 MB, from CERN-EOS over root"
+    assert formats["text/html"].count("<tr>") == 1 + 3
+
+
+def test_table_has_twenty_rows_at_most() -> None:
+    html = FileList(answer(*(file(f"f{i:03}", "d") for i in range(100))))._repr_html_()
+    assert html.count("<tr>") == 1 + 20
+    assert "and 80 more files" in html
+
+
+def test_what_rucio_says_is_no_html_and_no_escape_sequence() -> None:
+    nasty = "<img src=x onerror=alert(1)>\x1bc"
+    left = (LeftOut(Replica(nasty, f"root://{nasty}/x"), nasty),)
+    files = FileList(
+        answer(
+            file(nasty, nasty, rse=nasty, left_out=left),
+            missing={DID(nasty, nasty): nasty},
+            total=2,
+            notes=(nasty,),
+            shared=1,
+        )
+    )
+    for html in (files._repr_html_(), files.explain()._repr_html_()):
+        assert "<img" not in html
+        assert "&lt;img" in html
+    for text in (repr(files), repr(files.explain()), *files.notes):
+        assert "\x1b" not in text
+
+
+def test_shows_no_signature_anywhere() -> None:
+    files = FileList(answer(file("a", "d", url=SIGNED, left_out=(LeftOut(Replica("X", SIGNED), "dead"),))))
+    files.append("https://user:hunter2@other.example/f?token=s3cr3t")
+    html, explained = files._repr_html_(), files.explain()
+    for shown in (repr(files), html, repr(files[0]), repr(explained), explained._repr_html_()):
+        assert "s3cr3t" not in shown
+        assert "hunter2" not in shown
+    assert files[0] == SIGNED
+
+
+def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
+    files.append("/tmp/mine.root")
+    files.insert(0, "https://me.example/<b>.root")
+    assert repr(files) == "3 files, 4.5 MB, from CERN-EOS over root, 2 of your own"
+    assert "&lt;b&gt;" in files._repr_html_()
+    assert len(files.urls) == 5
+    assert pickle.loads(pickle.dumps(files)) == files
+    assert len(files.by_dataset()) == 2
+    assert "missing" not in repr(files.explain())
+
+
+def test_explains_in_few_rows_what_became_of_many_files() -> None:
+    tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), "it is on tape"),)
+    many = (file(f"f{i:05}", "d", left_out=tape) for i in range(10_000))
+    files = FileList(answer(*many, missing={DID("s", "gone"): "Rucio has no replica of it"}, total=10_001))
+    rows = files.explain().rows
+    assert [(row.files, row.rse, row.endpoint, row.state, row.why) for row in rows] == [
+        (10_000, "CERN-EOS", "root://eos.example:1094", "taken", ""),
+        (10_000, "TRIUMF", "https://triumf.example", "in reserve", ""),
+        (10_000, "CERN-TAPE", "root://tape.example", "left out", "it is on tape"),
+        (1, "", "", "missing", "Rucio has no replica of it"),
+    ]
+    assert "s:gone" in repr(files.explain())
+
+
+def test_explains_at_most_forty_kinds_of_fate() -> None:
+    def fate(i: int) -> tuple[LeftOut, ...]:
+        return (LeftOut(Replica("A", f"/mnt/{i}"), f"/mnt/{i} has {i} bytes"),)
+
+    explained = FileList(answer(*(file(f"f{i}", left_out=fate(i)) for i in range(100)))).explain()
+    assert len(repr(explained).splitlines()) == 1 + 40 + 1
+    assert repr(explained).endswith("... and 62 more rows.")
+
+
+def test_a_hundred_thousand_entries_are_small() -> None:
+    resolved = tuple(file(f"file-{i:07}.root", "d") for i in range(100_000))
+    tracemalloc.start()
+    files = FileList(answer(*resolved))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(files) < 300  # bytes for an entry, on top of what resolve gave

@@ -1,0 +1,229 @@
+"""Bearer tokens from elsewhere: a file, a command, and one sentence for each thing that can be wrong with one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
+from rucio_lab.core.identity import token_command
+from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.token_store import TokenStore
+from rucio_lab.core.upstream import clock
+from tests.lake.lake import FullLake
+from tests.lake.provider import Provider
+from tests.support.checks import assert_clear, instance_of, within
+from tests.support.middle import Answer, Middle, middle_of
+
+
+@pytest.fixture
+def provider(lake: FullLake) -> Provider:
+    return lake.provider
+
+
+@pytest.fixture
+def middle(lake: FullLake) -> Iterator[Middle]:
+    with middle_of(lake) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_ahead", {})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    return path
+
+
+def at(lake: FullLake, **settings: Any) -> Instance:
+    return instance_of(lake, **{"auth": "token", "rucio_cfg": "", "account": "", "username": "", **settings})
+
+
+def by(lake: FullLake, code: str, **settings: Any) -> Instance:
+    """An instance whose token a Python program prints."""
+    return at(lake, token_command=(sys.executable, "-c", code), **settings)
+
+
+def who(instance: Instance) -> str:
+    return str(client_for(instance).whoami()["account"])
+
+
+# ------------------------------------------------------------------------------------------------ what is wrong with it
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims", "words"),
+    [
+        ({}, {"aud": "storage"}, r"for the audience 'storage', and test wants 'rucio', unless its operators chose"),
+        ({"oidc_audience": "rucio"}, {"aud": ["a", "b"]}, r"for the audience 'a' 'b', and test wants 'rucio'\.$"),
+        ({}, {"aud": None}, "for the audience nobody"),
+        ({}, {"scope": "openid"}, "has the scope 'openid', and lacks 'profile'"),
+        ({}, {"life": -90}, r"ended at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"),
+        ({}, {"exp": 1e300}, "Rucio does not say why"),
+        ({}, {"sub": "mallory"}, "the identity 'mallory' of 'http://127.0.0.1:.*' is not mapped to any account"),
+        ({"account": "bob"}, {"sub": "mallory"}, "is not mapped to the account bob"),
+        ({}, {"iss": "http://nowhere"}, "not one that Rucio trusts"),
+        ({}, {"sub": "<b>" * 100 + "\x1b[0m"}, r"identity '<b>.*\.\.\.' of"),
+        ({}, {"nbf": 9e9, "aud": "x"}, "is not valid before 2255-03-14"),
+    ],
+)
+def test_a_refused_token_says_why(
+    lake: FullLake, provider: Provider, path: Path, settings: dict[str, str], claims: dict[str, Any], words: str
+) -> None:
+    token = provider.token(**claims)
+    path.write_text(token)
+    with pytest.raises(SignInNeeded, match=r".") as caught:
+        who(at(lake, token_file=str(path), **settings))
+    assert_clear(caught.value)
+    assert re.search(words, caught.value.message), caught.value.message
+    assert not any(part in str(caught.value) for part in token.split("."))
+
+
+def test_an_altered_token(lake: FullLake, provider: Provider, path: Path) -> None:
+    path.write_text(f"{provider.token()[:-8]}AAAAAAAA")
+    with pytest.raises(SignInNeeded, match="altered or revoked") as caught:
+        who(at(lake, token_file=str(path)))
+    assert_clear(caught.value)
+
+
+@pytest.mark.parametrize(("date", "words"), [("2100", "behind"), ("2020", "ahead of")])
+def test_a_wrong_clock_is_named(
+    middle: Middle, lake: FullLake, provider: Provider, path: Path, date: str, words: str
+) -> None:
+    middle.change = lambda path, answer: Answer(
+        answer.status, {**answer.headers, "Date": f"Fri, 01 Jan {date} 04:00:00 GMT"}, answer.body
+    )
+    claims = {"life": -5} if date == "2100" else {"sub": "mallory"}
+    path.write_text(provider.token(**claims))
+    with pytest.raises(SignInNeeded, match=rf"the clock of this machine is \d+ days {words} that of Rucio") as caught:
+        who(at(lake, url=middle.url, token_file=str(path)))
+    assert_clear(caught.value)
+
+
+def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
+    """Rucio refuses some of those that are the first to show it, and accepts it a moment later."""
+    instance = at(lake, token_file=str(path))
+    for _ in range(3):
+        path.write_text(provider.token())
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: who(instance), range(8))) == {"alice"}
+
+
+def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, path: Path) -> None:
+    path.write_text(provider.token(aud="storage"))
+    instance = at(lake, token_file=str(path))
+    with pytest.raises(SignInNeeded, match="audience"):
+        sign_in(instance)
+    path.write_text(provider.token())
+    known = sign_in(instance)
+    assert known.account == "alice"
+    assert known.expires is not None
+
+
+# ------------------------------------------------------------------------------------------------ a command
+
+PRINT = "import urllib.request; print(urllib.request.urlopen('{url}/mint/alice?claims={claims}').read().decode())"
+
+
+def test_a_command_gives_tokens_until_they_end(
+    lake: FullLake, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run once for each token, also by many threads, and never told of in a log."""
+    monkeypatch.setenv("no_proxy", "*")
+    runs = tmp_path / "runs"
+    program = PRINT.format(url=provider.url, claims="%7B%22life%22:2%7D") + f"; open({str(runs)!r}, 'a').write('x')"
+    instance = by(lake, program)
+    assert can_renew(instance)
+    assert signed_in(instance) is None
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: who(instance), range(8))) == {"alice"}
+    assert runs.read_text() == "x"
+    until, tokens = time.monotonic() + 4, set()
+    while time.monotonic() < until:
+        assert who(instance) == "alice"
+        tokens.add(client_for(instance).auth_token)
+    assert 2 <= len(tokens) <= len(runs.read_text()) <= 4
+    assert signed_in(instance) is not None
+    sign_out(instance)
+    assert TokenStore(instance).read() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("raise SystemExit('hush')", SignInNeeded, "failed with status 1"),
+        ("print('hush'); raise SystemExit(3)", SignInNeeded, "failed with status 3"),
+        ("pass", SignInNeeded, "printed no token"),
+        ("print('hush hush')", SignInNeeded, "printed no token"),
+        ("print('hush\\nhush')", SignInNeeded, "printed no token"),
+        ("print('hush' * 100000)", SignInNeeded, "printed no token"),
+        ("import os; os.write(1, b'\\xffhush')", SignInNeeded, "printed no token"),
+        ("print('hush')", SignInNeeded, "does not accept the token from python.*: it ended or was revoked"),
+        ("print('e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.hush')", SignInNeeded, "ended at 2023-11-14 22:13 UTC"),
+    ],
+)
+def test_a_command_that_gives_no_token(
+    lake: FullLake, caplog: pytest.LogCaptureFixture, code: str, kind: type[RucioLabError], words: str
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(kind, match=words) as caught:
+        who(by(lake, code))
+    assert_clear(caught.value)
+    assert "hush" not in f"{caught.value}{caught.value.__cause__}{caplog.text}"
+
+
+def test_a_command_that_is_not_there(lake: FullLake) -> None:
+    with pytest.raises(ConfigurationError, match=r"\(no-such-program\) cannot be run: No such file") as caught:
+        who(at(lake, token_command=("/nowhere/no-such-program", "--secret=hush")))
+    assert_clear(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+SLEEP = "import subprocess; subprocess.run(['sleep', '300'])"
+
+
+def sleepers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
+
+
+def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended with all that it started; and who waited for it does not wait again."""
+    monkeypatch.setattr(token_command, "SECONDS", 1.0)
+    instance = by(lake, SLEEP)
+    with within(1), ThreadPoolExecutor(4) as pool:
+        for failure in [pool.submit(who, instance).exception() for _ in range(1)]:
+            assert isinstance(failure, LakeTooSlow)
+            assert_clear(failure)
+    assert not sleepers()
+
+
+def test_an_interrupt_ends_a_command(lake: FullLake) -> None:
+    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with within(1), pytest.raises(KeyboardInterrupt):
+        who(by(lake, SLEEP))
+    assert not sleepers()
+
+
+def test_no_command_runs_where_nothing_may_take_long(lake: FullLake, tmp_path: Path) -> None:
+    """As for completion with the Tab key."""
+    ran = tmp_path / "ran"
+    with pytest.raises(SignInNeeded):
+        Lake(by(lake, f"open({str(ran)!r}, 'w')"), sign_in=False).scopes()
+    assert not ran.exists()

@@ -1,0 +1,506 @@
+"""Downloads as processes of their own: started once, killed, cancelled, waiting, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rucio_lab.core.errors import BadRequest, Conflict, NotFound
+from rucio_lab.core.jobs.registry import Job, Jobs
+from rucio_lab.core.model import Request
+from tests.lake.lake import FullLake
+from tests.support.checks import assert_clear, within
+
+SCOPE = "opendata13TeV"
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "downloads"
+
+
+@pytest.fixture
+def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    def write(jobs: int = 2, **settings: Any) -> None:
+        path = lake.config(test=settings)
+        path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = {jobs}\n')
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+
+    return write
+
+
+@pytest.fixture
+def jobs(configure: Configure) -> Iterator[Jobs]:
+    configure()
+    jobs = Jobs()
+    yield jobs
+    for job in jobs.all():
+        jobs.cancel(job.id)
+
+
+def request(*names: str, **how: Any) -> Request:
+    return Request(tuple(f"{SCOPE}:{name}" for name in names), "test", access="download", **how)
+
+
+def until(jobs: Jobs, id: str, *states: str, seconds: float = 40) -> Job:
+    end = time.monotonic() + seconds
+    while (job := jobs.get(id)).state not in states:
+        assert time.monotonic() < end, f"{job}\n{jobs.log(id)}"
+        assert job.active, f"{job}\n{jobs.log(id)}"
+        time.sleep(0.05)
+    return job
+
+
+def test_a_job_brings_its_files_and_says_so(jobs: Jobs, base: Path) -> None:
+    begun = jobs.start(request("GamGam.MC"))
+    assert begun.state == "queued"
+    job = until(jobs, begun.id, "done")
+    files = list(base.rglob("*.root"))
+    assert job.files == job.files_done == len(files) > 1
+    assert job.bytes == job.bytes_done == sum(path.stat().st_size for path in files)
+    assert job.files_failed == 0
+    assert f"All {len(files)} files are there." in jobs.log(job.id)
+    assert jobs.all() == [job]
+    modes = {path.stat().st_mode & 0o077 for path in (jobs.folder, jobs.folder / job.id)}
+    assert modes == {0}
+    jobs.forget(job.id)
+    assert jobs.all() == []
+    assert list(base.rglob("*.root")) == files
+
+
+def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    code = (
+        "from rucio_lab.core.jobs.registry import Jobs; from rucio_lab.core.model import Request;"
+        f"print(Jobs().start(Request(('{SCOPE}:faulty.http',), 'test')).id)"
+    )
+    tabs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    ids = {tab.communicate(timeout=60)[0] for tab in tabs}
+    assert len(ids) == 1
+    name = ids.pop().strip()
+    job = until(jobs, name, "running")
+    assert jobs.start(request("faulty.http")).pid in (job.pid, None)
+    running = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-1:] == [name]]
+    assert len(running) == 1
+    assert jobs.start(request("faulty.http", folder=str(jobs.folder.parent / "x"))).id != name
+    assert jobs.cancel(name).state == "cancelled"
+
+
+def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
+    jobs: Jobs, lake: FullLake, base: Path
+) -> None:
+    lake.faulty["http"].silent()
+    job = until(jobs, jobs.start(request("GamGam.MC", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not jobs.get(job.id).files_done and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGKILL)
+    with within(0):
+        while (killed := jobs.get(job.id)).active:
+            time.sleep(0.01)
+    assert killed.state == "killed"
+    assert "ended without a word" in killed.message
+    lake.faulty["http"].forward()
+    came = {path: path.stat().st_ino for path in base.rglob("*.root")}
+    assert came
+    again = jobs.retry(job.id)
+    assert again.state == "queued"
+    done = until(jobs, job.id, "done")
+    assert done.files_failed == 0
+    assert came.items() <= {path: path.stat().st_ino for path in base.rglob("*.root")}.items()
+
+
+def test_another_process_with_its_number_is_not_taken_for_it(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    line = {"state": "running", "pid": os.getpid(), "started": 1.0, "host": os.uname().nodename}
+    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
+        journal.write(json.dumps(line) + "\n")
+    assert jobs.get(job.id).state == "killed"
+    assert jobs.cancel(job.id).state == "killed"  # and we live
+
+
+@pytest.mark.parametrize("rest", ['{"state": "run', "\0\0\0\0", "[1]\n", '"x"\n'])
+def test_a_journal_that_a_crash_cut(jobs: Jobs, rest: str) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
+        journal.write(rest)
+    assert jobs.get(job.id) == job
+
+
+def test_cancel_while_rucio_hangs(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    configure(url=address, auth_url=address)
+    lake.faulty["rucio"].silent()
+    job = until(jobs, jobs.start(request("web")).id, "running")
+    with within(5):
+        assert jobs.cancel(job.id).state == "cancelled"
+
+
+def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    configure(jobs=1)
+    lake.faulty["http"].silent()
+    first = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    second, third = (jobs.start(request(name)) for name in ("web", "https"))
+    time.sleep(2)
+    assert [jobs.get(job.id).state for job in (first, second, third)] == ["running", "queued", "queued"]
+    assert "waits for its turn" in jobs.get(third.id).message
+    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it may wait for days
+    jobs.cancel(first.id)
+    until(jobs, second.id, "done")
+    until(jobs, third.id, "done")
+    ends = [jobs.get(job.id).updated for job in (second, third)]
+    assert ends == sorted(ends)
+
+
+def processes(jobs: Jobs) -> dict[str, list[int]]:
+    """Give the processes of all jobs: id -> process ids."""
+    ids = {job.id for job in jobs.all()}
+    found: dict[str, list[int]] = {}
+    for process in psutil.process_iter(["cmdline", "pid", "status"]):
+        command = process.info["cmdline"] or []
+        if (
+            command[-3:-1] == ["-m", "rucio_lab.core.jobs.run"]
+            and command[-1] in ids
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ):
+            found.setdefault(command[-1], []).append(process.info["pid"])
+    return found
+
+
+def test_a_job_that_waits_for_its_turn_is_no_process(
+    jobs: Jobs, lake: FullLake, configure: Configure, tmp_path: Path
+) -> None:
+    configure(jobs=1)
+    lake.faulty["http"].silent()
+    first = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    wanted = [request("web", folder=str(tmp_path / f"to{number}")) for number in range(6)]
+    others = [jobs.start(each).id for each in wanted]
+    time.sleep(1)
+    assert {job.state for job in jobs.all() if job.id != first.id} == {"queued"}
+    assert len(processes(jobs)) == 2  # the one that works, and the next one
+    last = jobs.get(others[-1])
+    assert (last.message, last.pid) == ("It waits for its turn.", None)
+    assert jobs.start(wanted[-1]) == jobs.retry(last.id) == last
+    with pytest.raises(Conflict) as caught:
+        jobs.forget(last.id)
+    assert_clear(caught.value)
+    before = jobs.stamp()
+    with within(0):
+        assert jobs.cancel(last.id).state == "cancelled"
+    assert jobs.stamp() != before
+    jobs.forget(last.id)
+    assert jobs.cancel(others[-2]).state == "cancelled"
+    assert jobs.retry(others[-2]).state == "queued"
+    jobs.cancel(first.id)
+    for name in others[:-1]:
+        until(jobs, name, "done")
+    assert len(list(tmp_path.glob("to*/**/*.root"))) == 5
+
+
+def test_there_is_an_end_to_how_many_jobs_there_can_be(
+    jobs: Jobs, lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rucio_lab.core.jobs.registry.MOST_ACTIVE", 2)
+    lake.faulty["http"].silent()
+    done = until(jobs, jobs.start(request("web")).id, "done")
+    first = jobs.start(request("faulty.http"))
+    jobs.start(request("faulty.http", "web"))
+    for ask in (lambda: jobs.start(request("https")), lambda: jobs.retry(done.id)):
+        with pytest.raises(Conflict, match="2 downloads under way") as caught:
+            ask()
+        assert_clear(caught.value)
+    assert jobs.start(request("faulty.http")).id == first.id
+    jobs.cancel(first.id)
+    assert jobs.retry(done.id).active
+
+
+def test_whichever_process_is_killed_no_job_is_lost_and_none_runs_twice(
+    jobs: Jobs, configure: Configure, tmp_path: Path
+) -> None:
+    configure(jobs=2)
+    wanted = {jobs.start(request("web", folder=str(tmp_path / f"to{number}"))).id for number in range(8)}
+    killed, end = set(), time.monotonic() + 60
+    while any(job.active for job in jobs.all()):
+        assert time.monotonic() < end, jobs.all()
+        running = processes(jobs)
+        assert all(len(pids) == 1 for pids in running.values())
+        if running and len(killed) < 4:
+            name, (pid,) = sorted(running.items())[0]
+            os.kill(pid, signal.SIGKILL)
+            killed.add(name)
+        time.sleep(0.3)
+    states = {job.id: job.state for job in jobs.all()}
+    assert states.keys() == wanted
+    assert {name for name, state in states.items() if state != "done"} <= killed
+    for name in killed:
+        jobs.retry(name)
+        until(jobs, name, "done")
+    assert len(list(tmp_path.glob("to*/**/*.root"))) == 8
+
+
+def test_a_sign_in_that_ran_out_is_waited_for(
+    jobs: Jobs, lake: FullLake, configure: Configure, base: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(lake.token())
+    cfg = str(lake.rucio_cfg(auth="token"))
+    configure(auth="token", token_file=str(token), rucio_cfg=cfg, storage={"timeout": 1.0, "patience": 1.0})
+    lake.faulty["http"].refuse()
+    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not list(base.rglob("*.root")) and time.monotonic() < end:
+        time.sleep(0.02)
+    token.write_text("ended")  # while it runs: Rucio is asked again for what failed
+    waiting = until(jobs, job.id, "waiting")
+    assert "does not accept the token" in waiting.message
+    assert waiting.waits_for == "sign_in"
+    time.sleep(7)
+    assert jobs.log(job.id).count("waiting: ") == 1  # and it is asked again, more and more seldom
+    lines = map(json.loads, (jobs.folder / job.id / "journal.ndjson").read_text().splitlines())
+    first, second, third = [line["updated"] for line in lines if line["state"] == "waiting"]
+    assert third - second > second - first + 1
+    assert waiting.files_done == 1
+    lake.faulty["http"].forward()
+    token.write_text(lake.token())
+    assert until(jobs, job.id, "done").files_done == 2
+    assert "waiting: " in jobs.log(job.id)
+
+
+def test_a_rucio_that_dies_in_the_middle_is_waited_for_and_others_have_their_turn(
+    jobs: Jobs, lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    path = lake.config(
+        test={"url": address, "auth_url": address, "storage": {"timeout": 1.0, "patience": 1.0}}, other={}
+    )
+    path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = 1\n')
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+    lake.faulty["http"].refuse()
+    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
+    end = time.monotonic() + 30
+    while not list(base.rglob("*.root")) and time.monotonic() < end:
+        time.sleep(0.02)
+    lake.faulty["rucio"].refuse()  # it is asked again for what failed
+    waiting = until(jobs, job.id, "waiting")
+    assert (waiting.waits_for, waiting.files_done) == ("server", 1)
+    assert "It is asked again." in waiting.message
+    other = jobs.start(Request((f"{SCOPE}:https",), "other", access="download"))
+    assert until(jobs, other.id, "done").files_failed == 0
+    assert jobs.get(job.id).state == "waiting"
+    lake.mend()
+    done = until(jobs, job.id, "done")
+    assert (done.files_done, done.waits_for) == (2, "")
+
+
+def test_a_storage_that_refuses_is_said_so(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].refuse()
+    job = jobs.start(request("faulty.http"))
+    end = time.monotonic() + 40
+    while jobs.get(job.id).active and time.monotonic() < end:
+        time.sleep(0.05)
+    failed = jobs.get(job.id)
+    assert failed.state == "failed"
+    assert "refuses connections" in failed.message
+
+
+def test_a_job_that_fails_says_why_and_keeps_the_rest(jobs: Jobs, base: Path) -> None:
+    job = jobs.start(request("partly", "certificate"))
+    end = time.monotonic() + 40
+    while (job := jobs.get(job.id)).active and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.state == "failed"
+    assert "2 of 3 files failed" in job.message
+    assert (job.files, job.files_done, job.files_failed) == (3, 1, 2)
+    log = jobs.log(job.id)
+    assert "tape" in log
+    assert "asks for credentials" in log
+    assert len(list(base.rglob("*.root"))) == 1
+
+
+def test_no_such_did(jobs: Jobs) -> None:
+    job = jobs.start(request("nothing"))
+    end = time.monotonic() + 40
+    while (job := jobs.get(job.id)).active and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.state == "failed"
+    assert f"no DID {SCOPE}:nothing" in job.message
+    assert "Traceback" not in jobs.log(job.id)
+
+
+@pytest.mark.parametrize("id", ["", "..", "../../tokens", "0" * 16, "x" * 16, "0" * 15 + "/"])
+def test_no_such_job(jobs: Jobs, id: str) -> None:
+    for call in (jobs.get, jobs.log, jobs.cancel, jobs.retry, jobs.forget):
+        with pytest.raises(NotFound) as caught:
+            call(id)
+        assert_clear(caught.value)
+    assert jobs.all() == []
+
+
+def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    job = jobs.start(request("faulty.http"))
+    with pytest.raises(Conflict) as caught:
+        jobs.forget(job.id)
+    assert_clear(caught.value)
+    with pytest.raises(BadRequest):
+        jobs.start(request("web", folder="a\0b"))
+    jobs.cancel(job.id)
+
+
+def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    odd: list[OSError] = []
+
+    def act(what: str, name: str) -> None:
+        together.wait()
+        try:
+            getattr(Jobs(), what)(name)
+        except NotFound:
+            pass
+        except OSError as error:
+            odd.append(error)
+
+    for number in range(40):
+        copy = shutil.copytree(jobs.folder / job.id, jobs.folder / f"{number:016x}")
+        together = threading.Barrier(4)
+        tabs = [
+            threading.Thread(target=act, args=(what, copy.name)) for what in ("forget", "forget", "forget", "cancel")
+        ]
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+    assert not odd
+    assert {path.name for path in jobs.folder.iterdir()} == {job.id, "slots"}
+
+
+def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    monkeypatch.chdir(one)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # some locales are as poor
+    job = until(jobs, jobs.start(request("web", folder="粒子")).id, "done")
+    assert f"to {one / '粒子'}" in jobs.log(job.id)
+    (file,) = one.rglob("*.root")
+    file.unlink()
+    monkeypatch.chdir(two)
+    jobs.retry(job.id)
+    assert until(jobs, job.id, "done").folder == str(one / "粒子")
+    assert file.exists()
+    assert not list(two.iterdir())
+
+
+def test_a_disk_that_is_full_where_jobs_are_kept(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
+    configure(url=address, auth_url=address)
+    lake.faulty["rucio"].silent()
+    jobs.retry(job.id)
+    running = until(jobs, job.id, "running")
+    assert running.pid is not None
+    log = jobs.folder / job.id / "log.txt"
+    with log.open("a") as file:
+        file.write("x" * (1000 - log.stat().st_size))
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # what would be longer is cut, then refused
+    lake.faulty["rucio"].forward()
+    assert until(jobs, job.id, "done").files_done == 1
+
+
+def test_a_journal_does_not_grow_for_ever(jobs: Jobs) -> None:
+    job = until(jobs, jobs.start(request("web")).id, "done")
+    journal = jobs.folder / job.id / "journal.ndjson"
+    journal.write_text(20_000 * f"{json.dumps({'state': 'waiting', 'message': 'so it went on, for days'})}\n")
+    jobs.retry(job.id)
+    assert until(jobs, job.id, "done").files_done == 1
+    assert journal.stat().st_size < 10_000
+
+
+_IN_A_CLOCK_THAT_IS_PUT_BACK = """
+import sys, time
+real, begun = time.time, time.time()
+time.time = lambda: real() - (3600 if real() > begun + 2 else 0)
+from rucio_lab.core.jobs.run import main
+main()
+"""
+
+
+def test_a_clock_that_is_put_back(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    job = until(jobs, jobs.start(request("faulty.http")).id, "running")
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGKILL)
+    until_killed = time.monotonic() + 5
+    while jobs.get(job.id).active and time.monotonic() < until_killed:
+        time.sleep(0.02)
+    with subprocess.Popen([sys.executable, "-c", _IN_A_CLOCK_THAT_IS_PUT_BACK, job.id]):
+        end = time.monotonic() + 10
+        while jobs.get(job.id).updated > time.time() - 3000:
+            assert time.monotonic() < end, "nothing more is said of it"
+            time.sleep(0.05)
+        jobs.cancel(job.id)
+
+
+def test_a_note_of_a_job_that_makes_no_sense_costs_only_this_job(jobs: Jobs, lake: FullLake) -> None:
+    lake.faulty["http"].silent()
+    good, bad = (jobs.start(request(name)) for name in ("faulty.http", "web"))
+    jobs.cancel(bad.id)
+    note = jobs.folder / bad.id / "job.json"
+    for change in ({"created": "yesterday"}, {"folder": 5}, {"request": {"dids": [1], "instance": "test"}}):
+        known = json.loads(note.read_text())
+        note.write_text(json.dumps({**known, **change}))
+        assert [job.id for job in jobs.all()] == [good.id]
+        note.write_text(json.dumps(known))
+    with (jobs.folder / bad.id / "journal.ndjson").open("a") as journal:
+        journal.write('{"id": "../..", "dids": ["x:y"], "state": "cancelled"}\n')
+    assert {job.id for job in jobs.all()} == {good.id, bad.id}
+
+
+def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
+    jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A container that is started anew has another name."""
+    monkeypatch.setattr(Jobs, "start_next", lambda _: False)
+    begun = jobs.start(request("web", folder=str(tmp_path / "to")))
+    journal = jobs.folder / begun.id / "journal.ndjson"
+    journal.write_text(journal.read_text().replace(os.uname().nodename, "old-container"))
+    monkeypatch.undo()
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config()))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(jobs.folder.parents[1]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(lake.authority.bundle))
+    assert [job.state for job in jobs.all()] == ["queued"]
+    jobs.retry(begun.id)
+    assert until(jobs, begun.id, "done").files_done == 1
+
+
+def test_jobs_that_wait_for_one_rucio_hold_up_no_other(
+    jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    down = {"url": "https://127.0.0.1:9", "auth_url": "https://127.0.0.1:9"}
+    path = lake.config("test", test={}, down=down)
+    path.write_text(path.read_text() + "\n[downloads]\njobs = 1\n")
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
+    for number in range(11):
+        jobs.start(replace(request("web", folder=str(tmp_path / f"to{number}")), instance="down"))
+    end = time.monotonic() + 60
+    while sum(job.state == "waiting" for job in jobs.all()) < 8 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert until(jobs, jobs.start(request("web", folder=str(tmp_path / "other"))).id, "done")
+    states = [job.state for job in jobs.all() if job.instance == "down"]
+    assert set(states) == {"waiting", "queued"}

@@ -1,0 +1,90 @@
+"""Rucio's own tools, in a child process: what Rucio says of a storage is data to them, too."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.did import DID
+from rucio_lab.core.model import Replica, Request, ResolvedFile
+from rucio_lab.core.resolve.resolution import resolve
+from rucio_lab.core.transfer.fetch import Outcome, Transfer
+from tests.lake.lake import FullLake, quoted
+
+SCOPE = "opendata13TeV"
+NAME = "closed._0001.root"
+
+
+@dataclass
+class Evil:
+    """An RSE whose protocol for gsiftp is what a test makes of it."""
+
+    lake: FullLake
+    rse: str
+
+    def says(self, impl: str, hostname: str) -> None:
+        path = quoted("rses", self.rse, "protocols", "gsiftp")
+        its: dict[str, Any] = {"hostname": hostname, "port": 1, "prefix": "/x", "impl": impl}
+        its["domains"] = {domain: {"read": 1, "write": 0, "delete": 0} for domain in ("lan", "wan")}
+        self.lake.rest("POST", path, json=its)
+
+
+@pytest.fixture
+def evil(lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Evil:
+    """Programs that tell whether they ran are first on the way."""
+    for program in ("ssh", "scp", "rsync", "rclone", "xrdfs"):
+        path = tmp_path / "bin" / program
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho {program} "$@" >> {tmp_path}/ran\necho ok\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    rse = f"EVIL-{zlib.crc32(request.node.name.encode()):08X}"
+    lake.rest("POST", quoted("rses", rse), json={"deterministic": True})
+    return Evil(lake, rse)
+
+
+def fetch(lake: FullLake, rse: str, folder: Path, host: str = "127.0.0.1") -> Outcome:
+    """Download a file of an RSE over gsiftp."""
+    path = lake.path("CERN-EOS", SCOPE, NAME)
+    content = path.read_bytes()
+    pfn = f"gsiftp://{host}:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    file = ResolvedFile(DID(SCOPE, NAME), (), len(content), f"{zlib.adler32(content):08x}", (Replica(rse, pfn, pfn),))
+    (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], folder, parallel=1).run()
+    assert outcome.state != "fetched" or (folder / "f").read_bytes() == content
+    return outcome
+
+
+@pytest.mark.parametrize("impl", ["rucio.rse.protocols.ssh.Default", "rucio.rse.protocols.rclone.Default", "this.that"])
+def test_no_class_that_rucio_names_is_imported(evil: Evil, gfal2: None, tmp_path: Path, impl: str) -> None:
+    evil.says(impl, "-oProxyCommand=id")
+    outcome = fetch(evil.lake, evil.rse, tmp_path / "d")
+    assert not (tmp_path / "ran").exists()
+    assert outcome.state == "fetched", outcome
+
+
+def test_the_class_for_storages_that_rename_nothing_is_taken(evil: Evil, gfal2: None, tmp_path: Path) -> None:
+    evil.says("rucio.rse.protocols.gfal.NoRename", "127.0.0.1")
+    assert fetch(evil.lake, evil.rse, tmp_path / "d", "localhost").state == "fetched"
+
+
+def test_a_host_that_is_an_option_is_left_out(evil: Evil, gfal2: None) -> None:
+    evil.says("rucio.rse.protocols.gfal.Default", "-oProxyCommand=id")
+    name = f"{evil.rse}.root"
+    file = {"scope": SCOPE, "name": name, "bytes": 1, "adler32": "00000001"}
+    evil.lake.rest("POST", "/replicas", json={"rse": evil.rse, "files": [file]})
+    request = Request((f"{SCOPE}:{name}",), "", access="download", allow_missing=True)
+    with pytest.raises(Exception, match="its address cannot be understood"):
+        resolve(request)
+
+
+def test_the_configuration_of_rucios_own_tools_has_no_line_from_outside(tmp_path: Path) -> None:
+    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.transfer.rucio_download import _configure
+
+    _configure(Instance(name="a", url="https://a/%(x)s", auth_url="https://a\n[policy]\npackage = evil"), str(tmp_path))
+    assert "\n[policy]" not in (tmp_path / "rucio.cfg").read_text()
