@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import BadRequest, SignInNeeded
 from rucio_lab.core.identity.oidc import PendingSignIn
-from rucio_lab.core.identity.token_store import Secret, SignIn
+from rucio_lab.core.identity.token_store import SignIn
+from rucio_lab.core.private import Secret
 from rucio_lab.core.text import printable
 
 _ATTEMPTS = 3

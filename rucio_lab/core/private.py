@@ -228,3 +228,12 @@ def _name(user: int) -> str:
         return f"the user {pwd.getpwuid(user).pw_name}"
     except KeyError:
         return f"another user (uid {user})"
+
+
+class Secret(str):
+    """A text that is shown nowhere, not even as a local variable in a verbose traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"

@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from rucio_lab.core.config.instances import Instance, load_instances
 from rucio_lab.core.errors import ConfigurationError, RucioLabError, SignInNeeded
-from rucio_lab.core.identity.token_store import Secret, jwt_expiry
-from rucio_lab.core.private import lab_folder, own_file, own_folder, write_private
+from rucio_lab.core.identity.token_store import jwt_expiry
+from rucio_lab.core.private import Secret, lab_folder, own_file, own_folder, write_private
 
 LONGEST = 300.0
 """Longest time between two questions to the hub, in seconds: as often as a server reports its activity."""

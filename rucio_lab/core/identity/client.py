@@ -34,7 +34,8 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
 from rucio_lab.core.identity.credentials import credentials, sendable
-from rucio_lab.core.identity.token_store import Secret, SignIn, Token, TokenStore, rucio_timestamp
+from rucio_lab.core.identity.token_store import SignIn, Token, TokenStore, rucio_timestamp
+from rucio_lab.core.private import Secret
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session

@@ -6,8 +6,7 @@ import os
 
 from rucio_lab.core.config.instances import Instance, read_rucio_cfg
 from rucio_lab.core.errors import SignInNeeded
-from rucio_lab.core.identity.token_store import Secret
-from rucio_lab.core.private import NotOwn, own_file
+from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in
 
 

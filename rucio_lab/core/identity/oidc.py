@@ -24,7 +24,8 @@ from rucio_lab.core.errors import (
     RucioLabError,
     SignInNeeded,
 )
-from rucio_lab.core.identity.token_store import Secret, SignIn, Token, TokenStore, bearer_token
+from rucio_lab.core.identity.token_store import SignIn, Token, TokenStore, bearer_token
+from rucio_lab.core.private import Secret
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get
 

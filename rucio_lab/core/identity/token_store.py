@@ -86,15 +86,6 @@ class Token:
         return SignIn(self.account, expires)
 
 
-class Secret(str):
-    """A text that is shown nowhere, not even as a local variable in a verbose traceback."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
 class _Kept(msgspec.Struct):
     """What is in the file of a token."""
 

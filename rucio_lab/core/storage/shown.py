@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.identity import token_command, voms
-from rucio_lab.core.identity.token_store import Secret, TokenStore, discovered_token, jwt_claims, jwt_expiry
+from rucio_lab.core.identity.token_store import TokenStore, discovered_token, jwt_claims, jwt_expiry
 from rucio_lab.core.model import Replica
-from rucio_lab.core.private import NotOwn, is_open_to_others, own_file, unreadable
+from rucio_lab.core.private import NotOwn, Secret, is_open_to_others, own_file, unreadable
 from rucio_lab.core.upstream import clock
 
 GRID_CAS = "/etc/grid-security/certificates"

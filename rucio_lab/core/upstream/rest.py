@@ -14,7 +14,7 @@ from rucio_lab._version import __version__
 from rucio_lab.core import answers
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import LakeBroken
-from rucio_lab.core.identity.token_store import Secret
+from rucio_lab.core.private import Secret
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import speaking_to
 
