@@ -12,7 +12,7 @@ from typing import get_args
 
 from rucio_lab.api.files import FileList, answer_to
 from rucio_lab.api.sign_in_page import ask_secret, sign_in_at_page
-from rucio_lab.api.tables import count, html_table, several, size, text_table
+from rucio_lab.api.tables import html_table, text_table
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import Instance, load_instances
 from rucio_lab.core.did import DID
@@ -27,6 +27,7 @@ from rucio_lab.core.storage.known_schemes import schemes_of
 from rucio_lab.core.storage.shown import StorageFacts, describe, proxy_path
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.places import checked_base
+from rucio_lab.core.words import count, several, size
 
 SEARCH_LIMIT = 1000
 """A search stops after so many DIDs, unless it is told otherwise."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
-from rucio_lab.api.tables import count, html_table, several, size, text_table, without_query
+from rucio_lab.api.tables import html_table, text_table, without_query
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.text import printable
+from rucio_lab.core.words import count, several, size
 
 MOST_EXPLAINED = 1000
 """For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from rucio_lab.core.text import printable
-
-
-def count(number: int, noun: str) -> str:
-    """Give a number with its noun, for example ``1,234 files``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def size(number: float) -> str:
-    """Give a number of bytes in decimal units, for example ``3.4 GB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:,.1f} PB"
-
-
-def several(words: Iterable[str], most: int = 2) -> str:
-    """Join words, the first few by name: ``a``, ``a and b``, ``a, b and 3 more``."""
-    known = list(words)
-    if len(known) > most:
-        known = [*known[:most], f"{len(known) - most:,} more"]
-    return " and ".join(filter(None, [", ".join(known[:-1]), *known[-1:]]))
 
 
 def without_query(url: str) -> str:

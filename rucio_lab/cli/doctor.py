@@ -28,6 +28,7 @@ from rucio_lab.core.config.instances import (
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
 from rucio_lab.core.storage import known_schemes
 from rucio_lab.core.text import printable
+from rucio_lab.core.words import until
 from rucio_lab.server.hub import Hub, keep, wanted
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
@@ -290,7 +291,6 @@ def _check_sign_in(instance: Instance) -> list[Finding]:
     try:  # rucio.client itself fails at import where its own configuration is broken
         from rucio_lab.core.catalogue.lake import Lake
         from rucio_lab.core.identity.client import can_renew, signed_in
-        from rucio_lab.core.upstream import clock
         from rucio_lab.core.upstream.rest import ping
 
         limit = min(10.0, instance.timeout)
@@ -303,7 +303,7 @@ def _check_sign_in(instance: Instance) -> list[Finding]:
         return [Finding("bad", f"{where}: {error.message}", error.remedy)]
     known = signed_in(instance)
     account = f" as {known.account}" if known and known.account else ""
-    left = clock.until(known.expires) if known else ""
+    left = until(known.expires) if known else ""
     renewed = ", renewed before it ends" if can_renew(instance) else ""
     return [Finding("good", f"{where}: signed in{account}{left}{renewed}")]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from rucio_lab.api.tables import count, size
 from rucio_lab.core.config.instances import load_downloads
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.places import checked_base, empty, usage
+from rucio_lab.core.words import count, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

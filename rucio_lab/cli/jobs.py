@@ -6,9 +6,10 @@ import argparse
 import sys
 from datetime import datetime
 
-from rucio_lab.api.tables import several, size, text_table
+from rucio_lab.api.tables import text_table
 from rucio_lab.core.jobs.registry import Job, Jobs
 from rucio_lab.core.text import printable
+from rucio_lab.core.words import several, size
 
 _ACTIONS = {
     "run": "run it here; for its own process",

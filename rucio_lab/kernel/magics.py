@@ -222,7 +222,7 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
     from rucio_lab.core.config.instances import load_instances
     from rucio_lab.core.identity.client import can_renew
     from rucio_lab.core.storage.shown import describe, in_words
-    from rucio_lab.core.upstream.clock import until
+    from rucio_lab.core.words import until
 
     instance = load_instances().get(args.name or args.instance)
     if args.proxy or args.voms:

@@ -17,6 +17,7 @@ from rucio_lab.core.identity.token_store import Token, bearer_token, discovered_
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get, ping
+from rucio_lab.core.words import span
 
 _MOST_OUTPUT = 65536  # characters; no header is longer
 
@@ -185,7 +186,7 @@ def _clocks(instance: Instance) -> str:
     if not ahead:
         return ""
     where = "behind" if ahead > 0 else "ahead of"
-    return f" (the clock of this machine is {clock.span(abs(ahead))} {where} that of Rucio)"
+    return f" (the clock of this machine is {span(abs(ahead))} {where} that of Rucio)"
 
 
 def ask_for_the_time(instance: Instance) -> None:

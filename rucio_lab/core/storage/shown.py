@@ -27,7 +27,7 @@ from rucio_lab.core.identity import token_command, voms
 from rucio_lab.core.identity.token_store import TokenStore, discovered_token, jwt_claims, jwt_expiry
 from rucio_lab.core.model import Replica
 from rucio_lab.core.private import NotOwn, Secret, is_open_to_others, own_file, unreadable
-from rucio_lab.core.upstream import clock
+from rucio_lab.core.words import until
 
 GRID_CAS = "/etc/grid-security/certificates"
 """Where the CAs of the grid lie on most sites; ``X509_CERT_DIR`` names another folder."""
@@ -146,10 +146,10 @@ def in_words(facts: StorageFacts) -> list[str]:
     lines = []
     if token := facts.token:
         audience = f" for {token.audience}" if token.audience else ""
-        lines.append(f"storage token{audience} (from {token.source}){clock.until(token.expires)}")
+        lines.append(f"storage token{audience} (from {token.source}){until(token.expires)}")
     if proxy := facts.proxy:
         groups = f", VOMS {' '.join(proxy.attributes)}" if proxy.attributes else ""
-        lines.append(f"X.509 proxy of {proxy.subject}{clock.until(proxy.expires)}{groups}")
+        lines.append(f"X.509 proxy of {proxy.subject}{until(proxy.expires)}{groups}")
     return [*lines, f"CAs: {facts.ca}"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from rucio_lab.core.config.instances import Instance
@@ -37,19 +36,3 @@ def ahead(instance: Instance) -> float:
 def known(instance: Instance) -> bool:
     """Whether an instance has told its time."""
     return instance.auth_url in _ahead
-
-
-def span(seconds: float) -> str:
-    """Write a length of time for people: ``90 s``, ``60 min``, ``12 h``, ``4 days``."""
-    if seconds < 120:
-        return f"{max(0.0, seconds):.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 3 * 86400 else f"{seconds / 86400:.0f} days"
-
-
-def until(end: datetime | None) -> str:
-    """Write when something ends, to stand behind what does: `` until 2026-11-21 08:00 UTC (60 min)``."""
-    if end is None:
-        return ""
-    return f" until {end:%Y-%m-%d %H:%M} UTC ({span((end - datetime.now(UTC)).total_seconds())})"
