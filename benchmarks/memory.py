@@ -13,7 +13,8 @@ FILES = 100_000
 # The entries are made without Rucio, in a process of their own: two replicas for each direct URL, as attach gives them.
 _CODE = """
 import json, pickle, sys, tracemalloc
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.did import DID
+from rucio_lab.core.address import lake_url
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.api.files import FileList
 

@@ -21,7 +21,8 @@ from fsspec import register_implementation
 from fsspec_xrootd import XRootDFileSystem
 
 from benchmarks.table import Row, pairs
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.address import lake_url
+from rucio_lab.core.did import DID
 from rucio_lab.core.reading import xrootd
 from rucio_lab.demo import ntuples
 from rucio_lab.demo.content import SCOPE, Catalogue, Dataset, File

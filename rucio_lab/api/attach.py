@@ -22,9 +22,10 @@ from rucio_lab.core.identity.client import can_renew, sign_in, sign_out
 from rucio_lab.core.identity.token_store import SignIn
 from rucio_lab.core.identity.voms import make_proxy as new_proxy
 from rucio_lab.core.identity.voms import wants_passphrase
+from rucio_lab.core.identity.x509 import proxy_path
 from rucio_lab.core.model import Access, DidInfo, DIDType, Request
 from rucio_lab.core.storage.known_schemes import schemes_of
-from rucio_lab.core.storage.shown import StorageFacts, describe, proxy_path
+from rucio_lab.core.storage.shown import StorageFacts, describe
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.places import checked_base
 from rucio_lab.core.words import count, several, size

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
-from rucio_lab.api.tables import html_table, text_table, without_query
+from rucio_lab.api.tables import html_table, text_table
+from rucio_lab.core.address import without_query
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile

@@ -8,16 +8,6 @@ from html import escape
 from rucio_lab.core.text import printable
 
 
-def without_query(url: str) -> str:
-    """Drop what can be secret in a URL: its query, where signatures stand, and a user with a password."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    path, question, _ = rest.partition("?")
-    host, slash, below = path.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{below}{'?...' if question else ''}"
-
-
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out rows in columns that line up."""
     cells = [[printable(cell) for cell in row] for row in (header, *rows)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote
 
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.text import hidden_in
@@ -59,16 +58,3 @@ class DID(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.scope}:{self.name}"
-
-
-def lake_url(instance: str, did: DID) -> str:
-    """Write the ``rucio://`` address of a DID.
-
-    Parameters
-    ----------
-    instance
-        Name of the instance, or its host.
-    did
-        A file, dataset or container.
-    """
-    return "rucio://" + "/".join(quote(part, safe="") for part in (instance, *did))

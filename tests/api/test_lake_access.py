@@ -14,8 +14,8 @@ import uproot
 
 from rucio_lab import attach
 from rucio_lab.api.files import FileList
+from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue import read_ahead
-from rucio_lab.core.did import lake_url
 from rucio_lab.core.filesystem import lake_file
 from tests.lake.lake import FullLake
 from tests.support.checks import within

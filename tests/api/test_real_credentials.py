@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue import read_ahead
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.did import DID
 from rucio_lab.core.filesystem import lake_file
 from tests.lake.content import SCOPE
 from tests.lake.issuer import BAD_TOKENS

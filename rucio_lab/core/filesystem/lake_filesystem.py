@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote, unquote
+from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
+from rucio_lab.core.address import PREFIX, Address
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import Instance, load_instances
 from rucio_lab.core.did import DID
@@ -33,8 +34,6 @@ from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
 from rucio_lab.core.filesystem import lake_file
 from rucio_lab.core.filesystem.lake_file import LakeFile, NoSuchDid
 from rucio_lab.core.model import DidInfo
-
-PREFIX = "rucio://"
 
 _BLOCK = 16 << 20  # bytes, of a file that is copied whole
 _AT_ONCE = 8  # files that are read side by side
@@ -51,36 +50,6 @@ class IsCollection(BadRequest, IsADirectoryError):  # noqa: N818
 
 class NoAddress(BadRequest, ValueError):  # noqa: N818
     """What was given is no ``rucio://`` address of what was wanted."""
-
-
-class Address(NamedTuple):
-    """What a path names; the parts that it does not go down to are empty."""
-
-    instance: str = ""
-    scope: str = ""
-    name: str = ""
-
-    @classmethod
-    def parse(cls, path: str) -> Address:
-        """Read a path or URL."""
-        parts = path.removeprefix(PREFIX).rstrip("/").split("/", 2)
-        return cls(*map(unquote, parts))
-
-    @property
-    def path(self) -> str:
-        """The path, without ``rucio://``."""
-        return "/".join(quote(part, safe="") for part in self if part)
-
-    @property
-    def did(self) -> DID:
-        """The DID that is named.
-
-        Raises
-        ------
-        BadRequest
-            If it can be none.
-        """
-        return DID.parse(f"{self.scope}:{self.name}")
 
 
 class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]

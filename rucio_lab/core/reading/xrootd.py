@@ -30,8 +30,9 @@ from urllib.parse import unquote, urlsplit
 
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.identity.token_store import discovered_token
+from rucio_lab.core.identity.x509 import find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
-from rucio_lab.core.storage.shown import StorageToken, find_proxy, find_token, may_see_token, rsa_proxy
+from rucio_lab.core.storage.shown import StorageToken, find_token, may_see_token
 
 # Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
 # for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not

@@ -14,11 +14,12 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue import pfns, read_ahead
 from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.catalogue.parallel import side_by_side
 from rucio_lab.core.config.instances import Instance, load_instances
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.model import DidInfo, LeftOut, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd

@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 import uproot
 
+from rucio_lab.core.address import Address, lake_url
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.config.instances import load_instances
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
 from rucio_lab.core.filesystem import lake_file
-from rucio_lab.core.filesystem.lake_filesystem import Address, LakeFileSystem
+from rucio_lab.core.filesystem.lake_filesystem import LakeFileSystem
 from rucio_lab.core.reading import probe
 from tests.lake.content import CMS_DATASET, CMS_FILE, HOSTILE, HOSTILE_NAMES, SCOPE
 from tests.lake.lake import FullLake

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, SignInNeeded
 from rucio_lab.core.identity import voms
-from rucio_lab.core.storage.shown import describe, find_proxy, in_words
+from rucio_lab.core.identity.x509 import find_proxy
+from rucio_lab.core.storage.shown import describe, in_words
 from tests.lake.pki import Authority
 from tests.support.checks import assert_clear
 

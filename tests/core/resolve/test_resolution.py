@@ -14,9 +14,10 @@ from uuid import uuid4
 import fsspec
 import pytest
 
+from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn
 from rucio_lab.core.config.instances import load_instances
-from rucio_lab.core.did import DID, lake_url
+from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.model import Access, Request, Resolution
 from rucio_lab.core.reading import probe
