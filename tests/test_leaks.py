@@ -100,8 +100,9 @@ def test_grandchild():
 """
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("secret", ["hush-hush-hush", "harmless"])
-def test_a_run_that_leaks_fails(tmp_path: Path, secret: str) -> None:
+def test_a_run_that_leaks_fails(tmp_path: Path, secret: str, workers: int) -> None:
     (tmp_path / "conftest.py").write_text(
         "from tests.support.leaks import SECRETS, Watch\n"
         "def pytest_configure(config):\n"
@@ -110,7 +111,7 @@ def test_a_run_that_leaks_fails(tmp_path: Path, secret: str) -> None:
     )
     (tmp_path / "test_leaky.py").write_text(LEAKY.replace("{secret}", secret))
     command = [sys.executable, "-m", "pytest", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path)]
-    command += [f"--basetemp={tmp_path / 'base'}", "--deselect", "test_leaky.py::test_failure"]
+    command += [f"--basetemp={tmp_path / 'base'}", "--deselect", "test_leaky.py::test_failure", f"-n{workers}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     _, found, leaks = done.stdout.partition("secrets that leaked")
     if secret == "harmless":

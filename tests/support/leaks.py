@@ -29,6 +29,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -227,6 +228,7 @@ class Watch:
         self._processes = Processes()
         self._said: list[bytes] = []
         self._start = time.time()
+        self._searched_for = 0
         self.leaks: list[str] = []
 
     def look_into_lake(self, folder: Path) -> None:
@@ -259,8 +261,17 @@ class Watch:
         for command in self._processes.seen:
             program = command.partition(b"\0")[0].decode(errors="replace")
             self.leaks += (f"an argument of {program} is {name}" for name in self._secrets.found_in(command))
-        if self.leaks:
+        if hasattr(session.config, "workeroutput"):  # a worker tells the process that started it
+            session.config.workeroutput["leaks"] = (self.leaks, len(self._secrets))
+        elif self.leaks:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker found, when its tests are done."""
+        leaks, searched_for = getattr(node, "workeroutput", {}).get("leaks", ([], 0))
+        self.leaks += leaks
+        self._searched_for += searched_for
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was found."""
@@ -268,4 +279,6 @@ class Watch:
             terminalreporter.section("secrets that leaked", red=True)
         for leak in sorted(set(self.leaks)):
             terminalreporter.line(leak)
-        terminalreporter.line(f"{len(self._secrets)} secrets were looked for; {len(set(self.leaks))} leaked.")
+        terminalreporter.line(
+            f"{len(self._secrets) + self._searched_for} secrets were looked for; {len(set(self.leaks))} leaked."
+        )
