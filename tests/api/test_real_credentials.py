@@ -103,6 +103,26 @@ def test_a_good_token_reads(
     assert_read(run, lake, rse, name, tmp_path / "d")
 
 
+_CAS_AFTER_THE_FIRST_CONNECTION = f"""
+import os, sys, fsspec, rucio_lab
+plain = rucio_lab.attach("{SCOPE}:GamGam", scheme="root", limit=1)
+authorities = os.environ.pop("X509_CERT_DIR")
+with fsspec.open(plain[0]) as file:
+    file.read(4)
+os.environ["X509_CERT_DIR"] = authorities
+with fsspec.open({address("roots")!r}) as file:
+    print(file.read(4))
+"""
+
+
+def test_cas_that_are_named_after_the_first_connection(
+    lake: FullLake, configure: Configure, tmp_path: Path, python: Any
+) -> None:
+    configure("roots", token_file=written(tmp_path / "a-token", lake.issuer.token()))
+    done = python("-c", _CAS_AFTER_THE_FIRST_CONNECTION)
+    assert done.stdout == "b'root'\n", done.stderr
+
+
 @pytest.mark.parametrize("wrong", TOKEN_WORDS)
 @pytest.mark.parametrize(("scheme", "name", "rse"), TOKEN_STORAGES)
 def test_any_other_token_is_refused_with_the_reason(

@@ -309,8 +309,8 @@ def _remove(folder: Path, process: int) -> None:
 def trust(paths: tuple[str, ...]) -> None:
     """Let XRootD trust the CAs of an instance: one set for the whole process, from the environment, at its first TLS.
 
-    The user's own environment is left as it is. Where XRootD found no CAs before, it has given up TLS for good, unless
-    it is told otherwise.
+    The user's own environment is left as it is. If XRootD found no CAs at its first connection, it has given up TLS for
+    the whole process, unless it is told otherwise.
 
     Parameters
     ----------
@@ -319,14 +319,14 @@ def trust(paths: tuple[str, ...]) -> None:
     """
     from XRootD.client import EnvPutInt
 
-    if "X509_CERT_DIR" in os.environ or "X509_CERT_FILE" in os.environ:
-        return
-    usual = ssl.get_default_verify_paths()
-    path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
-    if path:
+    if "X509_CERT_DIR" not in os.environ and "X509_CERT_FILE" not in os.environ:
+        usual = ssl.get_default_verify_paths()
+        path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
+        if path is None:
+            return
         os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
-        if "XRD_NOTLSOK" not in os.environ:
-            EnvPutInt("NoTlsOK", 0)
+    if "XRD_NOTLSOK" not in os.environ:
+        EnvPutInt("NoTlsOK", 0)
 
 
 # ------------------------------------------------------------------------------------------------ greeting
