@@ -19,7 +19,8 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from rucio_lab._version import __version__
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.model import DIDType, Reading, Request, ResolvedFile

@@ -53,7 +53,7 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
 
 def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Say what storages would be shown, and who would sign in."""
-    from rucio_lab.core.config.instances import Instance, Storage
+    from rucio_lab.core.config.settings import Instance, Storage
     from rucio_lab.core.errors import RucioLabError
     from rucio_lab.core.identity.client import client_for
     from rucio_lab.core.storage.shown import describe, find_token
@@ -258,7 +258,7 @@ def kept(umask_then_modes: dict[str, int]) -> dict[str, int]:
     import stat
     from pathlib import Path
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.identity.token_store import Token, TokenStore
 
     data = Path(os.environ["JUPYTER_DATA_DIR"])
@@ -293,7 +293,7 @@ def sign_in_of(account: str) -> None:
     import os
     from pathlib import Path
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.identity.token_store import Token, TokenStore
 
     TokenStore(Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")).write(
@@ -307,7 +307,7 @@ def signs_in(asked: int) -> dict[str, Any]:
     """Look at the sign-in that is kept, keep another, and sign out."""
     import warnings
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.errors import ConfigurationError
     from rucio_lab.core.identity.client import sign_out, signed_in
     from rucio_lab.core.identity.token_store import Token, TokenStore

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
 from rucio_lab.core.identity.credentials import sendable

@@ -30,7 +30,7 @@ import msgspec
 import requests
 
 from rucio_lab.core.answers import Answer
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
 from rucio_lab.core.identity.credentials import credentials, sendable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from rucio_lab.core.config.instances import Instance, read_rucio_cfg
+from rucio_lab.core.config.rucio_cfg import read_rucio_cfg
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import SignInNeeded
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in

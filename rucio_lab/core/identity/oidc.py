@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import (
     BadRequest,
     ConfigurationError,

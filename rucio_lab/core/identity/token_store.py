@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import msgspec
 from filelock import FileLock
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.private import NotOwn, lab_folder, own_file, own_folder, write_private
 

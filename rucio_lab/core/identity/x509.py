@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity import voms
 from rucio_lab.core.private import own_file
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity import token_command
 from rucio_lab.core.identity.token_store import TokenStore, discovered_token, jwt_claims, jwt_expiry
 from rucio_lab.core.identity.x509 import Proxy, find_proxy, rsa_proxy

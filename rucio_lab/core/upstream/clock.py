@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 
 TOLERANCE = 5.0
 """Clocks that differ by no more are the same: an answer tells its time in whole seconds, and takes some to arrive."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import requests
 import urllib3
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import (
     BadRequest,
     ConfigurationError,

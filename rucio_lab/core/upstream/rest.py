@@ -12,7 +12,7 @@ import requests
 
 from rucio_lab._version import __version__
 from rucio_lab.core import answers
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import LakeBroken
 from rucio_lab.core.private import Secret
 from rucio_lab.core.upstream import clock

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rucio_lab.core.config.instances import check_rucio_cfg
+from rucio_lab.core.config.rucio_cfg import check_rucio_cfg
 
 
 @contextmanager

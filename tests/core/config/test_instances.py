@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from rucio_lab.core.config import presets
-from rucio_lab.core.config.instances import Instance, Instances, Storage, load_instances, rucio_cfg_path
+from rucio_lab.core.config.instances import Instances, load_instances
+from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
+from rucio_lab.core.config.settings import Instance, Storage
 from rucio_lab.core.errors import ConfigurationError
 from tests.support.checks import assert_clear
 

@@ -309,9 +309,10 @@ def test_what_a_site_may_not_say(site: Site, text: str, words: str) -> None:
 
 def test_every_setting_is_refused_unless_it_is_named() -> None:
     """A new setting of an instance must not become one that a site can set by itself."""
-    from rucio_lab.core.config.instances import _PATHS, CREDENTIALS, REMOTE_SETTINGS
+    from rucio_lab.core.config.layers import CREDENTIALS, REMOTE_SETTINGS
+    from rucio_lab.core.config.settings import PATHS
 
-    assert not REMOTE_SETTINGS & {*_PATHS, *CREDENTIALS, "name", "mounts", "username", "account"}
+    assert not REMOTE_SETTINGS & {*PATHS, *CREDENTIALS, "name", "mounts", "username", "account"}
 
 
 def test_a_secret_goes_only_where_a_file_of_this_machine_says(site: Site, tmp_path: Path) -> None:

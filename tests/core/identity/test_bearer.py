@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
 from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in

@@ -23,7 +23,7 @@ from rucio.client.baseclient import BaseClient
 from rucio.common import exception
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeBroken, SignInNeeded
 from rucio_lab.core.identity import client
 from rucio_lab.core.identity.client import RucioClient, client_for, sign_in, sign_out, signed_in

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, SignInNeeded
 from rucio_lab.core.identity import voms
 from rucio_lab.core.identity.x509 import find_proxy

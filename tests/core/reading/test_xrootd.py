@@ -21,7 +21,7 @@ import pytest
 from XRootD.client import File
 
 import rucio_lab
-from rucio_lab.core.config.instances import Storage
+from rucio_lab.core.config.settings import Storage
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import replicas, xrootd

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance, Storage
+from rucio_lab.core.config.settings import Instance, Storage
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import (
     ConfigurationError,

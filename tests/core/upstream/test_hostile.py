@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rucio_lab import attach
 from rucio_lab.core import answers
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, RucioLabError
 from rucio_lab.core.identity import oidc
