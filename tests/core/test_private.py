@@ -53,13 +53,17 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
 
 def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Say what storages would be shown, and who would sign in."""
-    from rucio_lab.core.config.settings import Instance, Storage
+    from rucio_lab.core.config.settings import Instance, StorageSettings
     from rucio_lab.core.errors import RucioLabError
     from rucio_lab.core.identity.client import client_for
     from rucio_lab.core.storage.shown import describe, find_token
 
     instance = Instance(
-        name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9", storage=Storage(**storage), **settings
+        name="lake",
+        url="http://127.0.0.1:9",
+        auth_url="http://127.0.0.1:9",
+        storage=StorageSettings(**storage),
+        **settings,
     )
     facts, token = describe(instance), find_token(instance)[0]
     try:

@@ -34,7 +34,7 @@ class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str
 
 
-class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the storages of an instance are read; apart from the sign-in to Rucio, whose token never goes to them.
 
     Attributes
@@ -165,7 +165,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rse: str = ""
     site: str = ""
     mounts: dict[str, Mount] = {}
-    storage: Storage = Storage()
+    storage: StorageSettings = StorageSettings()
 
     @property
     def host(self) -> str:

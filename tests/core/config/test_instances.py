@@ -15,7 +15,7 @@ import pytest
 from rucio_lab.core.config import presets
 from rucio_lab.core.config.instances import Instances, load_instances
 from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
-from rucio_lab.core.config.settings import Instance, Storage
+from rucio_lab.core.config.settings import Instance, StorageSettings
 from rucio_lab.core.errors import ConfigurationError
 from tests.support.checks import assert_clear
 
@@ -468,7 +468,7 @@ def test_settings_of_storages(toml: Write, monkeypatch: pytest.MonkeyPatch, tmp_
     )
     instance = load_instances().get()
     assert instance.access == "lake"
-    assert instance.storage == Storage(
+    assert instance.storage == StorageSettings(
         token_file=str(tmp_path / "t"),
         token_command=("htgettoken", "-o"),
         proxy=str(Path.home() / "proxy"),

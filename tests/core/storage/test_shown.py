@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.settings import Instance, Storage
+from rucio_lab.core.config.settings import Instance, StorageSettings
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
@@ -39,7 +39,7 @@ def token_file(lake: FullLake, tmp_path: Path) -> Path:
 
 
 def instance_with(lake: FullLake, **settings: Any) -> Instance:
-    return instance_of(lake, storage=Storage(**{"ca": str(lake.authority.ca), **settings}))
+    return instance_of(lake, storage=StorageSettings(**{"ca": str(lake.authority.ca), **settings}))
 
 
 def replica_of(lake: FullLake, dataset: str, scheme: str = "") -> tuple[Replica, bytes]:
