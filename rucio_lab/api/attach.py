@@ -19,7 +19,7 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import oidc
-from rucio_lab.core.identity.client import can_renew, sign_in, sign_out
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out
 from rucio_lab.core.identity.token_store import SignIn
 from rucio_lab.core.identity.voms import make_proxy as new_proxy
 from rucio_lab.core.identity.voms import wants_passphrase

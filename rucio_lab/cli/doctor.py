@@ -286,7 +286,7 @@ def _check_sign_in(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
     try:  # rucio.client itself fails at import where its own configuration is broken
         from rucio_lab.core.catalogue.lake import Lake
-        from rucio_lab.core.identity.client import can_renew, signed_in
+        from rucio_lab.core.identity.signing_in import can_renew, signed_in
         from rucio_lab.core.upstream.rest import ping
 
         limit = min(10.0, instance.timeout)

@@ -80,9 +80,9 @@ def resolved(request: Request, end: rows.Row) -> tuple[ResolvedFile, ...]:
 
 def sign_in(instance: Instance, given: dict[str, str]) -> None:
     """Sign in; for the threads of the instance only."""
-    from rucio_lab.core.identity import client
+    from rucio_lab.core.identity import signing_in
 
-    client.sign_in(instance, **given)
+    signing_in.sign_in(instance, **given)
 
 
 def begin_sign_in(instance: Instance, *, by_code: bool) -> PendingSignIn:
@@ -108,9 +108,9 @@ def poll(waiting: PendingSignIn) -> None:
 
 def sign_out(instance: Instance) -> None:
     """Sign out; for the threads of the instance only."""
-    from rucio_lab.core.identity import client
+    from rucio_lab.core.identity import signing_in
 
-    client.sign_out(instance)
+    signing_in.sign_out(instance)
 
 
 class LakeHandler(APIHandler):  # type: ignore[misc]

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, RucioLabError, SignInNeeded
-from rucio_lab.core.identity.token_store import jwt_expiry
+from rucio_lab.core.identity.token_text import jwt_expiry
 from rucio_lab.core.private import Secret, lab_folder, own_file, own_folder, write_private
 
 LONGEST = 300.0

@@ -313,7 +313,7 @@ def signs_in(asked: int) -> dict[str, Any]:
 
     from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.errors import ConfigurationError
-    from rucio_lab.core.identity.client import sign_out, signed_in
+    from rucio_lab.core.identity.signing_in import sign_out, signed_in
     from rucio_lab.core.identity.token_store import Token, TokenStore
     from rucio_lab.core.jobs.registry import Jobs
     from rucio_lab.core.storage.shown import describe

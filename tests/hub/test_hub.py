@@ -18,7 +18,7 @@ import requests
 
 from rucio_lab.cli.doctor import check_hub
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.identity.token_store import jwt_expiry
+from rucio_lab.core.identity.token_text import jwt_expiry
 from rucio_lab.demo.processes import free_port
 from rucio_lab.server.hub import Hub, Wanted, keep, keep_tokens
 from tests.hub.conftest import LIFE, JupyterHub, User, hub_token, wait_until

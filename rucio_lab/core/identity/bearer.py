@@ -13,7 +13,8 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
 from rucio_lab.core.identity.credentials import sendable
-from rucio_lab.core.identity.token_store import Token, bearer_token, discovered_token, jwt_claims, jwt_time
+from rucio_lab.core.identity.token_store import Token, bearer_token
+from rucio_lab.core.identity.token_text import discovered_token, jwt_claims, jwt_time
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get, ping

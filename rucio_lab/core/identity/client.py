@@ -15,7 +15,6 @@ from __future__ import annotations
 import configparser
 import json
 import logging
-import math
 import os
 import sys
 import threading
@@ -34,8 +33,16 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
 from rucio_lab.core.identity.credentials import credentials, sendable
-from rucio_lab.core.identity.token_store import SignIn, Token, TokenStore, rucio_timestamp
-from rucio_lab.core.private import Secret
+from rucio_lab.core.identity.renewal import (
+    failures,
+    lock_of,
+    locks,
+    put_off,
+    seconds_to_renewal,
+    stored_tokens,
+    usable_token,
+)
+from rucio_lab.core.identity.token_store import Token, TokenStore, rucio_timestamp
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session
@@ -45,79 +52,6 @@ _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
 _log.setLevel(logging.WARNING)  # below, rucio.client writes out all headers, and so the password
 _log.propagate = False  # rucio.client reports each retry as an error; what matters becomes an exception
-
-
-# ------------------------------------------------------------------------------------------------ the public functions
-
-
-def sign_in(instance: Instance, *, username: str | None = None, password: str | None = None) -> SignIn:
-    """Sign in anew, whatever token there is already.
-
-    Parameters
-    ----------
-    instance
-        Where. With ``oidc`` somebody has to open a page: see `rucio_lab.core.identity.oidc.begin`.
-    username, password
-        For ``userpass``; by default those of the instance's rucio.cfg. The password is sent to the instance's
-        authentication server and kept nowhere.
-
-    Raises
-    ------
-    SignInNeeded
-        If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
-    """
-    if instance.auth == "oidc":
-        raise SignInNeeded(f"To sign in to {instance.name}, somebody has to open a page.", how_to_sign_in(instance))
-    if username and password is None and username != instance.username:
-        raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
-    password = Secret(password) if password is not None else None
-    given = {"username": username or instance.username, "password": password} if password is not None else None
-    client = RucioClient(instance, given, anew=True)
-    if instance.auth != "token":
-        return client.token.sign_in
-    with speaking_to(instance):  # nobody has looked at this token yet
-        return replace(client.token.sign_in, account=str(client.whoami()["account"]))
-
-
-def sign_out(instance: Instance) -> None:
-    """Forget the token of an instance, and a sign-in that waits.
-
-    A token that others keep, such as a file, stays theirs. Rucio has no way to take back a token that it gave.
-    """
-    if (waiting := oidc.pending(instance)) is not None:
-        waiting.cancel()
-    store = TokenStore(instance)
-    with _lock(instance), store.alone():
-        store.drop()
-
-
-def signed_in(instance: Instance) -> SignIn | None:
-    """Say who one is, by the stored token alone: asks nobody.
-
-    Returns
-    -------
-    SignIn or None
-        None if there is no token, or if it ended.
-    """
-    token = _usable(instance)
-    if token is None:
-        return None
-    _keep(instance, token)
-    return token.sign_in
-
-
-def can_renew(instance: Instance) -> bool:
-    """Whether a sign-in can be had, or made to last, without asking the user."""
-    if instance.auth == "oidc":
-        token = _usable(instance)
-        return token is not None and token.renewable
-    if instance.auth == "token":
-        return bool(instance.token_command)
-    try:
-        credentials(instance)
-    except RucioLabError:
-        return False
-    return True
 
 
 def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float | None = None) -> RucioClient:
@@ -151,7 +85,7 @@ def _after_fork() -> None:
     """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
     global _local  # noqa: PLW0603
     _local = threading.local()
-    _locks.clear()
+    locks.clear()
     keeper.forget()
 
 
@@ -313,15 +247,15 @@ class RucioClient(Client):  # type: ignore[misc]
 
     def _use(self, token: Token) -> None:
         if token.text != self.token.text:
-            _keep(self.instance, token)
+            keep_renewed(self.instance, token)
         self.token = token
         self.auth_token = token.text
         self.headers["X-Rucio-Auth-Token"] = token.text
 
     def _take_stored(self, rejected: str | None = None) -> bool:
         """Use the stored token, unless Rucio has rejected it, or it ended, or it is to be renewed now."""
-        token = _usable(self.instance, rejected)
-        if token is None or (self.may_sign_in and _seconds_to_renewal(self.instance, token) <= 0):
+        token = usable_token(self.instance, rejected)
+        if token is None or (self.may_sign_in and seconds_to_renewal(self.instance, token) <= 0):
             return False
         self._use(token)
         return True
@@ -334,8 +268,8 @@ class RucioClient(Client):  # type: ignore[misc]
         """
         asked = time.monotonic()
         store = TokenStore(self.instance)
-        with _lock(self.instance):
-            failed, error = _failures.get(self.instance.key, (0.0, None))
+        with lock_of(self.instance):
+            failed, error = failures.get(self.instance.key, (0.0, None))
             if error is not None and failed > asked and not self._anew:
                 raise type(error)(error.message, error.remedy, rucio=error.rucio)
             if not self._anew and self._take_stored(rejected):
@@ -350,21 +284,21 @@ class RucioClient(Client):  # type: ignore[misc]
 
     def _take_new(self, store: TokenStore, rejected: str | None) -> None:
         """Get a new token, and store it. One that still serves goes on to do so where there is no new one."""
-        old = _usable(self.instance, rejected)
-        known = next(iter(_stored(self.instance)), None)
+        old = usable_token(self.instance, rejected)
+        known = next(iter(stored_tokens(self.instance)), None)
         try:
             with speaking_to(self.instance):
                 new = self._new_token(old, known, rejected)
         except RucioLabError as error:
             if old is not None:
-                _put_off(self.instance, old)
+                put_off(self.instance, old)
                 self._use(old)
                 return
             if not isinstance(error, SignInNeeded):
-                _failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
+                failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
             raise
         if old is not None and new.text == old.text:
-            _put_off(self.instance, old)
+            put_off(self.instance, old)
         self._use(new)
         if new is not known:
             store.write(new)
@@ -456,41 +390,10 @@ def _parsed(text: bytes) -> Any:
     return parse_response(text) if b" UTC" in text else value
 
 
-# ------------------------------------------------------------------------------------------------ stored tokens
+# ------------------------------------------------------------------------------------------------ while nobody asks
 
 
-def _stored(instance: Instance) -> list[Token]:
-    """Give the tokens that are there, the one that goes first first.
-
-    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
-    """
-    own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
-    found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
-    tokens = (found, own) if instance.auth == "token" else (own, found)
-    return [token for token in tokens if token is not None]
-
-
-def _usable(instance: Instance, rejected: str | None = None) -> Token | None:
-    """Give the stored token that has not ended, and that Rucio has not rejected."""
-    now = clock.now(instance)
-    good = (token for token in _stored(instance) if token.valid(now) and token.text != rejected)
-    return next(good, None)
-
-
-def _seconds_to_renewal(instance: Instance, token: Token) -> float:
-    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
-    if not token.renewable:
-        return math.inf
-    return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
-
-
-def _put_off(instance: Instance, token: Token) -> None:
-    """Try the next renewal of a token later, but well before its end."""
-    left = (token.expires or math.inf) - clock.now(instance)
-    _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
-
-
-def _keep(instance: Instance, token: Token) -> None:
+def keep_renewed(instance: Instance, token: Token) -> None:
     """Renew a sign-in at an identity provider also while nobody asks anything: once it has ended, it cannot be."""
     if instance.auth == "oidc" and token.renewable:
         keeper.keep(instance.key, lambda: _look_after(instance))
@@ -498,19 +401,9 @@ def _keep(instance: Instance, token: Token) -> None:
 
 def _look_after(instance: Instance) -> float | None:
     """Renew the sign-in of an instance if it is due; give the seconds until the next look, None if there is no need."""
-    token = _usable(instance)
-    if token is not None and _seconds_to_renewal(instance, token) <= 0:
+    token = usable_token(instance)
+    if token is not None and seconds_to_renewal(instance, token) <= 0:
         with suppress(RucioLabError):  # it is tried again, and whoever asks next learns what is wrong
             client_for(instance).catch_up()
-        token = _usable(instance)
-    return _seconds_to_renewal(instance, token) if token is not None and token.renewable else None
-
-
-_put_off_until: dict[tuple[str, ...], float] = {}
-_locks: dict[tuple[str, ...], threading.RLock] = {}
-_failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
-
-
-def _lock(instance: Instance) -> threading.RLock:
-    """Give the lock under which one instance's token is read, renewed and written."""
-    return _locks.setdefault(instance.key, threading.RLock())
+        token = usable_token(instance)
+    return seconds_to_renewal(instance, token) if token is not None and token.renewable else None

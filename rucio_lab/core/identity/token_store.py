@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import math
-import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from filelock import FileLock
 
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.identity.token_text import jwt_claims, jwt_time
 from rucio_lab.core.private import NotOwn, lab_folder, own_file, own_folder, write_private
 
 MARGIN = 0.1
@@ -200,60 +198,7 @@ def rucio_timestamp(text: str | None) -> float | None:
         return None
 
 
-def discovered_token() -> tuple[str, NotOwn | None]:
-    """Look for a token where the WLCG bearer token discovery does; unlike rucio-clients, take nobody else's.
-
-    Returns
-    -------
-    str
-        The token; empty if there is none.
-    NotOwn or None
-        What is wrong with a file that is there and not used.
-    """
-    if text := os.environ.get("BEARER_TOKEN", "").strip():
-        return text, None
-    name, runtime = f"bt_u{os.geteuid()}", os.environ.get("XDG_RUNTIME_DIR", "")
-    places = (os.environ.get("BEARER_TOKEN_FILE"), runtime and f"{runtime}/{name}", f"/tmp/{name}")  # noqa: S108
-    refused = None
-    for path in filter(None, places):
-        try:
-            if text := own_file(path).decode().strip():
-                return text, None
-        except NotOwn as error:
-            refused = refused or error
-        except (OSError, UnicodeDecodeError):
-            continue  # as good as none
-    return "", refused
-
-
-def jwt_claims(text: str) -> dict[str, Any]:
-    """Read what a JSON web token (RFC 7519) says of itself, unverified; nothing for tokens of another kind."""
-    parts = text.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def jwt_time(claims: Mapping[str, Any], name: str) -> float | None:
-    """Read one of the times in the claims of a JSON web token, ``exp``, ``nbf`` or ``iat``: seconds since 1970."""
-    value = claims.get(name)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
-    return float(value) if good else None  # type: ignore[arg-type]
-
-
-def jwt_expiry(text: str) -> float | None:
-    """Read the end of a JSON web token (``exp``); None for tokens of another kind."""
-    return jwt_time(jwt_claims(text), "exp")
-
-
 def bearer_token(text: str, account: str | None = None) -> Token:
     """Make a `Token` of a bearer token, with what its claims say if it is a JSON web token."""
     claims = jwt_claims(text)
     return Token(text, account, jwt_time(claims, "exp"), jwt_time(claims, "iat"))
-
-
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # beyond, there is no date to show

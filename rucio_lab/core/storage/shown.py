@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.token_store import TokenStore, discovered_token, jwt_claims, jwt_expiry
+from rucio_lab.core.identity.token_store import TokenStore
+from rucio_lab.core.identity.token_text import discovered_token, jwt_claims, jwt_expiry
 from rucio_lab.core.identity.x509 import Proxy, find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
 from rucio_lab.core.private import NotOwn, Secret, is_open_to_others, own_file, unreadable

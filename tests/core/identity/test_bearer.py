@@ -21,7 +21,8 @@ from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import TokenStore
 from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake

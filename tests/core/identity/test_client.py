@@ -26,7 +26,8 @@ from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeBroken, SignInNeeded
 from rucio_lab.core.identity import client
-from rucio_lab.core.identity.client import RucioClient, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.client import RucioClient, client_for
+from rucio_lab.core.identity.signing_in import sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from rucio_lab.core.model import Request
 from rucio_lab.core.resolve.resolution import resolve

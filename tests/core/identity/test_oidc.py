@@ -29,7 +29,8 @@ from rucio_lab.core.errors import (
     SignInNeeded,
 )
 from rucio_lab.core.identity import keeper, oidc
-from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
@@ -309,7 +310,8 @@ def test_a_sign_out_stays_one(here: Instance, lake: FullLake, provider: Provider
 
 WORK = """
 import pickle, sys, time
-from rucio_lab.core.identity.client import client_for, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 instance = pickle.load(sys.stdin.buffer)
 until, tokens = time.monotonic() + 10, set()

@@ -24,7 +24,8 @@ from rucio_lab.core.errors import (
     RucioLabError,
     SignInNeeded,
 )
-from rucio_lab.core.identity.client import client_for, sign_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import sign_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from tests.lake.faults import TcpProxy
 from tests.lake.lake import FullLake

@@ -25,7 +25,7 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, RucioLabError
 from rucio_lab.core.identity import oidc
-from rucio_lab.core.identity.client import sign_in
+from rucio_lab.core.identity.signing_in import sign_in
 from rucio_lab.core.reading import probe
 from rucio_lab.core.upstream.rest import ping
 from tests.lake.hostile import (

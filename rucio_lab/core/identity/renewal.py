@@ -1,0 +1,54 @@
+"""Which stored token serves, when it is to be renewed, and what is known of a renewal that failed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.errors import RucioLabError
+from rucio_lab.core.identity import bearer
+from rucio_lab.core.identity.token_store import Token, TokenStore
+from rucio_lab.core.upstream import clock
+
+
+def stored_tokens(instance: Instance) -> list[Token]:
+    """Give the tokens that are there, the one that goes first first.
+
+    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
+    """
+    own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
+    found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
+    tokens = (found, own) if instance.auth == "token" else (own, found)
+    return [token for token in tokens if token is not None]
+
+
+def usable_token(instance: Instance, rejected: str | None = None) -> Token | None:
+    """Give the stored token that has not ended, and that Rucio has not rejected."""
+    now = clock.now(instance)
+    good = (token for token in stored_tokens(instance) if token.valid(now) and token.text != rejected)
+    return next(good, None)
+
+
+def seconds_to_renewal(instance: Instance, token: Token) -> float:
+    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
+    if not token.renewable:
+        return math.inf
+    return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
+
+
+def put_off(instance: Instance, token: Token) -> None:
+    """Try the next renewal of a token later, but well before its end."""
+    left = (token.expires or math.inf) - clock.now(instance)
+    _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
+
+
+_put_off_until: dict[tuple[str, ...], float] = {}
+locks: dict[tuple[str, ...], threading.RLock] = {}
+failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
+
+
+def lock_of(instance: Instance) -> threading.RLock:
+    """Give the lock under which one instance's token is read, renewed and written."""
+    return locks.setdefault(instance.key, threading.RLock())
