@@ -213,8 +213,7 @@ def _after_fork() -> None:
     _fetching.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _path(source: Source) -> Path:

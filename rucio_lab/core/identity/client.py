@@ -34,10 +34,10 @@ from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInN
 from rucio_lab.core.identity import bearer, keeper, oidc
 from rucio_lab.core.identity.credentials import credentials, sendable
 from rucio_lab.core.identity.renewal import (
-    failures,
+    failure_since,
     lock_of,
-    locks,
     put_off,
+    remember_failure,
     seconds_to_renewal,
     stored_tokens,
     usable_token,
@@ -85,12 +85,9 @@ def _after_fork() -> None:
     """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
     global _local  # noqa: PLW0603
     _local = threading.local()
-    locks.clear()
-    keeper.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # ------------------------------------------------------------------------------------------------ the client
@@ -269,9 +266,8 @@ class RucioClient(Client):  # type: ignore[misc]
         asked = time.monotonic()
         store = TokenStore(self.instance)
         with lock_of(self.instance):
-            failed, error = failures.get(self.instance.key, (0.0, None))
-            if error is not None and failed > asked and not self._anew:
-                raise type(error)(error.message, error.remedy, rucio=error.rucio)
+            if not self._anew and (error := failure_since(self.instance, asked)) is not None:
+                raise error
             if not self._anew and self._take_stored(rejected):
                 return
             with store.alone():
@@ -295,7 +291,7 @@ class RucioClient(Client):  # type: ignore[misc]
                 self._use(old)
                 return
             if not isinstance(error, SignInNeeded):
-                failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
+                remember_failure(self.instance, error)
             raise
         if old is not None and new.text == old.text:
             put_off(self.instance, old)

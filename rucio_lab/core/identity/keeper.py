@@ -6,6 +6,7 @@ hours would lose it. All other ways get a new token whenever one is needed, and 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -37,13 +38,6 @@ def keep(key: tuple[str, ...], look: Callable[[], float | None]) -> None:
     threading.Thread(target=_run, args=(key, look, wake), name="rucio-lab renewal", daemon=True).start()
 
 
-def forget() -> None:
-    """Start anew in a forked child, which has no threads."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _wakers.clear()
-
-
 def _run(key: tuple[str, ...], look: Callable[[], float | None], wake: threading.Event) -> None:
     while True:
         wake.clear()
@@ -53,3 +47,13 @@ def _run(key: tuple[str, ...], look: Callable[[], float | None], wake: threading
                     _wakers.pop(key, None)
                     return
         wake.wait(max(SHORTEST, min(LONGEST, seconds or 0.0)))
+
+
+def _after_fork() -> None:
+    """Start anew in a forked child, which has no threads."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _wakers.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 
@@ -44,11 +45,24 @@ def put_off(instance: Instance, token: Token) -> None:
     _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
 
 
-_put_off_until: dict[tuple[str, ...], float] = {}
-locks: dict[tuple[str, ...], threading.RLock] = {}
-failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
-
-
 def lock_of(instance: Instance) -> threading.RLock:
     """Give the lock under which one instance's token is read, renewed and written."""
-    return locks.setdefault(instance.key, threading.RLock())
+    return _locks.setdefault(instance.key, threading.RLock())
+
+
+def remember_failure(instance: Instance, error: RucioLabError) -> None:
+    """Keep why there is no new token, for the threads that waited for it."""
+    _failures[instance.key] = (time.monotonic(), error.with_traceback(None))
+
+
+def failure_since(instance: Instance, asked: float) -> RucioLabError | None:
+    """Give an error anew if getting a token failed after a time, by `time.monotonic`."""
+    failed, error = _failures.get(instance.key, (0.0, None))
+    return type(error)(error.message, error.remedy, rucio=error.rucio) if error is not None and failed > asked else None
+
+
+_put_off_until: dict[tuple[str, ...], float] = {}
+_locks: dict[tuple[str, ...], threading.RLock] = {}
+_failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
+
+os.register_at_fork(after_in_child=_locks.clear)  # a thread of the parent may have held one
