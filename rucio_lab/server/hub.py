@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, RucioLabError, SignInNeeded
-from rucio_lab.core.identity.token_text import jwt_expiry
+from rucio_lab.core.identity.token_text import is_token, jwt_expiry
 from rucio_lab.core.private import Secret, lab_folder, own_file, own_folder, write_private
 
 LONGEST = 300.0
@@ -189,7 +189,7 @@ def keep(token: Wanted, auth_state: Mapping[str, Any]) -> float | None:
         If there is no such token, if it ended, or if the file cannot be written.
     """
     text = auth_state.get(token.key)
-    if not isinstance(text, str) or not text or not text.isprintable() or " " in text:
+    if not isinstance(text, str) or not is_token(text):
         raise ConfigurationError(
             f"JupyterHub's auth_state has no token {token.key!r} for {token.whose}; "
             f"it has {', '.join(sorted(map(str, auth_state))) or 'nothing'}.",

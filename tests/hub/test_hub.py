@@ -178,6 +178,8 @@ class TestFaults:
             ({"id_token": "hush-hush"}, "it has id_token"),
             ({"access_token": None}, "no token 'access_token'"),
             ({"access_token": "hush hush"}, "no token 'access_token'"),
+            ({"access_token": "hush\u00fc"}, "no token 'access_token'"),
+            ({"access_token": "hush" * 20_000}, "no token 'access_token'"),
             ({"access_token": {"a": "hush-hush"}}, "no token 'access_token'"),
             ({"access_token": jwt(-1)}, "has ended"),
         ],

@@ -12,21 +12,18 @@ from typing import Any
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.credentials import sendable
 from rucio_lab.core.identity.token_store import Token, bearer_token
-from rucio_lab.core.identity.token_text import discovered_token, jwt_claims, jwt_time
+from rucio_lab.core.identity.token_text import discovered_token, is_token, jwt_claims, jwt_time
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get, ping
 from rucio_lab.core.words import span
 
-_MOST_OUTPUT = 65536  # characters; no header is longer
-
 
 def found(instance: Instance) -> Token | None:
     """Give the token that is there now: that of the file, else, for ``token``, of the WLCG discovery."""
     text, _ = _text(instance)
-    return bearer_token(text) if text and sendable(text) else None
+    return bearer_token(text) if is_token(text) else None
 
 
 def _text(instance: Instance) -> tuple[str, NotOwn | None]:
@@ -71,7 +68,7 @@ def by_command(instance: Instance) -> Token:
             f"{what} cannot be run: {getattr(error, 'strerror', None) or error}.",
             "Mend token_command in rucio_lab.toml.",
         ) from None
-    if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
+    if not is_token(text):
         raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
     token = bearer_token(text)
     if not token.valid(clock.now(instance)):

@@ -1,4 +1,4 @@
-"""The text of a token: where the WLCG discovery finds one, and what a JSON web token says of itself."""
+"""The text of a token: what can be one, where the WLCG discovery finds it, and what a JSON web token says of itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rucio_lab.core.private import NotOwn, own_file
+
+_MOST = 65_536  # characters; web servers take no longer header
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a bearer token: one word of visible ASCII characters that fits into an HTTP header."""
+    return 0 < len(text) <= _MOST and text.isascii() and text.isprintable() and " " not in text
 
 
 def discovered_token() -> tuple[str, NotOwn | None]:

@@ -449,7 +449,11 @@ def test_a_token_file_that_is_replaced_while_a_client_works(lake: FullLake, tmp_
     assert client.whoami()["account"] == "alice"
 
 
-@pytest.mark.parametrize("content", [b"two\nlines", b"\xff\xfe", b"", b" \n", b"with blank"[:4] + b"\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [b"two\nlines", b"two words", b"\xff\xfe", "f\u00fcr".encode(), b"x" * 70_000, b"", b" \n", b"with\x00"],
+    ids=["lines", "words", "no text", "no ascii", "long", "empty", "blank", "nul"],
+)
 def test_a_token_file_with_something_else_in_it(lake: FullLake, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)

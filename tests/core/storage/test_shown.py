@@ -219,6 +219,7 @@ def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: 
         (("false",), "failed with status 1"),
         (("echo", "two words"), "no storage token in what the command echo gives"),
         (("true",), "no storage token"),
+        (("printf", "%070000d", "1"), "no storage token"),
     ],
 )
 def test_a_command_that_gives_no_token(lake: FullLake, command: tuple[str, ...], words: str) -> None:
