@@ -164,7 +164,7 @@ def test_a_foreign_rucio_cfg_changes_nothing(lake: FullLake, tmp_path: Path, tex
         environment["RUCIO_CONFIG"] = str(tmp_path / "rucio.cfg")
     code = """
 from rucio_lab.core.identity.client import client_for
-from rucio_lab.core.config import load_instances
+from rucio_lab.core.config.instances import load_instances
 client = client_for(load_instances().get())
 print(client.whoami()["account"], client.request_retries)
 """
