@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,27 +23,11 @@ from rucio_lab.core.identity import token_command
 from rucio_lab.core.identity.client import client_for
 from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import TokenStore
-from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
 from tests.lake.provider import Provider
 from tests.support.checks import assert_clear, instance_of, within
-from tests.support.middle import Answer, Middle, middle_of
-
-
-@pytest.fixture
-def provider(lake: FullLake) -> Provider:
-    return lake.provider
-
-
-@pytest.fixture
-def middle(lake: FullLake) -> Iterator[Middle]:
-    with middle_of(lake) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_ahead", {})
+from tests.support.middle import Answer, Middle
+from tests.support.sign_ins import who
 
 
 @pytest.fixture
@@ -61,10 +44,6 @@ def at(lake: FullLake, **settings: Any) -> Instance:
 def by(lake: FullLake, code: str, **settings: Any) -> Instance:
     """An instance whose token a Python program prints."""
     return at(lake, token_command=(sys.executable, "-c", code), **settings)
-
-
-def who(instance: Instance) -> str:
-    return str(client_for(instance).whoami()["account"])
 
 
 # ------------------------------------------------------------------------------------------------ what is wrong with it
@@ -228,3 +207,64 @@ def test_no_command_runs_where_nothing_may_take_long(lake: FullLake, tmp_path: P
     with pytest.raises(SignInNeeded):
         Lake(by(lake, f"open({str(ran)!r}, 'w')"), sign_in=False).scopes()
     assert not ran.exists()
+
+
+# ------------------------------------------------------------------------------------------------ a file, or discovery
+
+
+def test_a_token_file_is_read_again_when_it_changes(lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(lake.token("alice") + "\n")
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="", account="")
+    assert who(instance) == "alice"
+    path.write_text(lake.token("bob"))
+    assert who(instance) == "bob"
+    path.write_text("not-a-token")
+    with pytest.raises(SignInNeeded, match="does not accept the token from") as caught:
+        who(instance)
+    assert_clear(caught.value)
+    assert "not-a-token" not in str(caught.value)
+
+
+def test_a_token_file_that_is_replaced_while_a_client_works(lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("not-a-token")
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="")
+    client = client_for(instance)
+    path.write_text(lake.token())
+    assert client.whoami()["account"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"two\nlines", b"two words", b"\xff\xfe", "f\u00fcr".encode(), b"x" * 70_000, b"", b" \n", b"with\x00"],
+    ids=["lines", "words", "no text", "no ascii", "long", "empty", "blank", "nul"],
+)
+def test_a_token_file_with_something_else_in_it(lake: FullLake, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="")
+    with pytest.raises(SignInNeeded, match="has none") as caught:
+        Lake(instance).scopes()
+    assert_clear(caught.value)
+    assert "lines" not in str(caught.value)
+    assert signed_in(instance) is None
+
+
+def test_a_json_web_token_that_ended_is_not_even_sent(middle: Middle, lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.c2ln")  # {"exp": 1700000000}
+    instance = instance_of(lake, url=middle.url, auth="token", token_file=str(path), rucio_cfg="")
+    with pytest.raises(SignInNeeded, match="ended at 2023-11-14 22:13 UTC") as caught:
+        Lake(instance).scopes()
+    assert_clear(caught.value)
+    assert [seen.path for seen in middle.asked] == ["/ping"]  # for the time: the clock may be wrong
+
+
+def test_wlcg_discovery_is_for_those_who_opt_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEARER_TOKEN", lake.token("bob"))
+    assert who(instance_of(lake)) == "alice"
+    no = instance_of(lake, auth="token", rucio_cfg="", account="")
+    with pytest.raises(SignInNeeded, match="No token is configured"):
+        who(no)
+    assert who(instance_of(lake, name="opted", auth="token", wlcg_token=True, rucio_cfg="", account="")) == "bob"

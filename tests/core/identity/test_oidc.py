@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,24 +35,8 @@ from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE, Provider, code_on, visit
 from tests.support.checks import assert_clear, instance_of, within
-from tests.support.middle import Answer, Middle, middle_of
-
-
-@pytest.fixture
-def provider(lake: FullLake) -> Iterator[Provider]:
-    yield lake.provider
-    lake.provider.tokens_live(3600)
-
-
-@pytest.fixture
-def middle(lake: FullLake, provider: Provider) -> Iterator[Middle]:
-    with middle_of(lake) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_ahead", {})
+from tests.support.middle import Answer, Middle
+from tests.support.sign_ins import stored, who
 
 
 @pytest.fixture
@@ -70,16 +53,6 @@ def enter(instance: Instance, lake: FullLake, **user: Any) -> None:
     waiting = oidc.begin(instance)
     visit(waiting.url, lake.authority.ca, **user)
     assert waiting.wait(5).account == "alice"
-
-
-def stored(instance: Instance) -> str:
-    token = TokenStore(instance).read()
-    assert token is not None
-    return token.text
-
-
-def who(instance: Instance) -> str:
-    return str(client_for(instance).whoami()["account"])
 
 
 # ------------------------------------------------------------------------------------------------ the page
