@@ -47,6 +47,12 @@ def stream(rows: Iterable[Any]) -> Reply:
     return Reply(b"".join(json.dumps(row).encode() + b"\n" for row in rows), STREAM)
 
 
+def honest_reply(path: str, rows: list[Any]) -> Reply:
+    """Make an answer of rows, as Rucio does on a path."""
+    plain = path in (f"/dids/{SCOPE}/{CONTAINER}", f"/dids/{SCOPE}/{DATASET}", "/scopes/") or path.endswith("/meta")
+    return Reply(json.dumps(rows[0] if rows else None).encode()) if plain else stream(rows)
+
+
 class HostileRucio(ThreadingHTTPServer):
     """The server.
 
@@ -78,12 +84,7 @@ class HostileRucio(ThreadingHTTPServer):
 
     def honest(self) -> None:
         """Answer as a Rucio does that has one container with one dataset in it, all of it on this server."""
-        self.replies = {path: self.reply(path, rows) for path, rows in self.rows().items()}
-
-    def reply(self, path: str, rows: list[Any]) -> Reply:
-        """Make an answer of rows, as Rucio does on a path."""
-        plain = path in (f"/dids/{SCOPE}/{CONTAINER}", f"/dids/{SCOPE}/{DATASET}", "/scopes/") or path.endswith("/meta")
-        return Reply(json.dumps(rows[0] if rows else None).encode()) if plain else stream(rows)
+        self.replies = {path: honest_reply(path, rows) for path, rows in self.rows().items()}
 
     def rows(self) -> dict[str, list[Any]]:
         """Give the rows of each honest answer; a plain one has one."""

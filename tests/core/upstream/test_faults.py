@@ -29,7 +29,7 @@ from rucio_lab.core.identity.signing_in import sign_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from tests.lake.faults import TcpProxy
 from tests.lake.lake import FullLake
-from tests.support.checks import assert_clear, instance_of, within
+from tests.support.checks import assert_clear, assert_fails, instance_of, within
 from tests.support.middle import Answer, middle_of
 
 LIMIT = 1.0
@@ -71,14 +71,6 @@ FAULTS: dict[str, tuple[Break, type[RucioLabError], str, float]] = {
     "another protocol": (lambda proxy: proxy.answer(b"SSH-2.0-OpenSSH_9.2\r\n"), LakeUnreachable, "", 1),
     "half a header": (lambda proxy: proxy.answer(b"HTTP/1.1 200 OK\r\nContent-"), LakeBroken, "", 1),
 }
-
-
-def assert_fails(ask: Callable[[], object], kind: type[RucioLabError], words: str) -> None:
-    with pytest.raises(RucioLabError) as caught:
-        ask()
-    assert_clear(caught.value)
-    assert type(caught.value) is kind, str(caught.value)
-    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
