@@ -1,8 +1,8 @@
 """Which Rucio instances there are, from ``rucio_lab.toml``, ``rucio.cfg`` and the environment.
 
-Nothing needs to be written where Rucio's own ``rucio.cfg`` is found: it makes one instance, named by its host. What
-goes beyond it stands in ``rucio_lab.toml`` on Jupyter's configuration path (``jupyter --paths``: system, user and
-environment, merged key by key in Jupyter's own order of precedence), or in the file that ``RUCIO_LAB_CONFIG`` names::
+If there is a ``rucio.cfg``, nothing else is needed: it becomes one instance, named after its host. Further settings
+are in ``rucio_lab.toml`` on Jupyter's configuration path (``jupyter --paths``: system, user and environment, merged key
+by key in Jupyter's own order of precedence), or in the file that ``RUCIO_LAB_CONFIG`` names::
 
     default = "escape"
 
@@ -16,8 +16,8 @@ environment, merged key by key in Jupyter's own order of precedence), or in the 
     prefix = "/eos/"
     folder = "/mnt/eos"
 
-Relative paths are relative to the file they stand in. What is public of well-known instances comes with the package
-(`rucio_lab.core.config.presets`); ``remote`` names one more file, of a site, which is the weakest
+Relative paths are relative to the file that contains them. The package brings presets for well-known instances
+(`rucio_lab.core.config.presets`). ``remote`` names one more file, maintained by a site; local files override it
 (`rucio_lab.core.config.remote`).
 """
 
@@ -51,23 +51,23 @@ _EXAMPLES = "docs/configuration.md has examples."
 NO_INSTANCE_REMEDY = (
     "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter "
     f'(default = "escape" is enough for a preset: {", ".join(presets.names())}); '
-    "`rucio-lab demo` starts a lake of its own to try, and `rucio-lab doctor` shows where was looked."
+    "`rucio-lab demo` starts a small lake to try things on, and `rucio-lab doctor` shows where it looked."
 )
 
 
 class Instances:
-    """The instances that are configured, by name.
+    """The configured instances, by name.
 
     Parameters
     ----------
     instances
         All instances.
     default
-        Name of the one that is meant when none is named; None if there is no telling.
+        Name of the one to use when none is named; None if that is not clear.
     sources
-        The files they come from, the one that wins last.
+        The files they come from; later ones override earlier ones.
     problems
-        Sentences on what was found and could not be used.
+        Sentences about what was found but could not be used.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Instances:
             raise ConfigurationError(f"There is no Rucio instance {name!r}.", known)
         if self.default_name is None:
             raise ConfigurationError(
-                f"Several Rucio instances are configured and none is the default. {known}",
+                f"Several Rucio instances are configured, and none is the default. {known}",
                 f"Name one, or set default in {FILE}.",
             )
         return self._instances[self.default_name]
@@ -125,22 +125,22 @@ class Instances:
         return next((one for one in candidates if name in (one.name, one.host, one.url)), None)
 
     def _presets(self) -> Iterator[Instance]:
-        """Give the presets that nobody has chosen: not listed, but their names mean the same everywhere."""
+        """Give the presets that are not configured. They are not listed, but can be named."""
         return (_complete(name, {}) for name in presets.names() if name not in self._instances)
 
 
 def load_instances() -> Instances:
-    """Read the configuration as it is now.
+    """Read the current configuration.
 
     Raises
     ------
     ConfigurationError
-        If a ``rucio_lab.toml`` cannot be read, or holds what it may not hold.
+        If a ``rucio_lab.toml`` cannot be read, or is not valid.
     """
     files = [path for path in config_files() if path.is_file()]
     explicit = os.environ.get("RUCIO_LAB_CONFIG")
     if explicit and not files:
-        raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is no file.", "Mend or unset it.")
+        raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is not a file.", "Correct or unset it.")
     layers = [read_toml(path) for path in files]
     given, missing = remote_layer(layers)
     default = next((layer.default for layer in reversed([given, *layers]) if layer.default), None)
@@ -155,7 +155,7 @@ def load_instances() -> Instances:
     if default is None and len(instances) == 1:
         default = instances[0].name
     if default is not None and default not in {instance.name for instance in instances}:
-        raise ConfigurationError(f"The default instance {default!r} of {FILE} is not configured.", "Mend default.")
+        raise ConfigurationError(f"The default instance {default!r} of {FILE} is not configured.", "Correct default.")
     return Instances(tuple(instances), default, tuple(files), (*missing, *problems))
 
 
@@ -165,7 +165,7 @@ def check_remote() -> tuple[str, remote.Copy] | None:
     Returns
     -------
     tuple of str and Copy, or None
-        Its address, and the last good copy with what went wrong since.
+        Its address, and the last good copy with what has gone wrong since.
 
     Raises
     ------
@@ -177,12 +177,12 @@ def check_remote() -> tuple[str, remote.Copy] | None:
 
 
 def load_downloads() -> Downloads:
-    """Read how files are downloaded, as it is configured now.
+    """Read the current settings of downloads.
 
     Raises
     ------
     ConfigurationError
-        If a ``rucio_lab.toml`` cannot be read, or holds what it may not hold.
+        If a ``rucio_lab.toml`` cannot be read, or is not valid.
     """
     settings: dict[str, Any] = {}
     for path in config_files():
@@ -193,7 +193,7 @@ def load_downloads() -> Downloads:
 
 
 def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
-    """Fill in from a preset or the instance's own rucio.cfg what ``rucio_lab.toml`` leaves open; check the result."""
+    """Take what ``rucio_lab.toml`` does not set from the instance's rucio.cfg or a preset, and check the result."""
     if cfg := settings.get("rucio_cfg"):
         known = with_paths(settings_of(read_rucio_cfg(cfg)))
     else:
@@ -210,7 +210,7 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     try:
         instance = msgspec.convert(known, Instance)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"Instance {name!r} is not valid: {error}.", f"Mend it; {_EXAMPLES}") from error
+        raise ConfigurationError(f"Instance {name!r} is not valid: {error}.", f"Correct it; {_EXAMPLES}") from error
     for key in ("url", "auth_url"):
         if not is_address(known.get(key) or ""):
             raise ConfigurationError(
@@ -221,7 +221,7 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
 
 
 def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
-    """Make an instance of the user's own rucio.cfg and of Rucio's environment variables."""
+    """Make an instance from the user's rucio.cfg and Rucio's environment variables; or say what is wrong with them."""
     path = rucio_cfg_path()
     if path is None:
         return None, []
@@ -243,5 +243,5 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
 
 
 def _hub_file(name: str, kind: str) -> str:
-    """Give where a token that JupyterHub keeps is written, if nobody says."""
+    """Give the default file for a token from JupyterHub."""
     return str(lab_folder("hub") / f"{quote(name, safe='')}.{kind}")

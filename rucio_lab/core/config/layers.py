@@ -1,6 +1,6 @@
-"""One ``rucio_lab.toml`` after the other: where they are found, how each is read and checked, and how they are merged.
+"""The layers of the configuration: each ``rucio_lab.toml`` is found, read and checked, and all are merged.
 
-The remote configuration of a site is the weakest layer, and the only one that may not say everything.
+The remote configuration of a site is the weakest layer, and the only one with forbidden settings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE = "rucio_lab.toml"
 
 
 def config_files() -> list[Path]:
-    """Give all places where ``rucio_lab.toml`` is looked for, the one that wins last."""
+    """Give all places to look for ``rucio_lab.toml``; later ones override earlier ones."""
     if explicit := os.environ.get("RUCIO_LAB_CONFIG"):
         return [Path(expand(explicit))]
     from jupyter_core.paths import jupyter_config_path
@@ -34,16 +34,16 @@ def config_files() -> list[Path]:
 
 
 class Layer(msgspec.Struct, forbid_unknown_fields=True):
-    """One ``rucio_lab.toml``, its instances not yet merged with those of other files.
+    """One ``rucio_lab.toml``, before its instances are merged with those of other files.
 
     Attributes
     ----------
     default
-        Name of the instance that is meant when none is named.
+        Name of the instance to use when none is named.
     remote
-        https address of one more ``rucio_lab.toml``, kept by a site; all files are stronger than it.
+        https address of one more ``rucio_lab.toml``, maintained by a site; all files override it.
     remote_ca
-        CA bundle (file or folder) that the certificate of ``remote`` is checked with; empty for the usual ones.
+        CA bundle (file or folder) to check the certificate of ``remote`` with; empty for the usual ones.
     downloads
         How files are downloaded.
     instances
@@ -63,15 +63,15 @@ def read_toml(path: Path) -> Layer:
     Raises
     ------
     ConfigurationError
-        If it cannot be read, or holds what it may not hold.
+        If it cannot be read, or is not valid.
     """
     try:
         layer = _layer(path.read_text())
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Mend its permissions.") from error
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Correct its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(
-            f"{path} is not valid: {error}.", "Mend it; docs/configuration.md has examples."
+            f"{path} is not valid: {error}.", "Correct it; docs/configuration.md has examples."
         ) from error
     folder = path.parent.absolute()
     if layer.downloads.get("folder"):
@@ -87,7 +87,7 @@ def read_toml(path: Path) -> Layer:
 
 
 def _layer(text: str) -> Layer:
-    """Check a ``rucio_lab.toml`` by itself; the message of a ValidationError begins with the instance."""
+    """Read and check the text of a ``rucio_lab.toml``. The message of a ValidationError begins with the instance."""
     try:
         layer = msgspec.convert(tomllib.loads(text), Layer)
     except RecursionError:
@@ -104,30 +104,30 @@ def _layer(text: str) -> Layer:
     return layer
 
 
-# ------------------------------------------------------------------------------------------------ of a site
+# ------------------------------------------------------------------------------------------------ the site's layer
 
 REMOTE_SETTINGS = {
     *("url", "auth_url", "auth", "vo", "timeout", "schemes", "rse", "site"),
     *("oidc_issuer", "oidc_audience", "oidc_scope", "oidc_refresh_lifetime"),
 }
-"""What a remote configuration may set: where a Rucio is and how it is spoken to, but no file and no program of this
-machine, and nothing that hands out a credential which is already there. What is not named here is refused."""
+"""The settings that a remote configuration may contain: where a Rucio is and how to talk to it. It may name no file or
+program of this machine, and nothing that gives away an existing credential. All other settings are refused."""
 
 REMOTE_WAYS = ("userpass", "x509", "x509_proxy", "oidc", "gss")
-"""Ways of signing in that a remote configuration may choose: those that take no token or key file from this machine."""
+"""Values of ``auth`` that a remote configuration may choose: those that use no token or key file of this machine."""
 
 CREDENTIALS = ("token_file", "token_command", "wlcg_token", "hub_token", "ssh_private_key")
-"""Settings that send to the instance what is secret already; they stand in the file that names its address."""
+"""Settings that send an existing secret to the instance. Whatever file sets one must also set the address."""
 
 
 def remote_source(layers: Sequence[Layer]) -> remote.Source | None:
-    """Give the address that the strongest file names."""
+    """Give the address of the remote configuration; the last file that names one decides."""
     layer = next((layer for layer in reversed(layers) if layer.remote), None)
     return remote.Source(layer.remote, layer.remote_ca) if layer else None
 
 
 def remote_layer(layers: Sequence[Layer]) -> tuple[Layer, list[str]]:
-    """Read the copy of the remote configuration; where there is none, say why."""
+    """Read the copy of the remote configuration. If there is none, say why."""
     source = remote_source(layers)
     if source is None:
         return Layer(), []
@@ -141,9 +141,9 @@ def read_remote(text: str) -> Layer:
     Raises
     ------
     ConfigurationError
-        If it is not valid, or sets what it may not.
+        If it is not valid, or has forbidden settings.
     """
-    remedy = "Its keeper must mend it; docs/configuration.md says what it may hold."
+    remedy = "Ask its maintainer to correct it; docs/configuration.md lists what it may set."
     try:
         layer = _layer(text)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -159,8 +159,8 @@ def read_remote(text: str) -> Layer:
 
 
 def _forbidden(name: str, settings: Mapping[str, Any]) -> str:
-    """Say what a remote configuration does with an instance that it may not do; empty if all is well."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # least of all the host of another instance, which means that one
+    """Say which rule a remote configuration breaks for an instance; empty if it breaks none."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # the host of another instance would take its place
         return f"may not name an instance {name!r}"
     fixed = {"url", "auth_url", "auth"} if name in presets.names() else set()
     if forbidden := sorted(settings.keys() - (REMOTE_SETTINGS - fixed)):
@@ -185,11 +185,11 @@ def _wrong_with(address: str) -> str:
 
 
 def _is_local(url: str) -> bool:
-    """Whether an address is of this machine, or of what is next to it: services there trust who is on the machine."""
+    """Whether an address is on this machine or its own link, where services trust their callers."""
     host = host_of(url).rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    try:  # inet_aton reads all spellings that programs read, such as 127.1 and 0x7f000001
+    try:  # inet_aton reads every spelling that programs accept, such as 127.1 and 0x7f000001
         address = ipaddress.ip_address(host.partition("%")[0] if ":" in host else socket.inet_aton(host))
     except (ValueError, OSError):
         return False
@@ -201,11 +201,11 @@ def _texts(value: Any) -> list[str]:
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
 
 
-# ------------------------------------------------------------------------------------------------ all together
+# ------------------------------------------------------------------------------------------------ all layers merged
 
 
 def merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
-    """Merge the files key by key, the last one wins; then what they leave open is filled from the remote layer."""
+    """Merge the files key by key; later ones override earlier ones. The remote layer fills in what no file sets."""
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for name, settings in layer.instances.items():
@@ -218,8 +218,8 @@ def merge(given: Layer, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
         secret = [key for key in CREDENTIALS if mine.get(key) or mine.get("storage", {}).get(key)]
         if secret and not own and name not in presets.names():
             raise ConfigurationError(
-                f"{secret[0]} of instance {name!r} is set here, and its address only in the remote configuration.",
-                f"Set its url beside {secret[0]}: what is secret goes only where a file of this machine says.",
+                f"{secret[0]} of instance {name!r} is set here, but its address only in the remote configuration.",
+                f"Set its url beside {secret[0]}: secrets are sent only to addresses in files of this machine.",
             )
         keep = settings.keys() - ({"url", "auth_url", "auth"} if own else set())
         merged[name] = {**{key: settings[key] for key in keep}, **mine}

@@ -1,4 +1,4 @@
-"""Rucio's own ``rucio.cfg``: where it is found, and what its ``[client]`` section says in our settings."""
+"""Rucio's own ``rucio.cfg``: where it is, and its ``[client]`` section as our settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rucio_lab.core.errors import ConfigurationError
 
 
 def rucio_cfg_path() -> Path | None:
-    """Give the rucio.cfg which Rucio's own clients would take, in their order; None where there is none."""
+    """Give the rucio.cfg that Rucio's own clients would use; None if there is none."""
     if explicit := os.environ.get("RUCIO_CONFIG"):
         return Path(expand(explicit))
     homes = [os.environ[name] for name in ("RUCIO_HOME", "VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)]
@@ -35,13 +35,13 @@ def read_rucio_cfg(path: str | Path) -> Mapping[str, str]:
     except configparser.NoSectionError as error:
         raise ConfigurationError(f"{path} has no section [client].", "It looks like a server's rucio.cfg.") from error
     except configparser.InterpolationError:
-        raise ConfigurationError(  # without the cause, which quotes the value: it can be the password
-            f"{path} is no valid rucio.cfg: there is a single % in the section [client].", "Write %% for each %."
+        raise ConfigurationError(  # without the cause: it quotes the value, which may be the password
+            f"{path} is not a valid rucio.cfg: there is a single % in the section [client].", "Write %% for each %."
         ) from None
 
 
 def check_rucio_cfg() -> None:
-    """Check the rucio.cfg that rucio itself reads when it is imported, whether we use it or not.
+    """Check the rucio.cfg that rucio reads when it is imported, whether we use it or not.
 
     Raises
     ------
@@ -58,16 +58,16 @@ def _parse_rucio_cfg(path: Path) -> configparser.ConfigParser:
         parser.read_string(path.read_text())
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}.", "Mend the file or its address."
+            f"{path} cannot be read: {error.strerror}.", "Correct the file or its path."
         ) from error
     except (configparser.Error, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0].rstrip(".")
-        raise ConfigurationError(f"{path} is no valid rucio.cfg: {first}.", "Mend it.") from error
+        raise ConfigurationError(f"{path} is not a valid rucio.cfg: {first}.", "Correct it.") from error
     return parser
 
 
 def settings_of(client: Mapping[str, str]) -> dict[str, Any]:
-    """Translate the ``[client]`` section of a rucio.cfg; the password stays where it is."""
+    """Translate the ``[client]`` section of a rucio.cfg into our settings, without the password."""
     names = {
         "rucio_host": "url",
         "auth_host": "auth_url",

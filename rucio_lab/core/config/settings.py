@@ -27,7 +27,7 @@ class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix
         Beginning of the path in the RSE's PFNs, for example ``/eos/``.
     folder
-        The local folder that stands for it.
+        The local folder with the same content.
     """
 
     prefix: str
@@ -35,34 +35,34 @@ class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the storages of an instance are read; apart from the sign-in to Rucio, whose token never goes to them.
+    """How the storages of an instance are read. The token for Rucio is never sent to them.
 
     Attributes
     ----------
     token_file
-        File with a bearer token for storages; read again whenever it changes.
+        File with a bearer token for storages; read again when it changes.
     token_command
-        Program and arguments that print such a token; run without a shell, again before the token ends, for at most 30
-        seconds.
+        Program and arguments that print such a token. It runs without a shell, for at most 30 seconds, and again
+        before the token expires.
     wlcg_token
-        Whether the token is also looked for where the WLCG bearer token discovery looks.
+        Whether to look for the token with the WLCG bearer token discovery, too.
     hub_token
-        Under a JupyterHub: key of the user's ``auth_state`` whose value is kept fresh in ``token_file``.
+        Under a JupyterHub: the key in the user's ``auth_state`` of the token to keep up to date in ``token_file``.
     proxy
-        X.509 proxy, or certificate with key, in one PEM file; by default ``X509_USER_PROXY``, then ``client_proxy`` of
+        X.509 proxy, or certificate and key, in one PEM file; by default ``X509_USER_PROXY``, then ``client_proxy`` of
         the instance, then ``/tmp/x509up_u<uid>``.
     ca
-        CA bundle (file or folder) for the certificates of storages, besides those of Python, ``X509_CERT_FILE``, and
-        ``X509_CERT_DIR`` or ``/etc/grid-security/certificates``.
+        CA bundle (file or folder) for the certificates of storages, in addition to those of Python,
+        ``X509_CERT_FILE``, and ``X509_CERT_DIR`` or ``/etc/grid-security/certificates``.
     xcache
-        Address of an XCache that root:// files are read through, for example ``root://xcache.site:1094``.
+        Address of an XCache to read root:// files through, for example ``root://xcache.site:1094``.
     redirects_to_http
-        Hosts whose https may go on as plain http, as that of some storages (dCache, for one) does by default; without
-        any credential then. Anybody on the line can change what is read so, unless it is downloaded.
+        Hosts that may redirect https to plain http, as some storages (dCache, for one) do by default. No credential is
+        sent then, and anybody on the network can change what is read, unless it is downloaded.
     timeout
-        Longest silence of a storage before the next replica is taken, in seconds.
+        How long a storage may be silent before the next replica is tried, in seconds.
     patience
-        Longest silence of a storage when there is no other replica left, in seconds.
+        How long a storage may be silent when no other replica is left, in seconds.
     """
 
     token_file: str = ""
@@ -78,12 +78,12 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One Rucio server, and how to be somebody there. Holds no secret.
+    """One Rucio server, and how to sign in to it. Holds no secret.
 
     Attributes
     ----------
     name
-        What notebooks call it.
+        Its name in notebooks.
     url, auth_url
         Addresses of Rucio's REST and authentication servers; the second defaults to the first.
     auth
@@ -93,7 +93,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     vo
         Virtual organisation of a multi-VO Rucio.
     username
-        User name for ``userpass``; the password is asked for by ``%rucio_login``, or taken from ``rucio_cfg``.
+        User name for ``userpass``; ``%rucio_login`` asks for the password, or ``rucio_cfg`` holds it.
     client_cert, client_key
         Files for ``x509``.
     client_proxy
@@ -101,41 +101,40 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ssh_private_key
         File for ``ssh``.
     oidc_issuer
-        Identity provider for ``oidc``, by the name that Rucio has for it; empty for Rucio's default one.
+        Rucio's name for the identity provider, for ``oidc``; empty for Rucio's default provider.
     oidc_audience
         Audience of the token for ``oidc``; empty for the one that Rucio expects.
     oidc_scope
-        Scopes to ask the identity provider for; with ``offline_access`` among them the sign-in can be renewed.
+        Scopes to request from the identity provider; with ``offline_access`` the sign-in can be renewed.
     oidc_refresh_lifetime
-        For how many hours Rucio is to renew the sign-in; 0 for Rucio's own default.
+        How many hours Rucio should renew the sign-in for; 0 for Rucio's default.
     token_file
-        File with a bearer token, for ``token``; read again whenever it changes. For ``oidc`` it serves where nobody
-        has signed in.
+        File with a bearer token, for ``token``; read again when it changes. ``oidc`` uses it until somebody signs in.
     token_command
         Program and arguments that print a bearer token, for ``token``.
     wlcg_token
-        Whether ``token`` also looks where the WLCG bearer token discovery looks.
+        Whether ``token`` also uses the WLCG bearer token discovery.
     hub_token
-        Under a JupyterHub: key of the user's ``auth_state`` whose value is kept fresh in ``token_file``, for example
-        ``access_token``. Where ``token_file`` is not set, it is a file of the user's own below Jupyter's data folder.
+        Under a JupyterHub: the key in the user's ``auth_state`` of the token to keep up to date in ``token_file``, for
+        example ``access_token``. Without ``token_file``, the token goes to a private file in Jupyter's data folder.
     rucio_cfg
-        A rucio.cfg that gives what is not set here; a password in it is used, and never copied.
+        A rucio.cfg for everything that is not set here; a password in it is used, and never copied.
     ca
-        CA bundle (file or folder) that Rucio's certificate is checked with; empty for the usual ones.
+        CA bundle (file or folder) to check Rucio's certificate with; empty for the usual ones.
     timeout
-        Longest silence of Rucio, in seconds.
+        How long Rucio may be silent, in seconds.
     access
-        How files are attached where nothing else is said.
+        How files are attached by default.
     schemes
-        Schemes of direct URLs, best first.
+        Schemes of direct URLs, the preferred one first.
     rse
         RSE expression that limits the replicas.
     site
-        Name of the site this machine is at, for Rucio's choice of the nearest replicas.
+        The site of this machine, so that Rucio can choose the nearest replicas.
     mounts
         RSEs mounted as folders: RSE -> `Mount`.
     storage
-        How its storages are read.
+        How to read its storages.
     """
 
     name: str = ""
@@ -174,7 +173,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells one sign-in from another: instance, servers, VO, way, account, and who is signing in."""
+        """What distinguishes one sign-in from another: instance, servers, VO, auth, account, and identity."""
         files = (self.client_cert, self.client_proxy, self.ssh_private_key, self.token_file)
         provider = (self.oidc_issuer, self.oidc_audience, self.oidc_scope)
         identity = (self.username, *files, *provider, *self.token_command)
@@ -182,16 +181,16 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Downloads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How files are downloaded; for all instances.
+    """How files are downloaded, for all instances.
 
     Attributes
     ----------
     folder
-        Where to; below it come instance, scope, dataset and name.
+        Where to download to; its subfolders are instance, scope and dataset.
     parallel
-        How many files at a time, in one download.
+        How many files one download fetches at a time.
     jobs
-        How many downloads of the server run at a time; others wait for their turn.
+        How many downloads the server runs at a time; the others wait for their turn.
     """
 
     folder: str = "~/rucio-downloads"
@@ -200,35 +199,35 @@ class Downloads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 PATHS = ("client_cert", "client_key", "client_proxy", "ssh_private_key", "token_file", "rucio_cfg", "ca", "proxy")
-"""Settings of an instance and of its storage that name files."""
+"""Settings of an instance and of its storages that are paths of files."""
 
 
 def is_address(url: str) -> bool:
-    """Whether paths can be added to this, and it stands on one line: it is written to files of others."""
+    """Whether this is an http(s) URL to append paths to. It must be one line: it is written to files of other tools."""
     if not is_printable(url) or re.search(r"[\s?#\\]", url):
         return False
     try:
         parts = urlsplit(url)
         port = parts.port
-        named = bool(host_of(url)) and not host_of(url).startswith("-")  # which is an option, to a program
+        named = bool(host_of(url)) and not host_of(url).startswith("-")  # to a program, -x is an option
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and named and port != 0 and parts.username is None
 
 
 def host_of(url: str) -> str:
-    """Give the host as it is asked for in the network; a ValueError for what can be none."""
+    """Give the host as the network knows it. A host that cannot exist is a ValueError."""
     return (urlsplit(url).hostname or "").encode("idna").decode()
 
 
 def with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
-    """Give settings with their paths expanded."""
+    """Give settings with their paths expanded, relative to a folder."""
     return {**settings, **{key: expand(settings[key], base) for key in PATHS if settings.get(key)}}
 
 
 def expand(path: str, base: Path = Path()) -> str:
-    """Fill in variables and ``~``; a relative path is relative to a folder, by default as the process sees it."""
-    with suppress(RuntimeError):  # of a user who does not exist
+    """Fill in variables and ``~``; a relative path is relative to ``base``, by default the working folder."""
+    with suppress(RuntimeError):  # ~name of a user who does not exist
         if "\0" not in path:
             return str(base / Path(os.path.expandvars(path)).expanduser())
-    raise ConfigurationError(f"{path!r} can be no path of a file.", "Mend it.")
+    raise ConfigurationError(f"{path!r} cannot be the path of a file.", "Correct it.")

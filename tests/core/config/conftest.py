@@ -1,4 +1,4 @@
-"""Fixtures of the tests of `rucio_lab.core.config`: files of settings, and a machine without any."""
+"""Fixtures of the tests of `rucio_lab.core.config`: a machine without any configuration, and files to write."""
 
 from __future__ import annotations
 

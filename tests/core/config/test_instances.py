@@ -1,4 +1,4 @@
-"""Instances: found by name, host or address, the default one, and what is said where there is none."""
+"""Instances: found by name, host or address; the default; and the error when there is none."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_an_instance_is_found_by_name_host_or_address(toml: Write, name: str) ->
     assert load_instances().get(name).name == "two"
 
 
-def test_the_only_instance_is_the_default_one(toml: Write) -> None:
+def test_the_only_instance_is_the_default(toml: Write) -> None:
     toml('[instances.one]\nurl = "https://one"')
     assert load_instances().get().name == "one"
 
 
-def test_a_default_that_is_missing(toml: Write) -> None:
+def test_a_missing_default(toml: Write) -> None:
     toml('default = "three"\n[instances.one]\nurl = "https://one"')
     assert "'three'" in problem().message
 
@@ -34,14 +34,14 @@ def test_no_default_among_several(toml: Write) -> None:
     assert "default" in error.remedy
 
 
-def test_an_instance_that_is_missing_names_those_that_are_there(toml: Write) -> None:
+def test_a_missing_instance_names_the_known_ones(toml: Write) -> None:
     toml('[instances.one]\nurl = "https://one"')
     error = problem("nil")
     assert "'nil'" in error.message
     assert "one" in error.remedy
 
 
-def test_the_token_of_a_hub_has_a_place(toml: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_from_a_hub_has_a_default_file(toml: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     toml('[instances."a/b"]\nurl = "https://a"\nhub_token = "access_token"')
     instance = load_instances().get()

@@ -1,4 +1,4 @@
-"""rucio_lab.toml in layers: what each may say, how they are merged, and what is said of mistakes."""
+"""rucio_lab.toml in layers: how they are merged, and errors that name mistakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.core.config.conftest import Write, problem, rucio_cfg
 
 
 def test_relative_paths_are_relative_to_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Server and kernel have working folders of their own, and must mean the same."""
+    """Server and kernel have different working folders, but must find the same files."""
     site, user = tmp_path / "site", tmp_path / "user"
     rucio_cfg(site)
     user.mkdir()
@@ -43,7 +43,7 @@ def test_layers_are_merged_key_by_key(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("JUPYTER_NO_CONFIG")
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(site))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(user))
-    # JUPYTER_CONFIG_PATH is what Jupyter puts first of all: it wins.
+    # JUPYTER_CONFIG_PATH comes first for Jupyter, so it wins.
     (user / "rucio_lab.toml").write_text(
         """
         default = "mine"
@@ -91,20 +91,20 @@ def test_layers_are_merged_key_by_key(tmp_path: Path, monkeypatch: pytest.Monkey
         ("[instances]\none = 3", ["instances.one"]),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named_with_the_file(toml: Write, text: str, words: list[str]) -> None:
+def test_a_mistake_in_a_file_is_named_with_the_file(toml: Write, text: str, words: list[str]) -> None:
     path = toml(text)
     error = problem()
     assert all(word in error.message for word in [str(path), *words])
     assert "hush-hush" not in str(error)
 
 
-def test_a_file_that_is_no_text(toml: Write) -> None:
+def test_a_file_that_is_not_text(toml: Write) -> None:
     path = toml("")
     path.write_bytes(b"\xff\xfe\x00")
     assert str(path) in problem().message
 
 
-def test_rucio_lab_config_names_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rucio_lab_config_names_a_missing_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(tmp_path / "missing.toml"))
     error = problem()
     assert str(tmp_path / "missing.toml") in error.message

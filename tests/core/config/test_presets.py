@@ -1,4 +1,4 @@
-"""Presets: instances that are known without any file."""
+"""Presets: instances that need no file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.core.config.conftest import Write, rucio_cfg
 
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_is_an_instance(name: str) -> None:
-    """Whose name means the same everywhere, chosen or not."""
+    """Its name means the same everywhere, configured or not."""
     instance = load_instances().get(name)
     assert instance.name == name
     assert instance.url.startswith("https://")
     assert instance.auth_url.startswith("https://")
     assert load_instances().get(instance.host) == instance
-    assert load_instances().names == ()  # nobody has chosen it
+    assert load_instances().names == ()  # it is not configured
 
 
 def test_a_default_is_enough_to_choose_a_preset(toml: Write) -> None:
@@ -39,7 +39,7 @@ def test_a_preset_is_overridden_key_by_key(toml: Write) -> None:
 
 
 @pytest.mark.parametrize("own", ['url = "https://mine"', 'rucio_cfg = "etc/rucio.cfg"'])
-def test_an_address_of_ones_own_takes_nothing_of_a_preset(toml: Write, tmp_path: Path, own: str) -> None:
+def test_an_instance_with_its_own_address_takes_nothing_from_a_preset(toml: Write, tmp_path: Path, own: str) -> None:
     rucio_cfg(tmp_path)
     toml(f"[instances.escape]\n{own}")
     instance = load_instances().get("escape")

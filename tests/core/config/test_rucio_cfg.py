@@ -1,4 +1,4 @@
-"""rucio.cfg and Rucio's environment variables: found where Rucio finds them, and what is said of mistakes."""
+"""rucio.cfg and Rucio's environment variables: found where Rucio finds them, and errors that name mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_rucio_cfg_alone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert instance.rucio_cfg == str(path)
 
 
-def test_rucio_cfg_is_looked_for_where_rucio_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rucio_cfg_is_found_where_rucio_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("CONDA_PREFIX", "VIRTUAL_ENV", "RUCIO_HOME")
     for name in names:  # from the weakest to the strongest
         path = rucio_cfg(tmp_path / name, account=name.lower())
@@ -36,8 +36,8 @@ def test_rucio_cfg_is_looked_for_where_rucio_looks(tmp_path: Path, monkeypatch: 
     assert load_instances().get().account == "explicit"
 
 
-def test_the_order_is_that_of_rucio_itself(tmp_path: Path) -> None:
-    """Ask rucio, in a process of its own, since it reads its configuration once."""
+def test_the_order_is_the_same_as_in_rucio(tmp_path: Path) -> None:
+    """Ask rucio, in a new process, since it reads its configuration only once."""
     environment = {name: str(tmp_path / name) for name in ("RUCIO_HOME", "VIRTUAL_ENV", "CONDA_PREFIX")}
     code = "import rucio_lab.core.upstream.rucio_api, rucio.common.config as c; print(*c.get_config_dirs())"
     asked = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
@@ -45,7 +45,9 @@ def test_the_order_is_that_of_rucio_itself(tmp_path: Path) -> None:
     assert asked.stdout.split() == [*folders, "/opt/rucio/etc/"]
 
 
-def test_the_environment_is_for_the_instance_of_rucio_cfg_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_applies_only_to_the_instance_of_rucio_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "jupyter"
     folder.mkdir()
     (folder / "rucio_lab.toml").write_text('[instances.other]\nurl = "https://other"\naccount = "ann"')
@@ -62,7 +64,7 @@ def test_the_environment_is_for_the_instance_of_rucio_cfg_only(tmp_path: Path, m
     assert instances.get() is own
 
 
-def test_an_instance_completes_itself_from_its_own_rucio_cfg(toml: Write, tmp_path: Path) -> None:
+def test_an_instance_takes_missing_settings_from_its_own_rucio_cfg(toml: Write, tmp_path: Path) -> None:
     path = rucio_cfg(tmp_path)
     toml(f'[instances.one]\nrucio_cfg = "{path}"\naccount = "bea"')
     instance = load_instances().get()
@@ -75,13 +77,13 @@ def test_an_instance_completes_itself_from_its_own_rucio_cfg(toml: Write, tmp_pa
     [
         (None, "No such file"),
         ("[database]\ndefault = sqlite://\n", r"no section \[client\]"),
-        ("hello\n", "no valid rucio.cfg"),
+        ("hello\n", "not a valid rucio.cfg"),
         ("[client]\naccount = ann\npassword = hu%sh-hush\n", "single %"),
         ("[client]\naccount = ann\n", "no usable url"),
-        (b"\xff\xfe", "no valid rucio.cfg"),
+        (b"\xff\xfe", "not a valid rucio.cfg"),
     ],
 )
-def test_a_rucio_cfg_that_is_of_no_use(
+def test_an_unusable_rucio_cfg(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | bytes | None, words: str
 ) -> None:
     path = tmp_path / "rucio.cfg"
@@ -101,7 +103,7 @@ def test_a_rucio_cfg_that_is_of_no_use(
     ids=["server", "percent", "empty"],
 )
 def test_rucio_can_be_imported_whatever_the_rucio_cfg(tmp_path: Path, text: str) -> None:
-    """A server's rucio.cfg in the environment does not make a server of us."""
+    """A server's rucio.cfg in the environment does not turn us into a server."""
     path = tmp_path / "rucio.cfg"
     path.write_text(text)
     code = "import rucio_lab.core.resolve.resolution, os; print('RUCIO_CLIENT_MODE' in os.environ)"
@@ -111,7 +113,7 @@ def test_rucio_can_be_imported_whatever_the_rucio_cfg(tmp_path: Path, text: str)
 
 
 def test_a_rucio_cfg_that_rucio_cannot_read_is_named(tmp_path: Path) -> None:
-    """Rucio fails when it is imported; the error is ours, and says which file."""
+    """Importing Rucio fails; the error is one of ours and names the file."""
     code = """
 from rucio_lab.core.errors import ConfigurationError
 try:

@@ -1,4 +1,4 @@
-"""The settings of instances and storages: which values they take, and what makes another sign-in."""
+"""The settings of instances and storages: their values, and which of them mean another sign-in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_settings_and_mounts(toml: Write) -> None:
     assert two.mounts["CERN-EOS"].folder == "/mnt/eos"
 
 
-def test_names_expand_variables(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_in_paths_are_expanded(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CA_FOLDER", "/somewhere")
     toml('[instances.one]\nurl = "https://one"\nca = "$CA_FOLDER/ca.pem"')
     assert load_instances().get().ca == "/somewhere/ca.pem"
@@ -61,7 +61,7 @@ def test_names_expand_variables(toml: Write, monkeypatch: pytest.MonkeyPatch) ->
         "https://",
     ],
 )
-def test_an_address_that_is_none(toml: Write, url: str) -> None:
+def test_an_unusable_address(toml: Write, url: str) -> None:
     toml(f'[instances.one]\nurl = "{url}"')
     assert "'one' has no usable url" in problem().message
 
@@ -75,7 +75,7 @@ def test_an_instance_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert pickle.loads(pickle.dumps(instance)) == instance
 
 
-def test_keys_differ_in_whatever_makes_another_sign_in() -> None:
+def test_keys_differ_for_different_sign_ins() -> None:
     one = {"name": "one", "url": "https://a", "auth_url": "https://a", "account": "ann", "username": "ann"}
     others = [
         {"url": "https://b"},
@@ -120,7 +120,7 @@ def test_settings_of_storages(toml: Write, monkeypatch: pytest.MonkeyPatch, tmp_
         ("xcache = 'root://cache//path'", "xcache"),
     ],
 )
-def test_settings_of_storages_that_are_wrong(toml: Write, text: str, words: str) -> None:
+def test_wrong_settings_of_storages(toml: Write, text: str, words: str) -> None:
     toml(f'[instances.a]\nurl = "https://a.example"\n[instances.a.storage]\n{text}')
     with pytest.raises(ConfigurationError, match=words):
         load_instances()
