@@ -1,4 +1,4 @@
-"""Who is signed in, and with which token, for tests of identity."""
+"""Helpers of the tests of sign-ins: who Rucio thinks we are, and the stored token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRETS = (PASSWORD, "bob-pass")
 
 
 def who(instance: Instance) -> str:
-    """Ask Rucio who it takes us for."""
+    """Ask Rucio who we are."""
     return str(client_for(instance).whoami()["account"])
 
 

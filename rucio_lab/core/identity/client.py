@@ -1,13 +1,13 @@
 """The seam to rucio.client: one client per instance and thread, and sign-ins that never mix, prompt or leak.
 
-rucio.client reads global configuration and environment, shares one token file among all servers, and asks on the
-terminal when a token ends. `RucioClient` replaces just that part; requests, retries and the ways of signing in stay
-Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which
-tests/core/identity/test_client.py guards.
+rucio.client reads global configuration and environment variables, shares one token file among all servers, and asks on
+the terminal when a token expires. `RucioClient` replaces only that part; requests, retries and the ways of signing in
+stay Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which tests/core/identity/test_client.py
+guards.
 
-What the ways of signing in need stands beside it: `credentials` (passwords, certificates, keys), `oidc` (an identity
-provider), `bearer` (tokens from elsewhere). Every request first takes the token that is stored, and renews it when it
-is due, so that neither a loop of calls nor another process meets its end.
+The ways of signing in are modules of their own: `credentials` (passwords, certificates, keys), `oidc` (an identity
+provider), `bearer` (tokens from outside). Every request uses the stored token and renews it when it is due, so that it
+expires neither in a loop of calls nor in another process.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from rucio_lab.core.upstream.rucio_api import Client, HTTPMethod, build_url, exc
 
 _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
-_log.setLevel(logging.WARNING)  # below, rucio.client writes out all headers, and so the password
-_log.propagate = False  # rucio.client reports each retry as an error; what matters becomes an exception
+_log.setLevel(logging.WARNING)  # below it, rucio.client logs all headers, including the password
+_log.propagate = False  # rucio.client logs each retry as an error; real errors become exceptions
 
 
 def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float | None = None) -> RucioClient:
@@ -60,20 +60,20 @@ def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float |
     Parameters
     ----------
     instance
-        Where.
+        Which Rucio to ask.
     may_sign_in
-        Whether a sign-in that needs no questions may be made where there is no valid token.
+        Whether to sign in without asking the user if there is no valid token.
     timeout
-        Longest silence of Rucio, in seconds; by default the instance's.
+        How long Rucio may be silent, in seconds; by default that of the instance.
 
     Raises
     ------
     SignInNeeded
-        If there is no valid token and none can be had without asking.
+        If there is no valid token, and getting one needs the user.
     """
     clients: dict[tuple[Any, ...], RucioClient] = _local.__dict__.setdefault("clients", {})
     key = (*instance.key, may_sign_in, timeout)
-    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have been changed
+    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have changed
         clients[key] = RucioClient(instance, may_sign_in=may_sign_in, timeout=timeout)
     return clients[key]
 
@@ -82,7 +82,7 @@ _local = threading.local()
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
+    """Forget the parent's clients in a forked child: on the same connections it would read the parent's answers."""
     global _local  # noqa: PLW0603
     _local = threading.local()
 
@@ -99,24 +99,24 @@ class RucioClient(Client):  # type: ignore[misc]
     Parameters
     ----------
     instance
-        Where.
+        Which Rucio to ask.
     given
-        What the user just gave; by default what the configuration gives, looked up when it is needed.
+        User name and password from the user; by default those of the configuration, looked up when needed.
     anew
-        Whether to drop the token that is stored, and get another.
+        Whether to drop the stored token, and get another.
     may_sign_in
-        Whether it may sign in where there is no valid token.
+        Whether it may sign in if there is no valid token.
     timeout
-        Longest silence of Rucio, in seconds; by default the instance's.
+        How long Rucio may be silent, in seconds; by default that of the instance.
 
     Raises
     ------
     RucioLabError
-        If it cannot be signed in.
+        If signing in fails.
     """
 
-    AUTH_RETRIES = 1  # two attempts, so that a host which drops packets costs twice the time limit, not three times
-    REQUEST_RETRIES = 0  # the second attempt says what is wrong; else rucio.client forgets it
+    AUTH_RETRIES = 1  # two attempts: a host that drops packets costs twice the time limit, not three times
+    REQUEST_RETRIES = 0  # so that the second attempt raises its error, which rucio.client otherwise drops
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class RucioClient(Client):  # type: ignore[misc]
         limit = timeout or instance.timeout
         auth_type = "oidc" if instance.auth == "token" else instance.auth
         program = sys.argv[:1]
-        # What rucio.client does last is to look for request_retries, and it fails where a rucio.cfg has no [client].
+        # The last thing rucio.client does is look up request_retries, which fails if rucio.cfg has no [client].
         with speaking_to(instance), suppress(configparser.NoSectionError):
             super().__init__(
                 rucio_host=instance.url,
@@ -150,11 +150,11 @@ class RucioClient(Client):  # type: ignore[misc]
                 logger=_log,
             )
         self.request_retries = self.REQUEST_RETRIES
-        sys.argv[:1] = program  # rucio.client strips its folder
+        sys.argv[:1] = program  # rucio.client removes its folder
 
     @property
     def session(self) -> requests.Session:
-        """The HTTP session; rucio.client makes a new one whenever a token was refused."""
+        """The HTTP session; rucio.client makes a new one whenever a token is refused."""
         return self._session
 
     @session.setter
@@ -164,15 +164,15 @@ class RucioClient(Client):  # type: ignore[misc]
         self._session.hooks["response"].append(lambda answer, **_: clock.look(instance, answer.headers))
 
     def catch_up(self) -> None:
-        """Take the token that is stored now, which others may have renewed or removed; renew it where it is due."""
+        """Use the stored token, which others may have renewed or removed; renew it if it is due."""
         if not self._take_stored():
             self._obtain(rejected=None)
 
     def rows(self, path: list[str], parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Ask REST for a list.
+        """Ask the REST interface for a list.
 
-        For parameters that rucio.client's own methods do not have, and for names with blanks in them, which it writes
-        as ``+`` where Rucio wants ``%20``.
+        For parameters that rucio.client's methods lack, and for names with spaces: rucio.client sends ``+`` where Rucio
+        expects ``%20``.
         """
         if any(part in {".", ".."} for part in path):
             raise BadRequest("Rucio cannot be asked for a DID named '.' or '..'.", "Name the container that holds it.")
@@ -183,11 +183,11 @@ class RucioClient(Client):  # type: ignore[misc]
             raise kind(message)
         yield from self._load_json_data(response)
 
-    # What follows takes the place of rucio.client's handling of configuration and tokens.
+    # The following methods replace rucio.client's handling of configuration and tokens.
 
     def _get_auth_tokens(self) -> tuple[None, str, str, str]:
         self.account = self.instance.account or None  # never RUCIO_ACCOUNT, which may be meant for another server
-        self.script_id = "rucio-lab"  # by default it is the command line, which can hold a secret
+        self.script_id = "rucio-lab"  # the default is the command line, which can contain a secret
         return None, "", "", ""
 
     def _get_creds(self, _creds: Any) -> dict[str, str]:
@@ -197,7 +197,7 @@ class RucioClient(Client):  # type: ignore[misc]
         self._obtain(rejected=None)
 
     def _BaseClient__get_token(self) -> None:  # noqa: N802
-        # Where two requests at once are the first with a JSON web token, Rucio may refuse one of them for no reason.
+        # If two simultaneous requests are the first with a JSON web token, Rucio may refuse one for no reason.
         if not bearer.is_accepted(self.instance, self.token):
             self._obtain(rejected=self.auth_token)
 
@@ -238,9 +238,9 @@ class RucioClient(Client):  # type: ignore[misc]
                 return
             yield from map(_parsed, response.rows())
         finally:
-            response.close()  # a reader that leaves early must not keep the connection, or Rucio at work
+            response.close()  # a reader that stops early must not keep the connection open, or Rucio working
 
-    # How it comes by a token.
+    # The following methods get a token.
 
     def _use(self, token: Token) -> None:
         if token.text != self.token.text:
@@ -250,7 +250,7 @@ class RucioClient(Client):  # type: ignore[misc]
         self.headers["X-Rucio-Auth-Token"] = token.text
 
     def _take_stored(self, rejected: str | None = None) -> bool:
-        """Use the stored token, unless Rucio has rejected it, or it ended, or it is to be renewed now."""
+        """Use the stored token, unless Rucio has rejected it, it has expired, or it is due for renewal."""
         token = usable_token(self.instance, rejected)
         if token is None or (self.may_sign_in and seconds_to_renewal(self.instance, token) <= 0):
             return False
@@ -260,8 +260,8 @@ class RucioClient(Client):  # type: ignore[misc]
     def _obtain(self, rejected: str | None) -> None:
         """Get a token that Rucio has not rejected: the stored one, or a new one.
 
-        One thread of one process at a time asks for a new one. Threads that waited for it share what came of it, also a
-        failure: else each of them would in turn wait for a server that hangs.
+        Only one thread of one process at a time asks for a new one. Threads that waited share the result, even if it is
+        a failure: otherwise each of them would wait for a hanging server in turn.
         """
         asked = time.monotonic()
         store = TokenStore(self.instance)
@@ -274,12 +274,12 @@ class RucioClient(Client):  # type: ignore[misc]
                 if self._anew:
                     store.drop()
                 elif self._take_stored(rejected):
-                    return  # another process was quicker
+                    return  # another process was faster
                 self._take_new(store, rejected)
                 self._anew, self._given = False, None
 
     def _take_new(self, store: TokenStore, rejected: str | None) -> None:
-        """Get a new token, and store it. One that still serves goes on to do so where there is no new one."""
+        """Get a new token, and store it. If that fails, keep using the old one as long as it is valid."""
         old = usable_token(self.instance, rejected)
         known = next(iter(stored_tokens(self.instance)), None)
         try:
@@ -300,16 +300,16 @@ class RucioClient(Client):  # type: ignore[misc]
             store.write(new)
 
     def _new_token(self, old: Token | None, known: Token | None, rejected: str | None) -> Token:
-        """Get a new token by the way of the instance, or say why there is none.
+        """Get a new token in the way the instance is configured, or say why there is none.
 
         Parameters
         ----------
         old
-            The token that still serves, and is to be renewed.
+            The token that is still valid, and due for renewal.
         known
-            The token that was there last, whatever is wrong with it.
+            The latest token, even if something is wrong with it.
         rejected
-            The one that Rucio has just rejected.
+            The token that Rucio has just rejected.
         """
         auth, remedy = self.instance.auth, how_to_sign_in(self.instance)
         if auth == "oidc" and old is not None and self.may_sign_in:
@@ -317,18 +317,18 @@ class RucioClient(Client):  # type: ignore[misc]
         if auth == "token":
             return self._token_from_elsewhere(known, rejected)
         if auth == "oidc" and known is not None:
-            return self._not_ended(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
+            return self._unless_expired(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
         try:
             if auth == "oidc" or not self.may_sign_in:
                 raise not_signed_in(self.instance)
             return self._sign_in()
         except SignInNeeded as error:
             if known is not None and error.rucio is None:
-                raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
+                raise SignInNeeded(f"Your sign-in to {self.instance.name} has expired.", error.remedy) from error
             raise
 
     def _token_from_elsewhere(self, known: Token | None, rejected: str | None) -> Token:
-        """Run the token command, where there is one; else say what is wrong with the token that lies there."""
+        """Run the token command, if there is one; else say what is wrong with the token in the file."""
         if self.instance.token_command and self.may_sign_in:
             known = replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
             if known.text != rejected:
@@ -336,10 +336,10 @@ class RucioClient(Client):  # type: ignore[misc]
         if known is None:
             raise bearer.missing(self.instance)
         what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
-        return self._not_ended(known, rejected, what, "Get a new one, then try again.")
+        return self._unless_expired(known, rejected, what, "Get a new one, then try again.")
 
-    def _not_ended(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
-        """Give a token that ended only by the wrong clock of this machine; else say what is wrong with it."""
+    def _unless_expired(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
+        """Give the token if it has expired only by this machine's wrong clock; else say what is wrong with it."""
         if known.text != rejected:
             if self.may_sign_in and not clock.known(self.instance):
                 bearer.ask_for_the_time(self.instance)
@@ -352,8 +352,8 @@ class RucioClient(Client):  # type: ignore[misc]
         self.creds = dict(self._given or credentials(self.instance))
         if not all(map(sendable, self.creds.values())):
             raise SignInNeeded(
-                f"The user name or password for {self.instance.name} holds characters that cannot be sent, "
-                "such as the end of a line.",
+                f"The user name or password for {self.instance.name} contains characters that cannot be sent, "
+                "such as a line break.",
                 how_to_sign_in(self.instance),
             )
         ask = {
@@ -378,28 +378,28 @@ class RucioClient(Client):  # type: ignore[misc]
 
 
 def _parsed(text: bytes) -> Any:
-    """Read JSON; where there are times in it, rucio.client's way, which takes longer than all else."""
+    """Read JSON. If it contains times, read it as rucio.client does, which is much slower."""
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # Python's own reader also takes NaN, which Rucio writes where metadata hold it
+    except msgspec.DecodeError:  # Python's reader also accepts NaN, which Rucio sends if metadata contain it
         value = json.loads(text)
     return parse_response(text) if b" UTC" in text else value
 
 
-# ------------------------------------------------------------------------------------------------ while nobody asks
+# ------------------------------------------------------------------------------------------------ in the background
 
 
 def keep_renewed(instance: Instance, token: Token) -> None:
-    """Renew a sign-in at an identity provider also while nobody asks anything: once it has ended, it cannot be."""
+    """Renew a sign-in at an identity provider in the background: once it has expired, it cannot be renewed."""
     if instance.auth == "oidc" and token.renewable:
         keeper.keep(instance.key, lambda: _look_after(instance))
 
 
 def _look_after(instance: Instance) -> float | None:
-    """Renew the sign-in of an instance if it is due; give the seconds until the next look, None if there is no need."""
+    """Renew the sign-in of an instance if it is due; give the seconds until the next check, None if none is needed."""
     token = usable_token(instance)
     if token is not None and seconds_to_renewal(instance, token) <= 0:
-        with suppress(RucioLabError):  # it is tried again, and whoever asks next learns what is wrong
+        with suppress(RucioLabError):  # it is tried again, and the next request reports the error
             client_for(instance).catch_up()
         token = usable_token(instance)
     return seconds_to_renewal(instance, token) if token is not None and token.renewable else None

@@ -1,4 +1,4 @@
-"""Which stored token serves, when it is to be renewed, and what is known of a renewal that failed."""
+"""Which stored token is used, when it must be renewed, and what came of the last attempt."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rucio_lab.core.upstream import clock
 
 
 def stored_tokens(instance: Instance) -> list[Token]:
-    """Give the tokens that are there, the one that goes first first.
+    """Give the available tokens, the preferred one first.
 
-    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
+    A token that somebody signed in for comes before one in a file, and that before one that a command printed.
     """
     own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
     found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
@@ -26,37 +26,37 @@ def stored_tokens(instance: Instance) -> list[Token]:
 
 
 def usable_token(instance: Instance, rejected: str | None = None) -> Token | None:
-    """Give the stored token that has not ended, and that Rucio has not rejected."""
+    """Give the stored token that has not expired, and that Rucio has not rejected."""
     now = clock.now(instance)
     good = (token for token in stored_tokens(instance) if token.valid(now) and token.text != rejected)
     return next(good, None)
 
 
 def seconds_to_renewal(instance: Instance, token: Token) -> float:
-    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
+    """Give the time until a token must be renewed; infinite if it cannot be."""
     if not token.renewable:
         return math.inf
     return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
 
 
 def put_off(instance: Instance, token: Token) -> None:
-    """Try the next renewal of a token later, but well before its end."""
+    """Retry the renewal of a token later, but well before it expires."""
     left = (token.expires or math.inf) - clock.now(instance)
     _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
 
 
 def lock_of(instance: Instance) -> threading.RLock:
-    """Give the lock under which one instance's token is read, renewed and written."""
+    """Give the lock for reading, renewing and writing an instance's token."""
     return _locks.setdefault(instance.key, threading.RLock())
 
 
 def remember_failure(instance: Instance, error: RucioLabError) -> None:
-    """Keep why there is no new token, for the threads that waited for it."""
+    """Remember why there is no new token, for the threads that waited for it."""
     _failures[instance.key] = (time.monotonic(), error.with_traceback(None))
 
 
 def failure_since(instance: Instance, asked: float) -> RucioLabError | None:
-    """Give an error anew if getting a token failed after a time, by `time.monotonic`."""
+    """Give a copy of the error if getting a token has failed since then (by `time.monotonic`)."""
     failed, error = _failures.get(instance.key, (0.0, None))
     return type(error)(error.message, error.remedy, rucio=error.rucio) if error is not None and failed > asked else None
 

@@ -1,4 +1,4 @@
-"""Signing in and out, who is signed in, and whether that can be renewed without asking."""
+"""Signing in and out, who is signed in, and whether that can be renewed without the user."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rucio_lab.core.upstream.faults import how_to_sign_in, speaking_to
 
 
 def sign_in(instance: Instance, *, username: str | None = None, password: str | None = None) -> SignIn:
-    """Sign in anew, whatever token there is already.
+    """Sign in again, even if there is a valid token.
 
     Parameters
     ----------
     instance
-        Where. With ``oidc`` somebody has to open a page: see `rucio_lab.core.identity.oidc.begin`.
+        Where to sign in. With ``oidc`` the user has to open a page: see `rucio_lab.core.identity.oidc.begin`.
     username, password
         For ``userpass``; by default those of the instance's rucio.cfg. The password is sent to the instance's
-        authentication server and kept nowhere.
+        authentication server, and not stored.
 
     Raises
     ------
     SignInNeeded
-        If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
+        If the credentials are missing or refused. This also removes the token of an earlier sign-in.
     """
     if instance.auth == "oidc":
-        raise SignInNeeded(f"To sign in to {instance.name}, somebody has to open a page.", how_to_sign_in(instance))
+        raise SignInNeeded(f"To sign in to {instance.name}, you have to open a page.", how_to_sign_in(instance))
     if username and password is None and username != instance.username:
         raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
     password = Secret(password) if password is not None else None
@@ -40,14 +40,14 @@ def sign_in(instance: Instance, *, username: str | None = None, password: str | 
     client = RucioClient(instance, given, anew=True)
     if instance.auth != "token":
         return client.token.sign_in
-    with speaking_to(instance):  # nobody has looked at this token yet
+    with speaking_to(instance):  # this token has not been checked yet
         return replace(client.token.sign_in, account=str(client.whoami()["account"]))
 
 
 def sign_out(instance: Instance) -> None:
-    """Forget the token of an instance, and a sign-in that waits.
+    """Forget the token of an instance, and cancel a pending sign-in.
 
-    A token that others keep, such as a file, stays theirs. Rucio has no way to take back a token that it gave.
+    Tokens from outside, such as in a file, are left alone. Rucio has no way to revoke a token.
     """
     if (waiting := oidc.pending(instance)) is not None:
         waiting.cancel()
@@ -57,12 +57,12 @@ def sign_out(instance: Instance) -> None:
 
 
 def signed_in(instance: Instance) -> SignIn | None:
-    """Say who one is, by the stored token alone: asks nobody.
+    """Say who is signed in, from the stored token alone, without asking Rucio.
 
     Returns
     -------
     SignIn or None
-        None if there is no token, or if it ended.
+        None if there is no token, or if it has expired.
     """
     token = usable_token(instance)
     if token is None:
@@ -72,7 +72,7 @@ def signed_in(instance: Instance) -> SignIn | None:
 
 
 def can_renew(instance: Instance) -> bool:
-    """Whether a sign-in can be had, or made to last, without asking the user."""
+    """Whether signing in, or staying signed in, works without the user."""
     if instance.auth == "oidc":
         token = usable_token(instance)
         return token is not None and token.renewable

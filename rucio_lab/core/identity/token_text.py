@@ -1,4 +1,4 @@
-"""The text of a token: what can be one, where the WLCG discovery finds it, and what a JSON web token says of itself."""
+"""The text of a token: whether it can be one, where the WLCG discovery finds it, and what is in a JSON web token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from rucio_lab.core.private import NotOwn, own_file
 
-_MOST = 65_536  # characters; web servers take no longer header
+_MOST = 65_536  # characters; web servers accept no longer header
 
 
 def is_token(text: str) -> bool:
@@ -20,14 +20,14 @@ def is_token(text: str) -> bool:
 
 
 def discovered_token() -> tuple[str, NotOwn | None]:
-    """Look for a token where the WLCG bearer token discovery does; unlike rucio-clients, take nobody else's.
+    """Look for a token where the WLCG bearer token discovery does. Unlike rucio-clients, refuse other users' files.
 
     Returns
     -------
     str
         The token; empty if there is none.
     NotOwn or None
-        What is wrong with a file that is there and not used.
+        What is wrong with a file that exists but is not used.
     """
     if text := os.environ.get("BEARER_TOKEN", "").strip():
         return text, None
@@ -41,12 +41,12 @@ def discovered_token() -> tuple[str, NotOwn | None]:
         except NotOwn as error:
             refused = refused or error
         except (OSError, UnicodeDecodeError):
-            continue  # as good as none
+            continue  # counts as none
     return "", refused
 
 
 def jwt_claims(text: str) -> dict[str, Any]:
-    """Read what a JSON web token (RFC 7519) says of itself, unverified; nothing for tokens of another kind."""
+    """Read the claims of a JSON web token (RFC 7519), unverified; none for tokens of another kind."""
     parts = text.split(".")
     if len(parts) != 3:
         return {}
@@ -58,15 +58,15 @@ def jwt_claims(text: str) -> dict[str, Any]:
 
 
 def jwt_time(claims: Mapping[str, Any], name: str) -> float | None:
-    """Read one of the times in the claims of a JSON web token, ``exp``, ``nbf`` or ``iat``: seconds since 1970."""
+    """Read a time from the claims of a JSON web token, ``exp``, ``nbf`` or ``iat``, in seconds since 1970."""
     value = claims.get(name)
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
     return float(value) if good else None  # type: ignore[arg-type]
 
 
 def jwt_expiry(text: str) -> float | None:
-    """Read the end of a JSON web token (``exp``); None for tokens of another kind."""
+    """Read when a JSON web token expires (``exp``); None for tokens of another kind."""
     return jwt_time(jwt_claims(text), "exp")
 
 
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # beyond, there is no date to show
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # no date beyond it can be shown

@@ -1,4 +1,4 @@
-"""Bearer tokens from elsewhere: a file, a command, and one sentence for each thing that can be wrong with one."""
+"""Bearer tokens from outside: a file, a command, and one message for each thing that can be wrong."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def at(lake: FullLake, **settings: Any) -> Instance:
 
 
 def by(lake: FullLake, code: str, **settings: Any) -> Instance:
-    """An instance whose token a Python program prints."""
+    """Give an instance with a token command that runs Python code."""
     return at(lake, token_command=(sys.executable, "-c", code), **settings)
 
 
-# ------------------------------------------------------------------------------------------------ what is wrong with it
+# ------------------------------------------------------------------------------------------------ what is wrong
 
 
 @pytest.mark.parametrize(
     ("settings", "claims", "words"),
     [
-        ({}, {"aud": "storage"}, r"for the audience 'storage', and test wants 'rucio', unless its operators chose"),
-        ({"oidc_audience": "rucio"}, {"aud": ["a", "b"]}, r"for the audience 'a' 'b', and test wants 'rucio'\.$"),
+        ({}, {"aud": "storage"}, r"for the audience 'storage', but test wants 'rucio', unless its operators chose"),
+        ({"oidc_audience": "rucio"}, {"aud": ["a", "b"]}, r"for the audience 'a' 'b', but test wants 'rucio'\.$"),
         ({}, {"aud": None}, "for the audience nobody"),
-        ({}, {"scope": "openid"}, "has the scope 'openid', and lacks 'profile'"),
-        ({}, {"life": -90}, r"ended at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"),
+        ({}, {"scope": "openid"}, "has the scope 'openid', but lacks 'profile'"),
+        ({}, {"life": -90}, r"expired at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"),
         ({}, {"exp": 1e300}, "Rucio does not say why"),
         ({}, {"sub": "mallory"}, "the identity 'mallory' of 'http://127.0.0.1:.*' is not mapped to any account"),
         ({"account": "bob"}, {"sub": "mallory"}, "is not mapped to the account bob"),
@@ -98,8 +98,8 @@ def test_a_wrong_clock_is_named(
     assert_clear(caught.value)
 
 
-def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
-    """Rucio refuses some of those that are the first to show it, and accepts it a moment later."""
+def test_a_new_token_that_many_show_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
+    """Rucio refuses some of the first requests with it, and accepts it a moment later."""
     instance = at(lake, token_file=str(path))
     for _ in range(3):
         path.write_text(provider.token())
@@ -107,7 +107,7 @@ def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: P
             assert set(pool.map(lambda _: who(instance), range(8))) == {"alice"}
 
 
-def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, path: Path) -> None:
+def test_signing_in_checks_the_token(lake: FullLake, provider: Provider, path: Path) -> None:
     path.write_text(provider.token(aud="storage"))
     instance = at(lake, token_file=str(path))
     with pytest.raises(SignInNeeded, match="audience"):
@@ -123,10 +123,10 @@ def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, p
 PRINT = "import urllib.request; print(urllib.request.urlopen('{url}/mint/alice?claims={claims}').read().decode())"
 
 
-def test_a_command_gives_tokens_until_they_end(
+def test_a_command_is_run_again_when_its_token_expires(
     lake: FullLake, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run once for each token, also by many threads, and never told of in a log."""
+    """It runs once for each token, even with many threads."""
     monkeypatch.setenv("no_proxy", "*")
     runs = tmp_path / "runs"
     program = PRINT.format(url=provider.url, claims="%7B%22life%22:2%7D") + f"; open({str(runs)!r}, 'a').write('x')"
@@ -156,11 +156,11 @@ def test_a_command_gives_tokens_until_they_end(
         ("print('hush\\nhush')", SignInNeeded, "printed no token"),
         ("print('hush' * 100000)", SignInNeeded, "printed no token"),
         ("import os; os.write(1, b'\\xffhush')", SignInNeeded, "printed no token"),
-        ("print('hush')", SignInNeeded, "does not accept the token from python.*: it ended or was revoked"),
-        ("print('e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.hush')", SignInNeeded, "ended at 2023-11-14 22:13 UTC"),
+        ("print('hush')", SignInNeeded, "does not accept the token from python.*: it expired or was revoked"),
+        ("print('e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.hush')", SignInNeeded, "expired at 2023-11-14 22:13 UTC"),
     ],
 )
-def test_a_command_that_gives_no_token(
+def test_a_command_that_prints_no_token(
     lake: FullLake, caplog: pytest.LogCaptureFixture, code: str, kind: type[RucioLabError], words: str
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(kind, match=words) as caught:
@@ -169,7 +169,7 @@ def test_a_command_that_gives_no_token(
     assert "hush" not in f"{caught.value}{caught.value.__cause__}{caplog.text}"
 
 
-def test_a_command_that_is_not_there(lake: FullLake) -> None:
+def test_a_missing_command(lake: FullLake) -> None:
     with pytest.raises(ConfigurationError, match=r"\(no-such-program\) cannot be run: No such file") as caught:
         who(at(lake, token_command=("/nowhere/no-such-program", "--secret=hush")))
     assert_clear(caught.value)
@@ -184,7 +184,7 @@ def sleepers() -> list[psutil.Process]:
 
 
 def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ended with all that it started; and who waited for it does not wait again."""
+    """It is killed with everything it has started."""
     monkeypatch.setattr(token_command, "SECONDS", 1.0)
     instance = by(lake, SLEEP)
     with within(1), ThreadPoolExecutor(4) as pool:
@@ -194,14 +194,14 @@ def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyP
     assert not sleepers()
 
 
-def test_an_interrupt_ends_a_command(lake: FullLake) -> None:
+def test_an_interrupt_kills_a_command(lake: FullLake) -> None:
     threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
     with within(1), pytest.raises(KeyboardInterrupt):
         who(by(lake, SLEEP))
     assert not sleepers()
 
 
-def test_no_command_runs_where_nothing_may_take_long(lake: FullLake, tmp_path: Path) -> None:
+def test_no_command_runs_where_an_answer_must_be_quick(lake: FullLake, tmp_path: Path) -> None:
     """As for completion with the Tab key."""
     ran = tmp_path / "ran"
     with pytest.raises(SignInNeeded):
@@ -226,7 +226,7 @@ def test_a_token_file_is_read_again_when_it_changes(lake: FullLake, tmp_path: Pa
     assert "not-a-token" not in str(caught.value)
 
 
-def test_a_token_file_that_is_replaced_while_a_client_works(lake: FullLake, tmp_path: Path) -> None:
+def test_a_token_file_is_replaced_while_a_client_works(lake: FullLake, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("not-a-token")
     instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="")
@@ -251,17 +251,17 @@ def test_a_token_file_with_something_else_in_it(lake: FullLake, tmp_path: Path, 
     assert signed_in(instance) is None
 
 
-def test_a_json_web_token_that_ended_is_not_even_sent(middle: Middle, lake: FullLake, tmp_path: Path) -> None:
+def test_an_expired_json_web_token_is_not_sent(middle: Middle, lake: FullLake, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.c2ln")  # {"exp": 1700000000}
     instance = instance_of(lake, url=middle.url, auth="token", token_file=str(path), rucio_cfg="")
-    with pytest.raises(SignInNeeded, match="ended at 2023-11-14 22:13 UTC") as caught:
+    with pytest.raises(SignInNeeded, match="expired at 2023-11-14 22:13 UTC") as caught:
         Lake(instance).scopes()
     assert_clear(caught.value)
-    assert [seen.path for seen in middle.asked] == ["/ping"]  # for the time: the clock may be wrong
+    assert [seen.path for seen in middle.asked] == ["/ping"]  # to learn the time: the clock may be wrong
 
 
-def test_wlcg_discovery_is_for_those_who_opt_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wlcg_discovery_is_opt_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEARER_TOKEN", lake.token("bob"))
     assert who(instance_of(lake)) == "alice"
     no = instance_of(lake, auth="token", rucio_cfg="", account="")

@@ -1,4 +1,4 @@
-"""The seam to rucio.client: the private methods it stands on, tokens that never mix, and sign-ins that never ask."""
+"""The seam to rucio.client: the private methods it overrides, and tokens that never mix or leak."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_private_method_of_rucio_client_is_as_it_was(name: str) -> None:
+def test_private_method_of_rucio_client_is_unchanged(name: str) -> None:
     method = getattr(BaseClient, name, None)
-    assert method, f"this rucio-clients has no {name}: core/identity/client.py must be made fit for it"
+    assert method, f"this rucio-clients has no {name}: adapt core/identity/client.py"
     plain = [p.replace(annotation=p.empty) for p in inspect.signature(method).parameters.values()]
     assert str(inspect.Signature(plain)) == CONTRACT[name], f"{name} has changed: look at core/identity/client.py"
 
 
-def test_attributes_of_rucio_client_are_as_they_were() -> None:
+def test_attributes_of_rucio_client_are_unchanged() -> None:
     assert isinstance(BaseClient.AUTH_RETRIES, int)
     assert isinstance(BaseClient.REQUEST_RETRIES, int)
     arguments = inspect.signature(BaseClient).parameters
@@ -66,8 +66,8 @@ def test_attributes_of_rucio_client_are_as_they_were() -> None:
     assert named <= arguments.keys()
 
 
-def test_overridden_methods_are_really_called(middle: Middle, lake: FullLake) -> None:
-    """A renamed method would leave ours uncalled, and rucio.client's own handling of tokens in force."""
+def test_overridden_methods_are_called(middle: Middle, lake: FullLake) -> None:
+    """If rucio.client renamed a method, ours would not be called, and its own handling of tokens would run instead."""
     names = [name for name in vars(RucioClient) if name in CONTRACT]
     called = set()
 
@@ -92,10 +92,10 @@ def test_overridden_methods_are_really_called(middle: Middle, lake: FullLake) ->
     assert called == set(names)
 
 
-def test_every_request_carries_what_the_instance_says(
+def test_every_request_sends_what_the_instance_says(
     middle: Middle, lake: FullLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never the environment, never the command line: it can hold the token of a Jupyter server."""
+    """Never the environment or the command line, which can contain the token of a Jupyter server."""
     monkeypatch.setattr(sys, "argv", ["/usr/bin/jupyter-lab", "--IdentityProvider.token=hush"])
     monkeypatch.setenv("RUCIO_ACCOUNT", "root")
     monkeypatch.setenv("RUCIO_VO", "xyz")
@@ -117,7 +117,7 @@ def test_every_request_carries_what_the_instance_says(
 
 @pytest.mark.parametrize("text", ["[database]\ndefault = sqlite://\n", "[client]\nrequest_retries = 99\n", "", None])
 def test_a_foreign_rucio_cfg_changes_nothing(lake: FullLake, tmp_path: Path, text: str | None) -> None:
-    """In a process of its own, as rucio reads it once."""
+    """In a new process, since rucio reads it only once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUCIO_")}
     if text is not None:
         (tmp_path / "rucio.cfg").write_text(text)
@@ -137,7 +137,7 @@ print(client.whoami()["account"], client.request_retries)
 
 
 def test_instances_and_accounts_never_mix(middle: Middle, lake: FullLake) -> None:
-    """Two addresses of Rucio, two accounts, twelve threads, and each thread goes from one to the next."""
+    """Two addresses of Rucio, two accounts, and twelve threads that each use all of them in turn."""
     instances = [
         instance_of(lake, url=url, account=account, username=account)
         for url in (lake.url, middle.url)
@@ -159,13 +159,13 @@ def test_instances_and_accounts_never_mix(middle: Middle, lake: FullLake) -> Non
     assert middle.count("/auth/userpass") == 2
 
 
-def test_a_change_of_the_configuration_is_noticed(lake: FullLake) -> None:
+def test_a_change_of_configuration_is_noticed(lake: FullLake) -> None:
     slow, fast = instance_of(lake, timeout=30.0), instance_of(lake, timeout=7.0)
     assert client_for(slow).timeout == (client.CONNECT_TIMEOUT, 30.0)
     assert client_for(fast).timeout == (client.CONNECT_TIMEOUT, 7.0)
 
 
-def test_each_thread_has_its_client_and_takes_it_away_with_it(lake: FullLake) -> None:
+def test_each_thread_has_its_own_client_and_closes_it_when_it_ends(lake: FullLake) -> None:
     instance = instance_of(lake)
     who(instance)
 
@@ -185,7 +185,7 @@ def test_each_thread_has_its_client_and_takes_it_away_with_it(lake: FullLake) ->
 # ------------------------------------------------------------------------------------------------ secrets
 
 
-def test_no_secret_in_what_is_pickled_or_shown(lake: FullLake) -> None:
+def test_no_secret_is_pickled_or_shown(lake: FullLake) -> None:
     resolution = resolve(Request(("opendata13TeV:GamGam",), "test"))
     instance = instance_of(lake)
     client = client_for(instance)

@@ -1,4 +1,4 @@
-"""Tokens that ended: renewed once, by one thread, or a clear error."""
+"""Expired tokens: renewed only once, by one thread, or a clear error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.sign_ins import store, stored, who
 
 
 @pytest.mark.parametrize("lives", [3600, -1], ids=["invalid", "expired"])
-def test_a_token_that_ended_is_renewed(middle: Middle, lake: FullLake, lives: float) -> None:
+def test_an_expired_token_is_renewed(middle: Middle, lake: FullLake, lives: float) -> None:
     instance = instance_of(lake, url=middle.url)
     store(instance, "not-a-token", lives=lives)
     assert who(instance) == "alice"
@@ -27,17 +27,17 @@ def test_a_token_that_ended_is_renewed(middle: Middle, lake: FullLake, lives: fl
 
 
 @pytest.mark.parametrize("lives", [3600, -1], ids=["invalid", "expired"])
-def test_a_token_that_ended_and_cannot_be_renewed(lake: FullLake, lives: float) -> None:
+def test_an_expired_token_that_cannot_be_renewed(lake: FullLake, lives: float) -> None:
     instance = instance_of(lake, rucio_cfg="")
     store(instance, "not-a-token", lives=lives)
-    with pytest.raises(SignInNeeded, match="Your sign-in to test ended") as caught:
+    with pytest.raises(SignInNeeded, match="Your sign-in to test has expired") as caught:
         Lake(instance).scopes()
     assert_clear(caught.value)
     assert "rucio_login" in caught.value.remedy
 
 
-def test_a_sign_in_that_ends_in_the_middle_of_work(middle: Middle, lake: FullLake) -> None:
-    """The client lives on; its token does not."""
+def test_a_sign_in_that_expires_while_a_client_works(middle: Middle, lake: FullLake) -> None:
+    """The client stays the same; its token does not."""
     instance = instance_of(lake, url=middle.url)
     client = client_for(instance)
     store(instance, "not-a-token")
@@ -62,7 +62,7 @@ def test_renewal_is_single_flight(middle: Middle, lake: FullLake) -> None:
 
 
 def test_a_rejected_password_is_not_tried_over_and_over(middle: Middle, lake: FullLake) -> None:
-    """Accounts are locked for that."""
+    """That would lock the account."""
     instance = instance_of(lake, url=middle.url, rucio_cfg=str(lake.rucio_cfg(password="wrong-pass")))
     store(instance, "not-a-token")
     with pytest.raises(SignInNeeded, match="refused"):
@@ -71,7 +71,7 @@ def test_a_rejected_password_is_not_tried_over_and_over(middle: Middle, lake: Fu
 
 
 def test_another_sign_in_is_noticed(lake: FullLake) -> None:
-    """As when somebody signs in anew in the sidebar, another process, while a kernel works."""
+    """As when somebody signs in again in the sidebar, another process, while a kernel works."""
     instance = instance_of(lake)
     assert who(instance) == "alice"
     token = lake.token("alice")

@@ -1,4 +1,4 @@
-"""Signing in by each way without a page, and what is said where it fails."""
+"""Signing in without a page, in each way, and the errors when it fails."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_a_certificate_and_its_key_may_be_one_file(lake: FullLake, tmp_path: Pat
     assert sign_in(instance_of(lake, auth="x509", client_cert=str(both))).account == "alice"
 
 
-def test_the_proxy_is_found_where_all_grid_tools_look(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_is_found_where_grid_tools_look(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X509_USER_PROXY", str(lake.authority.proxy(lake.users["alice"])))
     assert sign_in(instance_of(lake, auth="x509_proxy", account="")).account == "alice"
 
 
 @pytest.mark.parametrize("account", ["alice", ""])
-def test_a_wrong_password_fails_also_with_a_good_token_in_the_store(lake: FullLake, account: str) -> None:
+def test_a_wrong_password_fails_even_with_a_valid_token_in_the_store(lake: FullLake, account: str) -> None:
     instance = instance_of(lake, account=account, rucio_cfg="")
     sign_in(instance, password=PASSWORD)
     assert who(instance) == "alice"
@@ -63,7 +63,7 @@ def test_a_wrong_password_fails_also_with_a_good_token_in_the_store(lake: FullLa
     ["alice-pass\n", "alice\r\nX-Evil: 1", " alice-pass", "alice-\N{EURO SIGN}pass"],
     ids=["line", "header", "space", "euro"],
 )
-def test_a_password_that_no_header_can_carry_is_not_shown(lake: FullLake, password: str) -> None:
+def test_a_password_that_fits_no_header_is_not_shown(lake: FullLake, password: str) -> None:
     with pytest.raises(SignInNeeded) as caught:
         sign_in(instance_of(lake), password=password)
     assert_clear(caught.value)
@@ -94,7 +94,7 @@ def test_what_is_missing_is_named(
     assert_clear(caught.value)
 
 
-def test_a_stranger_with_a_good_certificate(lake: FullLake) -> None:
+def test_a_stranger_with_a_valid_certificate(lake: FullLake) -> None:
     mallory = lake.users["mallory"]
     with pytest.raises(SignInNeeded, match="refused") as caught:
         sign_in(instance_of(lake, auth="x509", client_cert=str(mallory.cert), client_key=str(mallory.key)))
@@ -103,7 +103,7 @@ def test_a_stranger_with_a_good_certificate(lake: FullLake) -> None:
 
 @pytest.mark.parametrize("setting", ["ca", "client_cert"])
 @pytest.mark.parametrize("content", [None, "rubbish"])
-def test_files_that_are_of_no_use(lake: FullLake, tmp_path: Path, setting: str, content: str | None) -> None:
+def test_unusable_files(lake: FullLake, tmp_path: Path, setting: str, content: str | None) -> None:
     path = tmp_path / "file.pem"
     if content:
         path.write_text(content)
@@ -112,20 +112,20 @@ def test_files_that_are_of_no_use(lake: FullLake, tmp_path: Path, setting: str, 
     assert_clear(caught.value)
 
 
-def test_what_needs_another_package_says_so(lake: FullLake) -> None:
+def test_a_missing_package_is_named(lake: FullLake) -> None:
     with pytest.raises(ConfigurationError, match="kerberos") as caught:
         sign_in(instance_of(lake, auth="gss"))
     assert_clear(caught.value)
 
 
-def test_no_sign_in_where_none_may_be_made(middle: Middle, lake: FullLake) -> None:
+def test_no_sign_in_where_it_is_not_allowed(middle: Middle, lake: FullLake) -> None:
     """As for completion with the Tab key."""
     instance = instance_of(lake, url=middle.url)
     with pytest.raises(SignInNeeded, match="not signed in") as caught:
         Lake(instance, sign_in=False).scopes()
     assert_clear(caught.value)
     store(instance, "not-a-token")
-    with pytest.raises(SignInNeeded, match="ended"):
+    with pytest.raises(SignInNeeded, match="expired"):
         Lake(instance, sign_in=False).scopes()
     assert middle.count("/auth/") == 0
     sign_in(instance)

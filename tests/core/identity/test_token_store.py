@@ -1,4 +1,4 @@
-"""Where the token of a sign-in is kept, and what happens where it cannot be."""
+"""Where the token of a sign-in is stored, and what happens if it cannot be."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.middle import Middle
 from tests.support.sign_ins import SECRETS, stored, who
 
 
-def test_the_token_is_in_a_file_of_the_user_alone(lake: FullLake) -> None:
+def test_the_token_is_in_a_private_file(lake: FullLake) -> None:
     before = os.umask(0)
     try:
         instance = instance_of(lake)
@@ -37,7 +37,7 @@ def test_the_token_is_in_a_file_of_the_user_alone(lake: FullLake) -> None:
     assert not list(folder.iterdir())
 
 
-def test_a_folder_that_is_too_open_is_closed(lake: FullLake) -> None:
+def test_a_folder_with_too_open_a_mode_is_corrected(lake: FullLake) -> None:
     folder = Path(os.environ["JUPYTER_DATA_DIR"]) / "rucio-lab" / "tokens"
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -45,23 +45,23 @@ def test_a_folder_that_is_too_open_is_closed(lake: FullLake) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_nowhere_to_keep_a_token(
+def test_a_token_that_cannot_be_stored(
     middle: Middle, lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a full or read-only disk, as in a container of a batch node, it serves this process."""
+    """On a full or read-only disk, as in a container on a batch node, this process keeps using it."""
     (tmp_path / "a-file").touch()
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "a-file"))
     instance = instance_of(lake, url=middle.url)
     with pytest.warns(UserWarning, match="ends with this process"):
         sign_in(instance)
-    with ThreadPoolExecutor() as pool:  # a thread of its own has a client of its own
+    with ThreadPoolExecutor() as pool:  # another thread has another client
         assert pool.submit(Lake(instance).scopes).result()
     assert middle.count("/auth/") == 1
     sign_out(instance)
     assert signed_in(instance) is None
 
 
-def test_a_token_is_used_again_also_by_another_process(middle: Middle, lake: FullLake) -> None:
+def test_another_process_uses_the_same_token(middle: Middle, lake: FullLake) -> None:
     instance = instance_of(lake, url=middle.url)
     who(instance)
     code = (
@@ -73,7 +73,7 @@ def test_a_token_is_used_again_also_by_another_process(middle: Middle, lake: Ful
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"token": 1}', "\x00"])
-def test_a_token_file_that_is_damaged_is_replaced(lake: FullLake, broken: str) -> None:
+def test_a_damaged_token_file_is_replaced(lake: FullLake, broken: str) -> None:
     instance = instance_of(lake)
     sign_in(instance)
     folder = Path(os.environ["JUPYTER_DATA_DIR"]) / "rucio-lab" / "tokens"

@@ -257,7 +257,7 @@ def test_problems_with_credentials_are_named(lake: FullLake, tmp_path: Path) -> 
     problems = shown.describe(instance_with(lake, token_file="/no/such", proxy=ended, ca="/no/ca")).problems
     assert len(problems) == 3
     assert "The storage token cannot be read from /no/such: No such file" in problems[0]
-    assert "ended at" in problems[1]
+    assert "expired at" in problems[1]
     assert "/no/ca" in problems[2]
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("rubbish")
