@@ -85,7 +85,7 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRucio]:
-    """A Rucio that answers as it is told, as the one that is configured."""
+    """A Rucio that can answer anything, as the default instance."""
     from rucio_lab.core.reading import probe
 
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))

@@ -1,4 +1,4 @@
-"""Answers that are long or slow: they cost little memory and time, and each error is one of ours."""
+"""Long and slow answers: they cost little memory and time, and each error is one of ours."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def bomb(megabytes: int, head: bytes = b"") -> bytes:
 
 PACKED = {"Content-Encoding": "gzip"}
 LONG: dict[str, tuple[str, Reply, str]] = {
-    # what: where, the answer, words of the error
+    # name: the request, the answer, words of the error
     "a line": ("search", Reply(b'{"scope": "' + b"x" * (8 * MB), STREAM), "longer than 1 MB"),
     "a line without end": ("search", Reply(pieces(b"x" * 65536), STREAM), "longer than 1 MB"),
     "a line byte by byte": ("search", Reply(pieces(b"x" * 64), STREAM), "longer than 1 MB"),
@@ -77,7 +77,7 @@ WHERE: dict[str, tuple[str, Callable[[Instance], object]]] = {
 
 
 @pytest.mark.parametrize("what", LONG)
-def test_however_long_an_answer_is_it_takes_little_memory(hostile: HostileRucio, what: str) -> None:
+def test_a_long_answer_takes_little_memory(hostile: HostileRucio, what: str) -> None:
     where, reply, words = LONG[what]
     path, ask = WHERE[where]
     hostile.replies[path] = reply
@@ -92,8 +92,8 @@ def test_however_long_an_answer_is_it_takes_little_memory(hostile: HostileRucio,
     assert peak < 160 * MB, f"{peak / MB:.0f} MB"
 
 
-def test_a_long_honest_list_comes_whole(hostile: HostileRucio) -> None:
-    """Also where it comes in one piece, in very small ones, packed, or with lines that end as in Windows."""
+def test_a_long_honest_list_arrives_completely(hostile: HostileRucio) -> None:
+    """In one piece, in very small ones, compressed, or with Windows line ends."""
     row = json.dumps({"scope": SCOPE, "name": "n" * 100_000, "did_type": "DATASET"}).encode()
     honest = (row + b"\n") * 8
     whole = honest.replace(b"\n", b"\r\n")
@@ -110,8 +110,8 @@ def test_a_long_honest_list_comes_whole(hostile: HostileRucio) -> None:
 
 
 SLOW: dict[str, tuple[str, Reply]] = {
-    "a blank of a list now and then": ("search", Reply(drip(b" "), STREAM)),
-    "a line end of a list now and then": ("search", Reply(drip(b"\n"), STREAM)),
+    "a space in a list now and then": ("search", Reply(drip(b" "), STREAM)),
+    "a line end in a list now and then": ("search", Reply(drip(b"\n"), STREAM)),
     "a byte of a plain answer now and then": ("info", Reply(drip(b" "))),
     "a byte of an error now and then": ("info", Reply(drip(b" "), status=404, headers={"ExceptionClass": "X"})),
     "a byte of a version now and then": ("ping", Reply(drip(b" "))),
@@ -120,7 +120,7 @@ SLOW: dict[str, tuple[str, Reply]] = {
 
 
 @pytest.mark.parametrize("what", SLOW)
-def test_who_sends_a_byte_now_and_then_is_not_waited_for(hostile: HostileRucio, what: str) -> None:
+def test_a_byte_now_and_then_does_not_extend_the_time_limit(hostile: HostileRucio, what: str) -> None:
     where, reply = SLOW[what]
     path, ask = WHERE[where]
     hostile.replies[path] = reply
@@ -128,7 +128,7 @@ def test_who_sends_a_byte_now_and_then_is_not_waited_for(hostile: HostileRucio, 
         assert_fails(lambda: ask(hostile.instance(timeout=0.6)), LakeTooSlow, "")
 
 
-def test_a_head_that_comes_byte_by_byte(hostile: HostileRucio) -> None:
+def test_headers_that_come_byte_by_byte(hostile: HostileRucio) -> None:
     instance = hostile.instance(timeout=1.0)
     hostile.replies[DID_PATH] = Reply(b"{}", headers={"X-Slow": "x"})
     handler = hostile.RequestHandlerClass
@@ -146,8 +146,8 @@ def test_a_head_that_comes_byte_by_byte(hostile: HostileRucio) -> None:
         assert_fails(lambda: Lake(instance).info(DID(SCOPE, CONTAINER)), LakeTooSlow, "within 1 s")
 
 
-def test_a_list_that_comes_row_by_row_may_take_longer(hostile: HostileRucio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one whose reader takes its time; but not for ever."""
+def test_a_list_may_take_longer_if_its_rows_keep_coming(hostile: HostileRucio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with a slow reader, but not forever."""
     row = json.dumps({"scope": SCOPE, "name": "n", "did_type": "DATASET"}).encode() + b"\n"
 
     def slowly() -> Iterator[bytes]:
@@ -167,7 +167,7 @@ def test_a_list_that_comes_row_by_row_may_take_longer(hostile: HostileRucio, mon
 
 
 @pytest.mark.parametrize("body", [drip(b" "), drip(b" ", b"{}\n")], ids=["before a row", "after a row"])
-def test_a_reader_that_leaves_frees_its_thread(hostile: HostileRucio, body: Callable[[], Iterator[bytes]]) -> None:
+def test_a_cancelled_reader_frees_its_thread(hostile: HostileRucio, body: Callable[[], Iterator[bytes]]) -> None:
     hostile.replies[SEARCH] = Reply(body, STREAM)
     left, ended = threading.Event(), threading.Event()
     instance = hostile.instance(timeout=60.0)
@@ -185,9 +185,9 @@ def test_a_reader_that_leaves_frees_its_thread(hostile: HostileRucio, body: Call
     time.sleep(0.5)
     left.set()
     assert ended.wait(2)
-    assert hostile.left.wait(2)  # its server sees that, too
+    assert hostile.left.wait(2)  # its server notices
     thread.join()
     asked = len(hostile.asked)
     with answers.until(left), pytest.raises(answers.Left):
         Lake(instance).scopes()
-    assert len(hostile.asked) == asked  # and is asked nothing more
+    assert len(hostile.asked) == asked  # no further request

@@ -26,7 +26,7 @@ DID = f"{SCOPE}:{CONTAINER}"
 
 @pytest.fixture
 def lake(hostile: HostileRucio) -> HostileRucio:
-    """A Rucio that answers as it is told, in place of the test lake."""
+    """The hostile Rucio instead of the test lake."""
     return hostile
 
 

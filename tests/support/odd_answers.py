@@ -1,4 +1,4 @@
-"""Answers of Rucio that are odd: no JSON, values that no row has, or a body without an end."""
+"""Odd answers of a Rucio: invalid JSON, impossible values, or an endless body."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = ("", "RucioException", "DataIdentifierNotFound", "os", "Exception", "x
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the paths of all values in a JSON value."""
+    """Give the paths to all values in a JSON value."""
     yield path
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in pairs:
@@ -34,7 +34,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(rows: Any, path: tuple[Any, ...], odd: Any, how: str) -> Any:
-    """Put something odd in one place of a JSON value, or take it out, or make it a key."""
+    """Replace one value in a JSON value by something odd, remove it, or change its key."""
     if not path:
         return [odd] if isinstance(rows, list) else odd
     rows = deepcopy(rows)
@@ -54,7 +54,7 @@ def changed(rows: Any, path: tuple[Any, ...], odd: Any, how: str) -> Any:
 
 @st.composite
 def odd_replies(draw: st.DrawFn, known: dict[str, list[Any]]) -> dict[str, Reply]:
-    """Draw an answer or two that are odd, but for those that are no JSON or no lists at all."""
+    """Draw one or two odd answers; those that are not even JSON are in `RAW`."""
     replies = {}
     for path in draw(st.lists(st.sampled_from(sorted(known)), min_size=1, max_size=2, unique=True)):
         if draw(st.sampled_from((True, True, True, False))):
@@ -71,6 +71,8 @@ def odd_replies(draw: st.DrawFn, known: dict[str, list[Any]]) -> dict[str, Reply
 
 
 def drip(piece: bytes, head: bytes = b"") -> Callable[[], Iterator[bytes]]:
+    """Make a body that sends a piece now and then, forever."""
+
     def body() -> Iterator[bytes]:
         yield head or piece
         while True:

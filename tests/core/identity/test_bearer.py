@@ -195,8 +195,13 @@ def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupt_kills_a_command(lake: FullLake) -> None:
-    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with within(1), pytest.raises(KeyboardInterrupt):
+    def interrupt_once_it_runs() -> None:
+        while not sleepers():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_once_it_runs, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
         who(by(lake, SLEEP))
     assert not sleepers()
 

@@ -1,4 +1,4 @@
-"""A Rucio that is hostile or broken: whatever it answers, there is a result or an error of ours, soon."""
+"""A hostile or broken Rucio: whatever it answers, there is soon a result, or an error of ours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DID_PATH = f"/dids/{SCOPE}/{CONTAINER}"
 
 
 def everything(instance: Instance) -> dict[str, Callable[[], object]]:
-    """Give all that Rucio can be asked."""
+    """Give every kind of request to Rucio."""
     lake, container = Lake(instance), DID(SCOPE, CONTAINER)
     return {
         "attach": lambda: attach(str(container)),
@@ -40,7 +40,7 @@ def everything(instance: Instance) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_the_server_is_honest_until_it_is_told_otherwise(hostile: HostileRucio) -> None:
+def test_the_server_is_honest_by_default(hostile: HostileRucio) -> None:
     for ask in everything(hostile.instance()).values():
         assert ask()
         assert ask()  # on the same connection
@@ -52,7 +52,7 @@ WHAT = list(everything(Instance(name="x", url="http://x", auth_url="http://x")))
 
 
 def survives(hostile: HostileRucio, ask: Callable[[], object], replies: dict[str, Reply]) -> None:
-    """Check that there is a result or an error of ours, soon."""
+    """Check that there is soon a result, or an error of ours."""
     hostile.honest()
     hostile.replies.update(replies)
     probe.forget()
@@ -63,14 +63,14 @@ def survives(hostile: HostileRucio, ask: Callable[[], object], replies: dict[str
 
 
 def asked_by(hostile: HostileRucio, ask: Callable[[], object]) -> dict[str, list[Any]]:
-    """Give the honest answers to what something asks."""
+    """Give the honest answers to the requests that a call sends."""
     ask()
     paths = {path.partition("?")[0] for path in hostile.asked}
     return {path: rows for path, rows in hostile.rows().items() if path in paths}
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_whatever_rucio_answers_it_is_an_error_of_ours_or_a_result(hostile: HostileRucio, what: str) -> None:
+def test_any_answer_gives_a_result_or_an_error_of_ours(hostile: HostileRucio, what: str) -> None:
     ask = everything(hostile.instance())[what]
     known = asked_by(hostile, ask)
 
@@ -89,14 +89,14 @@ def test_whatever_rucio_answers_it_is_an_error_of_ours_or_a_result(hostile: Host
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_an_answer_that_is_nothing_known(hostile: HostileRucio, what: str) -> None:
+def test_an_answer_that_is_not_even_json(hostile: HostileRucio, what: str) -> None:
     ask = everything(hostile.instance())[what]
     for path in asked_by(hostile, ask):
         for body, kind in itertools.product(RAW, (JSON, STREAM)):
             survives(hostile, ask, {path: Reply(body, kind)})
 
 
-def test_what_was_not_asked_for_is_out_of_turn(hostile: HostileRucio) -> None:
+def test_an_answer_to_another_question(hostile: HostileRucio) -> None:
     row = hostile.rows()["/dids/bulkfiles"][0]
     hostile.replies["/dids/bulkfiles"] = stream([{**row, "parent_name": "other"}])
     assert_fails(lambda: attach(f"{SCOPE}:{CONTAINER}"), LakeBroken, "files of s:other, which it was not asked for")
@@ -105,7 +105,7 @@ def test_what_was_not_asked_for_is_out_of_turn(hostile: HostileRucio) -> None:
     assert_fails(lambda: attach(f"{SCOPE}:{CONTAINER}"), LakeBroken, "s:other when it was asked for s:c")
 
 
-def test_containers_without_end(hostile: HostileRucio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_chain_of_containers(hostile: HostileRucio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rucio_lab.core.catalogue.lake.MOST_CONTAINERS", 20)
     numbers = itertools.count()
 
