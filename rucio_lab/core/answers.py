@@ -84,7 +84,7 @@ def _check_left() -> None:
 class _Wire(io.RawIOBase):
     """The bytes of one answer as they arrive.
 
-    Each step (the headers, the body, the next row) has a limit in bytes, and may take as long as a server may be silent.
+    Each step (the headers, the body, the next row) has a limit in bytes, and may take as long as silence may last.
     """
 
     def __init__(self, connected: socket.socket, file: io.RawIOBase) -> None:

@@ -152,7 +152,7 @@ def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
 
 @pytest.fixture(scope="package")
 def hub(full_lake: FullLake, bulk: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterHub]:
-    """The hub, with users that Rucio knows by their tokens; after the bulk data, because SQLite allows only one writer."""
+    """The hub, with users that Rucio knows by their tokens; after the bulk data, since SQLite allows one writer."""
     provider = full_lake.provider
     identity = {"identity": f"SUB=bob, ISS={provider.url}", "authtype": "OIDC", "email": "bob@lake.invalid"}
     full_lake.rest("POST", "/accounts/bob/identities", json={**identity, "default": True})

@@ -35,7 +35,7 @@ import msgspec
 from rucio_lab.core.config import presets, remote
 from rucio_lab.core.config.layers import (
     FILE,
-    config_files,
+    existing_files,
     merge,
     read_remote,
     read_toml,
@@ -47,7 +47,6 @@ from rucio_lab.core.config.settings import Downloads, Instance, expand, is_addre
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.private import lab_folder
 
-_EXAMPLES = "docs/configuration.md has examples."
 NO_INSTANCE_REMEDY = (
     "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter "
     f'(default = "escape" is enough for a preset: {", ".join(presets.names())}); '
@@ -137,7 +136,7 @@ def load_instances() -> Instances:
     ConfigurationError
         If a ``rucio_lab.toml`` cannot be read, or is not valid.
     """
-    files = [path for path in config_files() if path.is_file()]
+    files = existing_files()
     explicit = os.environ.get("RUCIO_LAB_CONFIG")
     if explicit and not files:
         raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is not a file.", "Correct or unset it.")
@@ -172,7 +171,7 @@ def check_remote() -> tuple[str, remote.Copy] | None:
     ConfigurationError
         If a file cannot be read.
     """
-    source = remote_source([read_toml(path) for path in config_files() if path.is_file()])
+    source = remote_source([read_toml(path) for path in existing_files()])
     return (source.url, remote.refresh(source, read_remote)) if source else None
 
 
@@ -185,9 +184,8 @@ def load_downloads() -> Downloads:
         If a ``rucio_lab.toml`` cannot be read, or is not valid.
     """
     settings: dict[str, Any] = {}
-    for path in config_files():
-        if path.is_file():
-            settings |= read_toml(path).downloads
+    for path in existing_files():
+        settings |= read_toml(path).downloads
     known = msgspec.convert(settings, Downloads)
     return msgspec.structs.replace(known, folder=expand(known.folder))
 
@@ -210,7 +208,9 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     try:
         instance = msgspec.convert(known, Instance)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"Instance {name!r} is not valid: {error}.", f"Correct it; {_EXAMPLES}") from error
+        raise ConfigurationError(
+            f"Instance {name!r} is not valid: {error}.", "Correct it; docs/configuration.md has examples."
+        ) from error
     for key in ("url", "auth_url"):
         if not is_address(known.get(key) or ""):
             raise ConfigurationError(

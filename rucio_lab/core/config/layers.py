@@ -33,6 +33,11 @@ def config_files() -> list[Path]:
     return [Path(folder) / FILE for folder in reversed(jupyter_config_path())]
 
 
+def existing_files() -> list[Path]:
+    """Give the ``rucio_lab.toml`` that exist; later ones override earlier ones."""
+    return [path for path in config_files() if path.is_file()]
+
+
 class Layer(msgspec.Struct, forbid_unknown_fields=True):
     """One ``rucio_lab.toml``, before its instances are merged with those of other files.
 

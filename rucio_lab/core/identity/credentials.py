@@ -7,6 +7,7 @@ import os
 from rucio_lab.core.config.rucio_cfg import read_rucio_cfg
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import SignInNeeded
+from rucio_lab.core.identity import x509
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in
 
@@ -27,7 +28,7 @@ def credentials(instance: Instance) -> dict[str, str]:
     if instance.auth == "x509":
         files = {"client_cert": instance.client_cert, "client_key": instance.client_key or instance.client_cert}
     elif instance.auth == "x509_proxy":
-        default = os.environ.get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where grid tools put proxies
+        default = os.environ.get("X509_USER_PROXY") or x509.usual_path()
         files = {"client_proxy": instance.client_proxy or default}
     elif instance.auth == "ssh":
         files = {"ssh_private_key": instance.ssh_private_key}

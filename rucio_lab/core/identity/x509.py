@@ -59,7 +59,12 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
 
 def proxy_path(instance: Instance) -> str:
     """Give the path of the X.509 proxy for an instance's storages, even if there is none."""
-    return _proxy_setting(instance) or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where grid tools put proxies
+    return _proxy_setting(instance) or usual_path()
+
+
+def usual_path() -> str:
+    """Give the path where grid tools put the user's proxy."""
+    return f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
 
 
 def _proxy_setting(instance: Instance) -> str:

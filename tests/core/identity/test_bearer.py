@@ -197,12 +197,17 @@ def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyP
 def test_an_interrupt_kills_a_command(lake: FullLake) -> None:
     def interrupt_once_it_runs() -> None:
         while not sleepers():
-            time.sleep(0.02)
+            if over.wait(0.02):
+                return
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt_once_it_runs, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        who(by(lake, SLEEP))
+    over = threading.Event()
+    threading.Thread(target=interrupt_once_it_runs).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            who(by(lake, SLEEP))
+    finally:
+        over.set()
     assert not sleepers()
 
 
