@@ -41,7 +41,7 @@ def test_reads_a_line(line: str, expected: list[str]) -> None:
     [
         ("%rucio_attach nocolon as x", "'nocolon' is not a DID: it has no colon"),
         ("%rucio_attach a: as x", "'a:' is not a DID: its name is empty"),
-        ("%rucio_attach a/b:c as x", "the scope 'a/b' holds a slash"),
+        ("%rucio_attach a/b:c as x", "the scope 'a/b' contains a slash"),
         ("%rucio_attach 's:a\x07b' as x", "control characters"),
         ("%rucio_attach", "No DID was given."),
         ("%rucio_attach as files", "No DID was given."),
