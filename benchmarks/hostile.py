@@ -31,7 +31,7 @@ ROWS = 100_000
 # In a process of its own, whose memory is looked at before and at its most.
 _CODE = """
 import json, resource, sys, time
-from rucio_lab.core.config import load_instances
+from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.catalogue.lake import Lake

@@ -26,7 +26,7 @@ PARALLEL = (1, 4, 16)
 _OURS = """
 import json, resource, sys, time
 from pathlib import Path
-from rucio_lab.core.config import load_instances
+from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.transfer.places import place
 from rucio_lab.core.model import Request
 from rucio_lab.core.resolve import resolve

@@ -14,14 +14,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from rucio_lab.core.config import instances, presets
-from rucio_lab.core.config.instances import REMOTE_SETTINGS, REMOTE_WAYS, Instance
+from rucio_lab.core.config import presets, settings
+from rucio_lab.core.config.layers import REMOTE_SETTINGS, REMOTE_WAYS, Layer
+from rucio_lab.core.config.settings import Instance
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
 STRUCTS: dict[str, type[msgspec.Struct]] = {
-    name: value
-    for name, value in vars(instances).items()
+    value.__name__: value
+    for value in (Layer, *vars(settings).values())
     if isinstance(value, type) and issubclass(value, msgspec.Struct)
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 from rucio_lab.demo.processes import closed_environment
 from tests.lake import content
+from tests.lake.hostile import HostileRucio, hostile_rucio
 from tests.lake.lake import FullLake
 from tests.lake.pki import Authority
 from tests.support.leaks import SECRETS, Watch
@@ -79,6 +80,19 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     probe.forget()
     yield full_lake
     full_lake.mend()
+    probe.forget()
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRucio]:
+    """A Rucio that can answer anything, as the default instance."""
+    from rucio_lab.core.reading import probe
+
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    with hostile_rucio() as server:
+        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(server.config(tmp_path / "rucio_lab.toml")))
+        probe.forget()
+        yield server
     probe.forget()
 
 

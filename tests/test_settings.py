@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 
 ROOT = Path(__file__).parents[1]
 _SPEC = importlib.util.spec_from_file_location("settings", ROOT / "docs" / "settings.py")

@@ -14,11 +14,12 @@ from rucio_lab.api.files import FileList, answer_to
 from rucio_lab.api.sign_in_page import ask_secret, sign_in_at_page
 from rucio_lab.api.tables import html_table, text_table
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import oidc
-from rucio_lab.core.identity.client import can_renew, sign_in, sign_out
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out
 from rucio_lab.core.identity.token_store import SignIn
 from rucio_lab.core.identity.voms import make_proxy as new_proxy
 from rucio_lab.core.identity.voms import wants_passphrase

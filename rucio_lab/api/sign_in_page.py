@@ -6,7 +6,7 @@ import getpass
 import html
 from urllib.parse import urlsplit
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, SignInNeeded
 from rucio_lab.core.identity.oidc import PendingSignIn
 from rucio_lab.core.identity.token_store import SignIn

@@ -17,14 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 from rucio_lab._version import __version__
-from rucio_lab.core.config.instances import (
-    Instance,
-    Instances,
-    check_remote,
-    config_files,
-    load_instances,
-    rucio_cfg_path,
-)
+from rucio_lab.core.config.instances import Instances, check_remote, load_instances
+from rucio_lab.core.config.layers import config_files
+from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
 from rucio_lab.core.storage import known_schemes
 from rucio_lab.core.text import printable
@@ -290,7 +286,7 @@ def _check_sign_in(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
     try:  # rucio.client itself fails at import where its own configuration is broken
         from rucio_lab.core.catalogue.lake import Lake
-        from rucio_lab.core.identity.client import can_renew, signed_in
+        from rucio_lab.core.identity.signing_in import can_renew, signed_in
         from rucio_lab.core.upstream.rest import ping
 
         limit = min(10.0, instance.timeout)

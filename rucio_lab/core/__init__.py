@@ -1,5 +1,5 @@
-"""What knows Rucio and nothing of Jupyter: DIDs, configuration, sign-in, search, resolution.
+"""Everything that knows Rucio and not Jupyter: DIDs, configuration, sign-in, search, resolution.
 
-Nothing in this package imports tornado, IPython, jupyter_server or traitlets, so that a script or a dask worker can use
-it alone.
+Nothing in this package imports tornado, IPython, jupyter_server or traitlets, so a script or a dask worker can use it
+alone.
 """

@@ -1,4 +1,4 @@
-"""Addresses: ``rucio://`` of the lake, and any address without what may be secret in it."""
+"""Addresses: ``rucio://`` URLs, and any URL without the parts that may be secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFIX = "rucio://"
 
 
 class Address(NamedTuple):
-    """What a path names; the parts that it does not go down to are empty."""
+    """The parts of a ``rucio://`` path; those that it does not have are empty."""
 
     instance: str = ""
     scope: str = ""
@@ -30,12 +30,12 @@ class Address(NamedTuple):
 
     @property
     def did(self) -> DID:
-        """The DID that is named.
+        """The DID of the path.
 
         Raises
         ------
         BadRequest
-            If it can be none.
+            If it cannot be one.
         """
         return DID.parse(f"{self.scope}:{self.name}")
 
@@ -54,7 +54,7 @@ def lake_url(instance: str, did: DID) -> str:
 
 
 def without_query(url: str) -> str:
-    """Drop what can be secret in a URL: its query, where signatures stand, and a user with a password."""
+    """Remove what can be secret in a URL: the query, which may contain a signature, and user and password."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url

@@ -1,8 +1,8 @@
-"""Answers of web servers that are not trusted: none takes too long or too much memory, or goes on when nobody waits.
+"""Answers of untrusted web servers: limited in time and memory, and stopped when nobody waits for them.
 
-requests and urllib3 limit the silence of a server alone, so one that sends a byte now and then is waited for without
-end, and one that packs its answer well fills the memory. Here a connection looks some times a second whether its time
-is over or its reader has left, and counts what comes; an answer counts what that is when it is unpacked.
+requests and urllib3 limit only the silence of a server. A server that sends a byte now and then could keep them waiting
+forever, and a well compressed answer could fill the memory. Here a connection checks several times a second whether its
+time is over or its reader has left, and counts the bytes it receives; an answer counts them after decompression.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 MOST_BYTES = 64 << 20
-"""Longest answer that is no list of rows, unpacked."""
+"""Longest answer that is not a list of rows, in bytes after decompression."""
 
 MOST_LINE = 1 << 20
 """Longest line of a list, in bytes."""
@@ -30,21 +30,21 @@ MOST_ERROR = 1 << 20
 """Longest answer that is an error, in bytes."""
 
 MOST_HEAD = 256 << 10
-"""Longest head of an answer, in bytes."""
+"""Longest headers of an answer, in bytes."""
 
 MOST_SECONDS = 3600.0
-"""Longest time for which one answer is waited for in all, however well it comes."""
+"""Longest time for one answer in total, in seconds, however steadily it arrives."""
 
-_LOOK = 0.1  # seconds between two looks at whether its reader has left
+_LOOK = 0.1  # seconds between two checks whether its reader has left
 _CHUNK = 65536
 
 
 class Left(BaseException):
-    """Nobody waits for the answer any more. No error: as with a cancelled task, nobody catches it on its way."""
+    """Nobody waits for the answer any more. Not an Exception, so that nothing catches it, as for a cancelled task."""
 
 
 class TooLong(ValueError):  # noqa: N818
-    """An answer is longer than it may be."""
+    """An answer is longer than allowed."""
 
 
 # ------------------------------------------------------------------------------------------------ readers that leave
@@ -59,7 +59,7 @@ _of_thread = _OfThread()
 
 @contextmanager
 def until(*left: threading.Event) -> Iterator[None]:
-    """Let the questions of this thread end with `Left` when one of some events is set: a blocked one at once."""
+    """Stop the requests of this thread with `Left` as soon as one of the events is set."""
     before = _of_thread.events
     _of_thread.events = (*before, *left)
     try:
@@ -69,7 +69,7 @@ def until(*left: threading.Event) -> Iterator[None]:
 
 
 def reasons_to_leave() -> tuple[threading.Event, ...]:
-    """Give the events that end the questions of this thread, to hand them on to others."""
+    """Give the events that stop the requests of this thread, to pass them on to other threads."""
     return _of_thread.events
 
 
@@ -82,9 +82,9 @@ def _check_left() -> None:
 
 
 class _Wire(io.RawIOBase):
-    """The bytes of one answer as they come.
+    """The bytes of one answer as they arrive.
 
-    It allows so much for each step: the head, the body, one more row. Each may take as long as silence may.
+    Each step (the headers, the body, the next row) has a limit in bytes, and may take as long as silence may last.
     """
 
     def __init__(self, connected: socket.socket, file: io.RawIOBase) -> None:
@@ -96,7 +96,7 @@ class _Wire(io.RawIOBase):
         self.allow(MOST_HEAD)
 
     def allow(self, size: int) -> None:
-        """Begin the next step."""
+        """Start the next step."""
         self._room = size
         self._until = time.monotonic() + min(self._silence, MOST_SECONDS - self._spent)
 
@@ -156,19 +156,19 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 POOLS: dict[str, type[urllib3.HTTPConnectionPool]] = {"http": _Pool, "https": _SecurePool}
-"""For ``pool_classes_by_scheme`` of urllib3's managers."""
+"""The ``pool_classes_by_scheme`` for urllib3's pool managers."""
 
 
 # ------------------------------------------------------------------------------------------------ answers
 
 
 class Answer(requests.Response):
-    """An answer whose length is limited, however it is read."""
+    """An answer of limited length, however it is read."""
 
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
-        """Give the body in pieces, which are `MOST_BYTES` at most in all."""
+        """Give the body in pieces, at most `MOST_BYTES` in total."""
         most = MOST_BYTES if self.status_code < requests.codes.bad_request else MOST_ERROR
-        self._allow(2 * most)  # of what it is before it is unpacked, with the marks of its pieces
+        self._allow(2 * most)  # before decompression, with the overhead of chunks
         left = most
         for chunk in super().iter_content(chunk_size, decode_unicode):
             left -= len(chunk)
@@ -178,8 +178,8 @@ class Answer(requests.Response):
             yield chunk
 
     def rows(self) -> Iterator[bytes]:
-        """Give the lines of a list as they come, without empty ones."""
-        parts: list[bytes] = []  # of a line that has not ended
+        """Give the lines of a list as they arrive, without empty ones."""
+        parts: list[bytes] = []  # of an incomplete line
         size = 0
         self._allow(2 * MOST_LINE)
         while chunk := self.raw.read1(_CHUNK, decode_content=True):
@@ -200,7 +200,7 @@ class Answer(requests.Response):
 
     def _allow(self, size: int) -> None:
         wire = getattr(getattr(self.raw, "_original_response", None), "wire", None)
-        if wire is not None:  # there is none behind a SOCKS proxy
+        if wire is not None:  # there is none with a SOCKS proxy
             wire.allow(size)
 
 
@@ -218,12 +218,12 @@ class _Adapter(HTTPAdapter):
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         answer = super().build_response(req, resp)
         answer.__class__ = Answer
-        answer.encoding = answer.encoding or "utf-8"  # to guess it takes long, for long answers
+        answer.encoding = answer.encoding or "utf-8"  # guessing it is slow for long answers
         return answer
 
 
 class Session(requests.Session):
-    """A session whose answers are limited, and that asks nothing more when nobody waits for it."""
+    """A session with limited answers, which sends no request when nobody waits for it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,15 +3,15 @@
 ::
 
     RucioLabError
-    ├── BadRequest                what was asked makes no sense (400)
+    ├── BadRequest                the request makes no sense (400)
     ├── ConfigurationError        no usable instance, or a configuration file that is wrong (400)
-    ├── SignInNeeded              no sign-in, or one that ran out or was refused (401)
-    ├── Refused                   Rucio knows who asks, and says no (403)
+    ├── SignInNeeded              no sign-in, or it has expired or was refused (401)
+    ├── Refused                   Rucio knows who is asking, and refuses (403)
     ├── NotFound                  no such scope, DID or RSE (404)
-    ├── FilesUnavailable          files of a DID that cannot be read from here (404)
+    ├── FilesUnavailable          some files of a DID cannot be read from here (404)
     ├── Conflict                  exists already, or over quota (409)
-    ├── LakeBroken                Rucio answered with an error of its own, or with rubbish (502)
-    ├── StorageFailed             a storage did not give what it should (502)
+    ├── LakeBroken                Rucio answered with an error of its own, or something invalid (502)
+    ├── StorageFailed             a storage did not deliver what it should (502)
     ├── LakeUnreachable           nobody answers at the address of Rucio (503)
     ├── LakeTooSlow               Rucio did not answer in time (504)
     └── NoSpace                   a disk here is full, or too small (507)
@@ -27,23 +27,23 @@ from rucio_lab.core.text import printable
 
 
 class RucioLabError(Exception):
-    """What every error of rucio_lab is.
+    """The base of all errors of rucio_lab.
 
     Parameters
     ----------
     message
-        One sentence: what failed, and why. What is hidden in it is escaped, whoever said it.
+        One sentence: what failed, and why. Hidden characters in it are escaped.
     remedy
         One sentence: what to do about it.
     rucio
-        Name of Rucio's own exception class, where there was one.
+        Name of Rucio's own exception class, if there was one.
 
     Attributes
     ----------
     code
         The error's name in the REST interface.
     status
-        The HTTP status which fits.
+        The matching HTTP status.
     """
 
     code: ClassVar[str] = "error"
@@ -60,19 +60,19 @@ class RucioLabError(Exception):
 
 
 class BadRequest(RucioLabError):  # noqa: N818 - named by what happened, as HTTP does
-    """What was asked makes no sense: a malformed DID, filter, option or variable name."""
+    """The request makes no sense: a malformed DID, filter, option or variable name."""
 
     code, status = "bad_request", 400
 
 
 class ConfigurationError(RucioLabError):
-    """No instance is configured, or the configuration cannot be used as it is."""
+    """No instance is configured, or the configuration cannot be used."""
 
     code, status = "configuration", 400
 
 
 class SignInNeeded(RucioLabError):  # noqa: N818
-    """There is no valid sign-in, and none can be had without the user."""
+    """There is no valid sign-in, and getting one needs the user."""
 
     code, status = "sign_in_needed", 401
 
@@ -90,14 +90,14 @@ class NotFound(RucioLabError):  # noqa: N818
 
 
 class FilesUnavailable(RucioLabError):  # noqa: N818
-    """Some files of what was asked cannot be read from here.
+    """Some of the requested files cannot be read from here.
 
     Parameters
     ----------
     message, remedy
         As for every error.
     reasons
-        Why, for each file: DID as text -> sentence.
+        Why, for each file: DID -> sentence.
     """
 
     code, status = "files_unavailable", 404
@@ -108,28 +108,28 @@ class FilesUnavailable(RucioLabError):  # noqa: N818
 
 
 class Conflict(RucioLabError):  # noqa: N818
-    """It exists already, or it is over a quota."""
+    """It exists already, or is over a quota."""
 
     code, status = "conflict", 409
 
 
 class LakeBroken(RucioLabError):  # noqa: N818
-    """Rucio answered with an error of its own, or with something that is no answer."""
+    """Rucio answered with an error of its own, or with something invalid."""
 
     code, status = "lake_broken", 502
 
 
 class StorageFailed(RucioLabError):  # noqa: N818
-    """A storage did not give what it should.
+    """A storage did not deliver what it should.
 
     Parameters
     ----------
     message, remedy
-        As for every error; the message is what follows the storage's address, for example ``refuses connections``.
+        As for every error; the message continues the storage's address, for example ``refuses connections``.
     concerns
-        What it speaks for: the whole ``server``, the ``credentials`` that it was shown, or this ``file`` only.
+        What it affects: the whole ``server``, the ``credentials`` it was shown, or only this ``file``.
     slow
-        Whether it just did not answer in time, and may if it is given more.
+        Whether it only did not answer in time, and may do so with more time.
     """
 
     code, status = "storage_failed", 502
@@ -160,6 +160,6 @@ class LakeTooSlow(RucioLabError):  # noqa: N818
 
 
 class NoSpace(RucioLabError):  # noqa: N818
-    """A disk of this machine is full, or too small for what is to be downloaded."""
+    """A disk of this machine is full, or too small for the download."""
 
     code, status = "no_space", 507

@@ -1,4 +1,4 @@
-"""Files that only their owner can read, and whether to believe what is in files that others could have put there."""
+"""Private files, and checks that another user could not have made or changed a file."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from functools import lru_cache
 from pathlib import Path
 
 MOST = 1_000_000
-"""Longest file that `own_file` reads, in bytes: no token, proxy or note of ours comes near."""
+"""Longest file that `own_file` reads, in bytes; tokens, proxies and our own files are much shorter."""
 
-_MOST_LINKS = 40  # on the way to a file; Linux itself follows no more
+_MOST_LINKS = 40  # in a path; Linux itself follows no more
 
 
 class NotOwn(PermissionError):  # noqa: N818 - named by what is wrong
-    """A file or folder is there, and is not used: somebody else could have made or changed it.
+    """A file or folder exists but is not used: another user could have made or changed it.
 
     Parameters
     ----------
     path
         The file or folder.
     why
-        What is wrong with it, in words.
+        What is wrong with it.
     remedy
-        The one thing that mends it, without a capital letter or a full stop; as an attribute it is a sentence.
+        How to fix it, without a capital letter or a full stop; the attribute is a whole sentence.
     """
 
     def __init__(self, path: str | Path, why: str, remedy: str) -> None:
@@ -39,39 +39,38 @@ class NotOwn(PermissionError):  # noqa: N818 - named by what is wrong
 
 
 def own_file(path: str | Path, *, private: bool = False) -> bytes:
-    """Read a file that counts as this user's own: a token, a proxy, or a note of ours.
+    """Read a file that is really this user's own: a token, a proxy, or one of our own files.
 
-    Whoever can put a file there, or change it, decides as whom the user works. So the file must be a plain one that
-    belongs to this user or to root, that nobody else can write to, and that is small. To open it never waits, not even
-    for a pipe.
+    Whoever can make or change this file decides who the user is to Rucio. So it must be a small regular file that
+    belongs to this user or to root, and that nobody else can write to. Opening it never blocks, not even for a pipe.
 
-    Links are followed, since real sites need them: homes are reached through them, and the secrets that Kubernetes
-    mounts are links of root's. But no link counts that another user may have made: each must be this user's or root's,
-    or lie in a folder that only its owner can write to. The folders themselves need no look: who can write to one can
-    only put a file or a link of his own there, and that is refused.
+    Links are followed, because real sites need them: home folders are behind links, and Kubernetes mounts secrets as
+    links of root's. But another user must not have made a link: each must belong to this user or root, or be in a
+    folder that only its owner can write to. The folders themselves are not checked: whoever can write to one can only
+    put own files or links there, and those are refused.
 
-    A file that others can read is another matter: it may have leaked, but nobody planted it. Where that is common (a
-    token that a hub or a batch system wrote), it is used, and `rucio-lab doctor` says so.
+    If others can only read the file, it may have leaked, but nobody planted it. Where that is common (a token written
+    by a hub or a batch system), the file is used, and `rucio-lab doctor` reports it.
 
     Parameters
     ----------
     path
         The file.
     private
-        Whether to refuse one of the user's own that others can read, as the tools for X.509 proxies do. A file of
-        root's is as its administrator wants it.
+        Whether to refuse a file of this user's that others can read, as the tools for X.509 proxies do. Files of root's
+        are the administrator's decision.
 
     Returns
     -------
     bytes
-        What it holds.
+        Its content.
 
     Raises
     ------
     NotOwn
-        If it is there and not to be used; says why, and what mends it.
+        If it exists but must not be used; says why, and how to fix it.
     OSError
-        If it is not there, or cannot be read.
+        If it does not exist, or cannot be read.
     """
     fd = os.open(_followed(Path(path)), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -83,18 +82,18 @@ def own_file(path: str | Path, *, private: bool = False) -> bytes:
 
 
 def _check(fd: int, path: str | Path, *, private: bool) -> None:
-    """Raise `NotOwn` for an open file that does not count as this user's own."""
+    """Raise `NotOwn` for an open file that is not really this user's own."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise NotOwn(path, "it is no plain file", "put one there")
+        raise NotOwn(path, "it is not a regular file", "replace it by one")
     if status.st_uid not in (0, os.geteuid()):
         raise NotOwn(path, f"it belongs to {_name(status.st_uid)}", "name a file of your own")
     if not (is_own(status) or _is_for_us_alone(fd, status)):
-        raise NotOwn(path, "others can write to it", f"look at what it holds, then chmod 600 {path}")
+        raise NotOwn(path, "others can write to it", f"check its content, then chmod 600 {path}")
     if private and is_open_to_others(status):
         raise NotOwn(path, "others can read it", f"chmod 600 {path}")
     if status.st_size > MOST:
-        raise NotOwn(path, f"it is longer than {MOST // 1_000_000} MB", "put the right one there")
+        raise NotOwn(path, f"it is longer than {MOST // 1_000_000} MB", "replace it by the right one")
 
 
 def is_own(status: os.stat_result) -> bool:
@@ -103,68 +102,68 @@ def is_own(status: os.stat_result) -> bool:
 
 
 def is_open_to_others(status: os.stat_result) -> bool:
-    """Whether others can read a file of this user's."""
+    """Whether a file belongs to this user, and others can read it."""
     return status.st_uid == os.geteuid() and bool(status.st_mode & 0o077)
 
 
 def unreadable(error: OSError | UnicodeDecodeError) -> str:
-    """Say in words why a file of text cannot be read."""
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is no text"
+    """Say why a text file cannot be read."""
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not text"
 
 
 def lab_folder(name: str) -> Path:
-    """Give the folder of that name in ``rucio-lab`` below Jupyter's data folder; it need not be there."""
+    """Give the path of a folder in ``rucio-lab`` in Jupyter's data folder; it need not exist."""
     from jupyter_core.paths import jupyter_data_dir
 
     return Path(jupyter_data_dir()) / "rucio-lab" / name
 
 
 def own_folder(path: Path, *, make: bool = True) -> None:
-    """See to it that a folder, and the one above it, are the user's alone (0700).
+    """Make sure that a folder and its parent are private to the user (0700).
 
     Parameters
     ----------
     path
-        One of those that `lab_folder` gives, or one of a job.
+        One from `lab_folder`, or the folder of a job.
     make
-        Whether to make them where they are missing.
+        Whether to create missing ones.
 
     Raises
     ------
     NotOwn
         If one of them is another user's.
     OSError
-        If one is missing, or cannot be made.
+        If one is missing, or cannot be created.
     """
     for folder in (path.parent, path):
         if make:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = _followed(folder).stat()
         if status.st_uid not in (0, os.geteuid()):
-            remedy = "let JUPYTER_DATA_DIR name a folder of your own"
+            remedy = "set JUPYTER_DATA_DIR to a folder of your own"
             raise NotOwn(folder, f"the folder {folder} belongs to {_name(status.st_uid)}", remedy)
         if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o700:
-            with suppress(OSError):  # of a disk that is read-only, or knows no modes
-                folder.chmod(0o700)  # whatever the umask said, or others since
+            with suppress(OSError):  # the disk is read-only, or has no modes
+                folder.chmod(0o700)  # whatever the umask was
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file (0600), whole or not at all; a folder that is missing is made (0700).
+    """Write a private file (0600) atomically; a missing folder is created (0700).
 
     Parameters
     ----------
     path
-        The file. Whatever was there is replaced; who has it open goes on reading the old one.
+        The file. An existing one is replaced; programs that have it open keep reading the old one.
     text
-        What it is to hold.
+        Its new content.
 
     Raises
     ------
     OSError
-        If the disk does not take it. The old file is as it was then.
+        If it cannot be written. The old file is unchanged then.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+    handle, temporary = tempfile.mkstemp(dir=path.parent)  # has mode 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)
@@ -176,7 +175,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _followed(path: Path) -> Path:
-    """Follow all links of a path, none of which another user may have made."""
+    """Follow all links in a path; refuse those that another user may have made."""
     at, links = Path("/"), 0
     todo = deque(Path.cwd().joinpath(path).parts[1:])
     while todo:
@@ -200,14 +199,14 @@ def _followed(path: Path) -> Path:
 
 
 def _is_for_us_alone(fd: int, status: os.stat_result) -> bool:
-    """Whether only the group can write to an open file, and this user is alone in it.
+    """Whether only the group can write to an open file, and this user is its only member.
 
-    So it is where each user has a group of their own, and in a container whose volume belongs to a group.
+    This is common where each user has a private group, and in containers whose volume belongs to a group.
     """
     lists = os.listxattr(fd) if hasattr(os, "listxattr") else []
     return (
         not status.st_mode & stat.S_IWOTH
-        and "system.posix_acl_access" not in lists  # with a list, the bits of the group stand for others, too
+        and "system.posix_acl_access" not in lists  # with an ACL, the group bits include other users
         and _is_alone_in(status.st_gid, os.geteuid())
     )
 
@@ -219,11 +218,11 @@ def _is_alone_in(group: int, user: int) -> bool:
     except KeyError:
         return False
     members |= {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == group}
-    return members == {name}  # a directory of users that cannot be listed does not even list this one
+    return members == {name}  # if the users cannot be listed, not even this one is
 
 
 def _name(user: int) -> str:
-    """Name a user, as well as this machine knows."""
+    """Name a user, by number if this machine has no name."""
     try:
         return f"the user {pwd.getpwuid(user).pw_name}"
     except KeyError:
@@ -231,7 +230,7 @@ def _name(user: int) -> str:
 
 
 class Secret(str):
-    """A text that is shown nowhere, not even as a local variable in a verbose traceback."""
+    """A text that is never shown, not even as a local variable in a verbose traceback."""
 
     __slots__ = ()
 

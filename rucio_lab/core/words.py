@@ -1,4 +1,4 @@
-"""Numbers, sizes, times and lists, as people write them."""
+"""Numbers, sizes, times and lists in words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def size(number: float) -> str:
 
 
 def several(words: Iterable[str], most: int = 2) -> str:
-    """Join words, the first few by name: ``a``, ``a and b``, ``a, b and 3 more``."""
+    """Join words, naming only the first few: ``a``, ``a and b``, ``a, b and 3 more``."""
     known = list(words)
     if len(known) > most:
         known = [*known[:most], f"{len(known) - most:,} more"]
@@ -29,7 +29,7 @@ def several(words: Iterable[str], most: int = 2) -> str:
 
 
 def span(seconds: float) -> str:
-    """Write a length of time for people: ``90 s``, ``60 min``, ``12 h``, ``4 days``."""
+    """Write a length of time: ``90 s``, ``60 min``, ``12 h``, ``4 days``."""
     if seconds < 120:
         return f"{max(0.0, seconds):.0f} s"
     if seconds < 2 * 3600:
@@ -38,7 +38,7 @@ def span(seconds: float) -> str:
 
 
 def until(end: datetime | None) -> str:
-    """Write when something ends, to stand behind what does: `` until 2026-11-21 08:00 UTC (60 min)``."""
+    """Write when something expires, to append to its name: `` until 2026-11-21 08:00 UTC (60 min)``."""
     if end is None:
         return ""
     return f" until {end:%Y-%m-%d %H:%M} UTC ({span((end - datetime.now(UTC)).total_seconds())})"

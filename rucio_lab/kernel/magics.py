@@ -220,7 +220,7 @@ def _ls(_shell: Any, args: argparse.Namespace) -> Any:
 def _login(_shell: Any, args: argparse.Namespace) -> None:
     from rucio_lab.api.attach import login, make_proxy
     from rucio_lab.core.config.instances import load_instances
-    from rucio_lab.core.identity.client import can_renew
+    from rucio_lab.core.identity.signing_in import can_renew
     from rucio_lab.core.storage.shown import describe, in_words
     from rucio_lab.core.words import until
 

@@ -19,7 +19,8 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from rucio_lab._version import __version__
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.model import DIDType, Reading, Request, ResolvedFile
@@ -79,9 +80,9 @@ def resolved(request: Request, end: rows.Row) -> tuple[ResolvedFile, ...]:
 
 def sign_in(instance: Instance, given: dict[str, str]) -> None:
     """Sign in; for the threads of the instance only."""
-    from rucio_lab.core.identity import client
+    from rucio_lab.core.identity import signing_in
 
-    client.sign_in(instance, **given)
+    signing_in.sign_in(instance, **given)
 
 
 def begin_sign_in(instance: Instance, *, by_code: bool) -> PendingSignIn:
@@ -107,9 +108,9 @@ def poll(waiting: PendingSignIn) -> None:
 
 def sign_out(instance: Instance) -> None:
     """Sign out; for the threads of the instance only."""
-    from rucio_lab.core.identity import client
+    from rucio_lab.core.identity import signing_in
 
-    client.sign_out(instance)
+    signing_in.sign_out(instance)
 
 
 class LakeHandler(APIHandler):  # type: ignore[misc]

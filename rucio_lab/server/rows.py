@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 
@@ -46,7 +46,7 @@ def session(instance: Instance) -> Row:
     left to who has the time to ask for it, see `storage`.
     """
     from rucio_lab.core.identity import oidc  # imports rucio.client: for threads only
-    from rucio_lab.core.identity.client import can_renew, signed_in
+    from rucio_lab.core.identity.signing_in import can_renew, signed_in
 
     known, renewed = signed_in(instance), can_renew(instance)
     waiting = oidc.pending(instance)

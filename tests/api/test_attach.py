@@ -389,7 +389,7 @@ def test_tab_never_signs_in(lake: FullLake, start_kernel: Any) -> None:
     kernel = start_kernel()
     kernel.run("%load_ext rucio_lab")
     assert kernel.complete("%rucio_attach opend") == []
-    assert kernel.run("from rucio_lab.core.identity.client import signed_in")
+    assert kernel.run("from rucio_lab.core.identity.signing_in import signed_in")
     assert kernel.run("from rucio_lab.core.config.instances import load_instances")
     assert kernel.run("print(signed_in(load_instances().get()))")[1] == "None\n"
 

@@ -1,4 +1,4 @@
-"""A forked child asks Rucio for itself: with its parent's connections it would be given its parent's answers."""
+"""A forked child has its own connections to Rucio: on its parent's it would read its parent's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DIDs as people write them."""
+"""DIDs as users write them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_parse(text: str, scope: str, name: str) -> None:
         (":GamGam", "scope is empty"),
         ("opendata13TeV:", "name is empty"),
         (":", "scope is empty"),
-        ("open data:GamGam", "slash or a blank"),
-        ("a/b:name", "slash or a blank"),
+        ("open data:GamGam", "slash or a space"),
+        ("a/b:name", "slash or a space"),
         ("scope:line\nbreak", "control characters"),
         ("scope:nul\x00", "control characters"),
         ("scope:bell\x1b[31m", "control characters"),
@@ -49,7 +49,7 @@ def test_parse(text: str, scope: str, name: str) -> None:
         ("scope:.", "no address"),
     ],
 )
-def test_what_is_no_did_is_refused_in_a_sentence(text: str, why: str) -> None:
+def test_text_that_is_not_a_did_is_refused(text: str, why: str) -> None:
     with pytest.raises(BadRequest, match=why) as caught:
         DID.parse(text)
     assert_clear(caught.value)

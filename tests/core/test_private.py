@@ -1,4 +1,4 @@
-"""What other users of the machine put somewhere is not ours: real files of real other users, and what is honest."""
+"""Files that other users planted are not used: real files of real other users, and honest ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mallory(users: Users) -> User:
 
 @pytest.fixture
 def alice(users: Users) -> Iterator[User]:
-    """A user whose proxy and token lie where all tools look for them."""
+    """A user with proxy and token where all tools look for them."""
     user = users.add(users.group)
     with removed([Path(f"/tmp/x509up_u{user.uid}"), Path(f"/tmp/bt_u{user.uid}")]):
         yield user
@@ -41,7 +41,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> str:
     return authority.proxy(authority.user("mallory", "Mallory", "X")).read_text()
 
 
-# ------------------------------------------------------------------------------------------------ what users do
+# ------------------------------------------------------------------------------------------------ run as a user
 
 
 def write(path: str, text: str, mode: int = 0o644) -> None:
@@ -52,14 +52,18 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
 
 
 def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Say what storages would be shown, and who would sign in."""
-    from rucio_lab.core.config.instances import Instance, Storage
+    """Give what storages would be shown, and why signing in fails."""
+    from rucio_lab.core.config.settings import Instance, StorageSettings
     from rucio_lab.core.errors import RucioLabError
     from rucio_lab.core.identity.client import client_for
     from rucio_lab.core.storage.shown import describe, find_token
 
     instance = Instance(
-        name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9", storage=Storage(**storage), **settings
+        name="lake",
+        url="http://127.0.0.1:9",
+        auth_url="http://127.0.0.1:9",
+        storage=StorageSettings(**storage),
+        **settings,
     )
     facts, token = describe(instance), find_token(instance)[0]
     try:
@@ -80,7 +84,7 @@ def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("file", "belongs to"), ("pipe", "no plain file"), ("huge", "belongs to"), ("link", "a link of")],
+    [("file", "belongs to"), ("pipe", "not a regular file"), ("huge", "belongs to"), ("link", "a link of")],
 )
 def test_a_proxy_that_another_user_put_there(alice: User, mallory: User, proxy: str, kind: str, words: str) -> None:
     path = f"/tmp/x509up_u{alice.uid}"
@@ -106,7 +110,7 @@ def test_a_proxy_of_ones_own(alice: User, proxy: str, mode: int, words: str) -> 
     assert ("Chmod 600 /tmp" in known["refusal"]) is bool(words)
 
 
-def test_a_proxy_that_is_reached_through_links_of_ones_own(alice: User, proxy: str) -> None:
+def test_a_proxy_behind_links_of_ones_own(alice: User, proxy: str) -> None:
     def link(path: str, proxy: str) -> None:
         import os
         from pathlib import Path
@@ -122,7 +126,7 @@ def test_a_proxy_that_is_reached_through_links_of_ones_own(alice: User, proxy: s
     assert alice(shown, {}, {})["proxy"]
 
 
-def test_doctor_and_the_description_say_it(
+def test_the_doctor_reports_a_planted_proxy(
     users: Users, mallory: User, proxy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = users.folder / "planted-proxy"
@@ -189,7 +193,7 @@ def test_a_token_file_that_others_can_write_or_read(alice: User) -> None:
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o644, False), (0o440, True)])
-def test_a_secret_that_kubernetes_mounts(alice: User, users: Users, mode: int, group: bool) -> None:
+def test_a_secret_mounted_by_kubernetes(alice: User, users: Users, mode: int, group: bool) -> None:
     token, volume = token_of_an_issuer(), users.folder / f"secret-{mode}"
     real = volume / "..2026_01_01"
     real.mkdir(parents=True)
@@ -204,8 +208,8 @@ def test_a_secret_that_kubernetes_mounts(alice: User, users: Users, mode: int, g
     assert (known["token"], known["problems"]) == (token, [])
 
 
-def test_a_link_of_another_user_leads_nowhere(alice: User, mallory: User, users: Users) -> None:
-    """Not even to a file of the victim's own: it may be a token that is not meant for this."""
+def test_a_link_of_another_user_is_not_followed(alice: User, mallory: User, users: Users) -> None:
+    """Not even to a file of the victim's: it may be a token for something else."""
 
     def lead(path: str, target: str) -> None:
         from pathlib import Path
@@ -222,7 +226,7 @@ def test_a_link_of_another_user_leads_nowhere(alice: User, mallory: User, users:
     assert "is a link of another user" in known["problems"][0]
 
 
-def test_links_without_an_end_and_what_is_no_file(tmp_path: Path) -> None:
+def test_circular_links_folders_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     for name, kind in (("a", OSError), (".", private.NotOwn), ("c", FileNotFoundError)):
@@ -233,32 +237,32 @@ def test_links_without_an_end_and_what_is_no_file(tmp_path: Path) -> None:
         private.own_file(tmp_path / "long")
 
 
-def test_a_group_of_ones_own_may_write(tmp_path: Path) -> None:
-    """Each user has one on many systems, and Kubernetes lets the group of a volume write to all that is on it."""
+def test_a_private_group_may_write(tmp_path: Path) -> None:
+    """Many systems give each user one, and Kubernetes lets the group of a volume write to all its files."""
     alone = not grp.getgrgid(os.getegid()).gr_mem and [e.pw_uid for e in pwd.getpwall() if e.pw_gid == os.getegid()]
     if alone != [os.geteuid()]:
-        pytest.skip("the group of who runs the tests has other members, too")
+        pytest.skip("the group of the user who runs the tests has other members")
     path = tmp_path / "token"
     path.write_text("token")
     path.chmod(0o660)
     assert private.own_file(path) == b"token"
-    entries = ((1, 6, -1), (2, 6, 12345), (4, 6, -1), (16, 6, -1), (32, 0, -1))  # another user may write, says the list
+    entries = ((1, 6, -1), (2, 6, 12345), (4, 6, -1), (16, 6, -1), (32, 0, -1))  # lets another user write
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     os.setxattr(path, "system.posix_acl_access", acl)
     with pytest.raises(private.NotOwn, match="others can write to it"):
         private.own_file(path)
 
 
-# ------------------------------------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------------------------------------ our own files
 
 
 def kept(umask_then_modes: dict[str, int]) -> dict[str, int]:
-    """Keep a sign-in, and give the modes of all that was made."""
+    """Store a sign-in, and give the modes of all new files and folders."""
     import os
     import stat
     from pathlib import Path
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.identity.token_store import Token, TokenStore
 
     data = Path(os.environ["JUPYTER_DATA_DIR"])
@@ -275,7 +279,7 @@ def kept(umask_then_modes: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077, 0o277])
-def test_folders_are_ones_own_under_any_umask(alice: User, umask: int) -> None:
+def test_folders_are_private_with_any_umask(alice: User, umask: int) -> None:
     alice.home.joinpath("data").mkdir(mode=0o700)
     os.chown(alice.home / "data", alice.uid, alice.uid)
     modes = alice(kept, {}, umask=umask)
@@ -283,17 +287,17 @@ def test_folders_are_ones_own_under_any_umask(alice: User, umask: int) -> None:
     assert {mode for path, mode in modes.items() if path.startswith("rucio-lab/tokens/")} == {0o600 & ~umask}
 
 
-def test_folders_that_were_there_are_mended(alice: User) -> None:
+def test_modes_of_existing_folders_are_corrected(alice: User) -> None:
     modes = alice(kept, {"rucio-lab": 0o777, "rucio-lab/tokens": 0o775}, umask=0)
     assert (modes["rucio-lab"], modes["rucio-lab/tokens"]) == (0o700, 0o700)
 
 
 def sign_in_of(account: str) -> None:
-    """Keep a sign-in in a data folder that others use, too, and let all read it."""
+    """Store a sign-in in a shared data folder, readable by all."""
     import os
     from pathlib import Path
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.identity.token_store import Token, TokenStore
 
     TokenStore(Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")).write(
@@ -304,12 +308,12 @@ def sign_in_of(account: str) -> None:
 
 
 def signs_in(asked: int) -> dict[str, Any]:
-    """Look at the sign-in that is kept, keep another, and sign out."""
+    """Check the stored sign-in, store another, and sign out."""
     import warnings
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.errors import ConfigurationError
-    from rucio_lab.core.identity.client import sign_out, signed_in
+    from rucio_lab.core.identity.signing_in import sign_out, signed_in
     from rucio_lab.core.identity.token_store import Token, TokenStore
     from rucio_lab.core.jobs.registry import Jobs
     from rucio_lab.core.storage.shown import describe
@@ -338,7 +342,7 @@ def signs_in(asked: int) -> dict[str, Any]:
     }
 
 
-def test_a_data_folder_that_two_users_share(alice: User, mallory: User, users: Users) -> None:
+def test_a_data_folder_shared_by_two_users(alice: User, mallory: User, users: Users) -> None:
     data = users.folder / f"data-{alice.uid}"
     data.mkdir()
     data.chmod(0o777)
@@ -352,8 +356,8 @@ def test_a_data_folder_that_two_users_share(alice: User, mallory: User, users: U
     assert "JUPYTER_DATA_DIR" in known["jobs"]
 
 
-def test_a_token_that_another_user_put_into_ones_own_folder(alice: User, mallory: User) -> None:
-    """As could be done before the folder was mended."""
+def test_a_token_that_another_user_planted_in_ones_own_folder(alice: User, mallory: User) -> None:
+    """This was possible before the mode of the folder was corrected."""
     alice(kept, {"rucio-lab": 0o777, "rucio-lab/tokens": 0o777, "rucio-lab/jobs": 0o777}, umask=0)
     alice.home.chmod(0o755)
     tokens = alice.home / "data" / "rucio-lab" / "tokens"
@@ -367,8 +371,8 @@ def test_a_token_that_another_user_put_into_ones_own_folder(alice: User, mallory
     assert known["mine"] == "alice"
 
 
-def test_a_copy_of_the_sites_configuration_that_another_user_made(alice: User, mallory: User, users: Users) -> None:
-    """It would choose the Rucio that passwords are sent to."""
+def test_a_planted_copy_of_the_sites_configuration(alice: User, mallory: User, users: Users) -> None:
+    """It could send passwords to another Rucio."""
 
     def copy(url: str) -> None:
         import json

@@ -1,4 +1,4 @@
-"""What may stand in a line of text: seen, told apart, and the same in the page."""
+"""Hidden characters: escaped so that names look different, and the same ones in the sidebar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.names import OSC, alike, names
 from tests.support.typescript import TypeScript
 
 
-def test_the_page_has_the_same_definition() -> None:
+def test_the_sidebar_has_the_same_definition() -> None:
     everything = "a".join(map(chr, range(0x110000)))
     with TypeScript() as sidebar:
         assert sidebar.call("text.printable", everything) == printable(everything)
@@ -25,7 +25,7 @@ def test_the_page_has_the_same_definition() -> None:
             assert sidebar.call("text.isPrintable", text) is is_printable(text)
 
 
-def test_what_cannot_be_seen_is_hidden_and_letters_are_not() -> None:
+def test_invisible_characters_are_hidden_and_letters_are_not() -> None:
     categories = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp", "Zs"}
     for character in map(chr, range(0x110000)):
         if character != " " and unicodedata.category(character) in categories:
@@ -36,7 +36,7 @@ def test_what_cannot_be_seen_is_hidden_and_letters_are_not() -> None:
 
 @alike
 @given(st.text())
-def test_is_shown_on_one_line_and_told_apart(text: str) -> None:
+def test_printable_is_one_line_and_can_be_undone(text: str) -> None:
     shown = printable(text)
     assert is_printable(shown)
     assert len(shown.splitlines()) <= 1
@@ -48,7 +48,7 @@ def test_is_shown_on_one_line_and_told_apart(text: str) -> None:
 
 @alike
 @given(names)
-def test_a_did_is_one_line_or_refused_in_a_sentence(name: str) -> None:
+def test_a_did_is_one_line_or_refused(name: str) -> None:
     text = f"s:{name}"
     if is_printable(text.strip()):
         assume(name.strip() not in ("", ".", "..") and "://" not in text)
@@ -61,7 +61,7 @@ def test_a_did_is_one_line_or_refused_in_a_sentence(name: str) -> None:
 
 @alike
 @given(names)
-def test_an_error_is_one_line_whoever_said_it(said: str) -> None:
+def test_an_error_is_one_line(said: str) -> None:
     error = LakeBroken(f"Rucio failed: {said}.", said)
     assert is_printable(str(error))
     assert is_printable(first_line(ValueError(f"Failed.\nDetails: {said}")))
@@ -69,7 +69,7 @@ def test_an_error_is_one_line_whoever_said_it(said: str) -> None:
 
 @alike
 @given(names)
-def test_a_terminal_only_shows_it(name: str) -> None:
+def test_a_terminal_does_not_act_on_it(name: str) -> None:
     screen = pyte.Screen(1000, 3)
     pyte.Stream(screen).feed(printable(f"<{name}{OSC}>"))
     assert screen.display[0].rstrip().endswith(r"\x1b[2J\x1b[31m>")

@@ -1,4 +1,4 @@
-"""A real JupyterHub with its real proxy, an identity provider that Rucio knows, and users in their browsers."""
+"""A real JupyterHub with its real proxy, an identity provider known to Rucio, and users with browsers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "deploy" / "hub" / "jupyterhub_config.py"
 PROXY = HERE / "node_modules" / ".bin" / "configurable-http-proxy"
 START_SECONDS = 150
-"""Longest wait for the start of a server; the machine may be busy."""
+"""Longest time for starting a server, in seconds; the machine may be busy."""
 
 LIFE = 5
-"""Life of the access tokens, in seconds."""
+"""Lifetime of the access tokens, in seconds."""
 
 
 class User:
-    """Somebody with a browser, signed in to the hub."""
+    """A user with a browser, signed in to the hub."""
 
     def __init__(self, hub: JupyterHub, name: str) -> None:
         self.name = name
@@ -44,17 +44,17 @@ class User:
         page.raise_for_status()
         self.browser.post(page.url, data={"sub": name}, timeout=30).raise_for_status()
         for cookie in self.browser.cookies:
-            if cookie.name.startswith("jupyterhub-hub"):  # not the ids of sessions, which JupyterHub logs
+            if cookie.name.startswith("jupyterhub-hub"):  # but not session ids, which JupyterHub logs
                 SECRETS.add(cookie.value or "", f"the cookie {cookie.name} of a hub's user")
 
     def start_server(self) -> None:
-        """Start the server as the hub's page does, and wait until one's own page is there."""
+        """Start the server as the hub's page does, and wait until it answers."""
         self.browser.get(f"{self._hub.url}hub/spawn", timeout=30).raise_for_status()
         wait_until(lambda: "/user/" in self.browser.get(self._hub.url, timeout=30).url, START_SECONDS)
         self.browser.get(f"{self.url}api/status", timeout=30).raise_for_status()
 
     def stop_server(self) -> None:
-        """Stop it, as whoever culls servers that nobody uses."""
+        """Stop the server, as a culler of idle servers would."""
         self.api("DELETE", f"users/{self.name}/server").raise_for_status()
         wait_until(lambda: "user/" not in str(self.api("GET", f"users/{self.name}").json().get("server")), 30)
 
@@ -65,12 +65,12 @@ class User:
         return self.browser.request(method, f"{self._hub.url}hub/api/{path}", headers=headers, timeout=30, **options)
 
     def ask(self, route: str, **options: Any) -> requests.Response:
-        """Ask the extension in one's own server, as the sidebar does."""
+        """Ask the extension in the user's own server, as the sidebar does."""
         return self.browser.get(f"{self.url}rucio-lab/{route}", timeout=60, **options)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a kernel of theirs sees."""
+        """The environment variables of the user's kernels."""
         known = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "NO_PROXY") if name in os.environ}
         return {**known, **self._hub.environment, "HOME": str(self.home)}
 
@@ -129,13 +129,13 @@ class JupyterHub:
         return child
 
     def _is_well(self) -> bool:
-        try:  # before the hub is there, its proxy answers in its place
+        try:  # before the hub is up, its proxy answers instead
             return requests.get(f"{self.url}hub/health", timeout=5).ok
         except requests.ConnectionError:
             return False
 
     def user(self, name: str) -> User:
-        """Give somebody who is signed in and has a server."""
+        """Give a user who is signed in and has a server."""
         if name not in self._users:
             user = self._users[name] = User(self, name)
             user.start_server()
@@ -143,7 +143,7 @@ class JupyterHub:
 
 
 def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something to become true."""
+    """Wait until something is true."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -152,7 +152,7 @@ def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
 
 @pytest.fixture(scope="package")
 def hub(full_lake: FullLake, bulk: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterHub]:
-    """The hub, whose users are known to Rucio by their tokens; after the bulk data, since SQLite has one writer."""
+    """The hub, with users that Rucio knows by their tokens; after the bulk data, since SQLite allows one writer."""
     provider = full_lake.provider
     identity = {"identity": f"SUB=bob, ISS={provider.url}", "authtype": "OIDC", "email": "bob@lake.invalid"}
     full_lake.rest("POST", "/accounts/bob/identities", json={**identity, "default": True})
@@ -175,7 +175,7 @@ def bob(hub: JupyterHub) -> User:
 
 
 def hub_token(user: User) -> str:
-    """Give the API token of a user's server, as a process of theirs finds it in its environment."""
+    """Give the API token of a user's server from the environment of one of its processes."""
     for process in Path("/proc").glob("[0-9]*/environ"):
         try:
             found = re.search(rb"JUPYTERHUB_API_TOKEN=([^\0]+)", process.read_bytes())

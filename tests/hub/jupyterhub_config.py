@@ -1,4 +1,4 @@
-"""The example of ``deploy/hub``, with what a test needs to be otherwise: ports, folders, a spawner without accounts."""
+"""The example in ``deploy/hub``, changed for the tests: ports, folders, a spawner without accounts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "users" / "{username}")
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
-# on the command line, which goes before what the install enables
+# on the command line, which overrides what the installation enables
 c.Spawner.args = ["--allow-root", "--ServerApp.jpserver_extensions={'rucio_lab': True}"]
 c.Spawner.environment = settings["environment"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 120

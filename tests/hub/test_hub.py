@@ -1,4 +1,4 @@
-"""Users of a real JupyterHub: signed in to Rucio for as long as their servers run, and apart from each other."""
+"""Users of a real JupyterHub: signed in to Rucio while their servers run, and separate from each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import requests
 
 from rucio_lab.cli.doctor import check_hub
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.identity.token_store import jwt_expiry
+from rucio_lab.core.identity.token_text import jwt_expiry
 from rucio_lab.demo.processes import free_port
 from rucio_lab.server.hub import Hub, Wanted, keep, keep_tokens
 from tests.hub.conftest import LIFE, JupyterHub, User, hub_token, wait_until
@@ -30,12 +30,12 @@ SCOPE = "opendata13TeV"
 
 
 def jwt(life: float) -> str:
-    """Make a token, unsigned, that ends so many seconds from now."""
+    """Make an unsigned token that expires in so many seconds."""
     claims = json.dumps({"exp": time.time() + life}).encode()
     return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.x"
 
 
-def test_who_signs_in_to_the_hub_is_signed_in_to_rucio(alice: User) -> None:
+def test_users_of_the_hub_are_signed_in_to_rucio(alice: User) -> None:
     wait_until(alice.token_file.exists, 5)
     lake = alice.ask("instances").json()["instances"][0]
     assert (lake["name"], lake["session"]["state"], lake["session"]["renewed"]) == ("lake", "signed_in", True)
@@ -44,8 +44,8 @@ def test_who_signs_in_to_the_hub_is_signed_in_to_rucio(alice: User) -> None:
     assert {"row": {"scope": SCOPE}} in map(json.loads, rows)
 
 
-def test_tokens_are_renewed_under_the_running_server_and_in_its_kernels(alice: User) -> None:
-    """For longer than three of them live, server and kernel ask side by side without a pause, and are never refused."""
+def test_tokens_are_renewed_in_a_running_server_and_its_kernels(alice: User) -> None:
+    """For longer than three lifetimes, server and kernel ask Rucio at the same time, and are never refused."""
     code = f"""
 import time, rucio_lab
 from concurrent.futures import ThreadPoolExecutor
@@ -93,31 +93,31 @@ def test_users_see_nothing_of_each_other(hub: JupyterHub, alice: User, bob: User
             assert answer.status_code in (403, 404)
 
 
-def test_names_and_paths_are_right_behind_the_prefix(hub: JupyterHub, alice: User) -> None:
+def test_names_and_paths_are_right_with_a_prefix(hub: JupyterHub, alice: User) -> None:
     page = alice.browser.get(f"{alice.url}lab", timeout=30).text
     configured = json.loads(page.split('id="jupyter-config-data"')[1].split(">", 1)[1].split("</script>")[0])
-    assert configured["baseUrl"] == "/jhub/user/alice/"  # of which the sidebar makes its addresses
+    assert configured["baseUrl"] == "/jhub/user/alice/"  # the sidebar builds its addresses from it
     did = alice.ask("did", params={"did": f"{SCOPE}:GamGam"})
     assert did.json()["type"] == "container"
     assert alice.browser.get(f"{hub.url}rucio-lab/instances", timeout=30).status_code == 404
 
 
-def test_rows_pass_the_proxy_one_by_one(alice: User, full_lake: FullLake, bulk: str) -> None:
+def test_rows_pass_the_proxy_as_they_come(alice: User, full_lake: FullLake, bulk: str) -> None:
     faulty = full_lake.faulty["rucio"]
     faulty.hold(200_000)
     options = {"params": {"did": f"{SCOPE}:{bulk}", "instance": "slow"}, "stream": True}
     lines = alice.ask("files", **options).iter_lines()
-    assert json.loads(next(lines))["row"]["name"]  # while Rucio still holds back the most of them
+    assert json.loads(next(lines))["row"]["name"]  # while Rucio still holds back most of them
     faulty.forward()
     rest = list(lines)
     assert len(rest) == 10_000
     assert json.loads(rest[-1]) == {"end": True, "count": 10_000, "more": False}
 
 
-def test_a_server_that_was_culled_is_signed_in_again_without_a_word(alice: User) -> None:
+def test_a_culled_server_is_signed_in_again_without_the_user(alice: User) -> None:
     alice.stop_server()
     alice.token_file.unlink()
-    time.sleep(LIFE)  # what the hub had, has ended
+    time.sleep(LIFE)  # until the hub's token has expired
     alice.start_server()
     wait_until(alice.token_file.exists, 5)
     assert (jwt_expiry(alice.token_file.read_text()) or 0) > time.time()
@@ -144,7 +144,7 @@ def test_the_doctor_says_what_the_hub_lacks(hub: JupyterHub, alice: User, monkey
 
 
 class TestFaults:
-    """What can be wrong with a hub, without one."""
+    """What can be wrong with a hub, tested without one."""
 
     def test_nobody_answers(self) -> None:
         hub = Hub(f"http://127.0.0.1:{free_port()}/hub/api", "alice", "hush-hush\n")
@@ -158,13 +158,13 @@ class TestFaults:
         [
             (500, "", "HTTP 500"),
             (302, "", "HTTP 302"),
-            (200, "<html>", "no JupyterHub"),
-            (200, "[]", "no JupyterHub"),
+            (200, "<html>", "not a JupyterHub"),
+            (200, "[]", "not a JupyterHub"),
             (200, "{}", "lacks the scope"),
-            (200, '{"auth_state": null}', "keeps no auth_state of alice"),
+            (200, '{"auth_state": null}', "has no auth_state of alice"),
         ],
     )
-    def test_answers_that_are_of_no_use(self, status: int, body: str, words: str) -> None:
+    def test_unusable_answers(self, status: int, body: str, words: str) -> None:
         with TcpProxy(0) as proxy:
             proxy.answer_http(status, body, "application/json", Location="http://elsewhere/")
             with pytest.raises(RucioLabError, match=words) as caught:
@@ -178,11 +178,13 @@ class TestFaults:
             ({"id_token": "hush-hush"}, "it has id_token"),
             ({"access_token": None}, "no token 'access_token'"),
             ({"access_token": "hush hush"}, "no token 'access_token'"),
+            ({"access_token": "hush\u00fc"}, "no token 'access_token'"),
+            ({"access_token": "hush" * 20_000}, "no token 'access_token'"),
             ({"access_token": {"a": "hush-hush"}}, "no token 'access_token'"),
-            ({"access_token": jwt(-1)}, "has ended"),
+            ({"access_token": jwt(-1)}, "has expired"),
         ],
     )
-    def test_states_without_a_token(self, tmp_path: Path, auth_state: dict[str, Any], words: str) -> None:
+    def test_an_auth_state_without_the_token(self, tmp_path: Path, auth_state: dict[str, Any], words: str) -> None:
         (tmp_path / "token").write_text("older")
         with pytest.raises(RucioLabError, match=words) as caught:
             keep(Wanted("lake", "access_token", tmp_path / "token"), auth_state)
@@ -190,7 +192,7 @@ class TestFaults:
         assert "hush" not in str(caught.value)
         assert (tmp_path / "token").read_text() == "older"
 
-    def test_files(self, tmp_path: Path) -> None:
+    def test_the_file_is_private_and_replaces_a_link(self, tmp_path: Path) -> None:
         path = tmp_path / "folder" / "token"
         wanted = Wanted("lake", "access_token", path)
         assert keep(wanted, {"access_token": jwt(60)})
@@ -207,14 +209,14 @@ class TestFaults:
         with pytest.raises(RucioLabError, match="cannot be written"):
             keep(Wanted("lake", "access_token", other / "token"), {"access_token": "opaque"})
 
-    def test_a_start_without_a_hub_asks_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_hub_no_thread_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("API_URL", "USER", "API_TOKEN"):
             monkeypatch.delenv(f"JUPYTERHUB_{name}", raising=False)
         keep_tokens(logging.getLogger())
         assert "rucio-lab hub" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_the_log_says_what_is_kept_and_no_token(hub: JupyterHub, alice: User) -> None:
-    assert "rucio_lab: JupyterHub's tokens are kept for lake, slow." in hub.child.output()
+def test_the_log_names_instances_but_shows_no_token(hub: JupyterHub, alice: User) -> None:
+    assert "rucio_lab: Tokens from JupyterHub are kept up to date for lake, slow." in hub.child.output()
     assert alice.token_file.read_text() not in hub.child.output()
     assert hub_token(alice) not in hub.child.output()

@@ -18,7 +18,7 @@ from nbclient.exceptions import CellExecutionError
 from papermill.exceptions import PapermillExecutionError
 
 BAD = "%load_ext rucio_lab\n%rucio_attach nocolon as files"
-SENTENCE = "BadRequest: 'nocolon' is no DID: it has no colon between scope and name."
+SENTENCE = "BadRequest: 'nocolon' is not a DID: it has no colon between scope and name."
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 HEAVY = (

@@ -39,9 +39,9 @@ def test_reads_a_line(line: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%rucio_attach nocolon as x", "'nocolon' is no DID: it has no colon"),
-        ("%rucio_attach a: as x", "'a:' is no DID: its name is empty"),
-        ("%rucio_attach a/b:c as x", "the scope 'a/b' holds a slash"),
+        ("%rucio_attach nocolon as x", "'nocolon' is not a DID: it has no colon"),
+        ("%rucio_attach a: as x", "'a:' is not a DID: its name is empty"),
+        ("%rucio_attach a/b:c as x", "the scope 'a/b' contains a slash"),
         ("%rucio_attach 's:a\x07b' as x", "control characters"),
         ("%rucio_attach", "No DID was given."),
         ("%rucio_attach as files", "No DID was given."),
@@ -159,7 +159,7 @@ def test_a_name_is_normalised_as_python_does() -> None:
 def test_leaves_ipythons_variables_alone(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
     shell.user_ns.update(x="1", y="2")
     result = run("%rucio_attach {x}$y as z")
-    assert "'{x}$y' is no DID" in result.text
+    assert "'{x}$y' is not a DID" in result.text
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,22 +17,17 @@ from jupyter_server.serverapp import ServerApp
 from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.reading import probe
 from rucio_lab.server.routes import routes
-from tests.core.upstream.test_hostile import CONTAINER, SCOPE, drip, odd_replies
-from tests.lake.hostile import STREAM, HostileRucio, Reply, hostile_rucio
+from tests.lake.hostile import CONTAINER, SCOPE, STREAM, HostileRucio, Reply
 from tests.server.conftest import Ask
+from tests.support.odd_answers import drip, odd_replies
 
 DID = f"{SCOPE}:{CONTAINER}"
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRucio]:
-    """A Rucio that answers as it is told, in place of the test lake."""
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    with hostile_rucio() as server:
-        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(server.config(tmp_path / "rucio_lab.toml")))
-        probe.forget()
-        yield server
-    probe.forget()
+def lake(hostile: HostileRucio) -> HostileRucio:
+    """The hostile Rucio instead of the test lake."""
+    return hostile
 
 
 QUESTIONS: dict[str, dict[str, str]] = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rucio_lab.core.config.instances import Instance
+import pytest
+
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError
 from tests.lake.lake import FullLake
 
@@ -42,3 +44,11 @@ def instance_of(lake: FullLake, **settings: Any) -> Instance:
     url = settings.pop("url", lake.url)
     known = {"name": "test", "auth_url": url, "ca": str(lake.authority.ca), "account": "alice", "username": "alice"}
     return Instance(**{**known, "url": url, **settings})
+
+
+def assert_fails(ask: Callable[[], object], kind: type[RucioLabError], words: str) -> None:
+    with pytest.raises(RucioLabError) as caught:
+        ask()
+    assert_clear(caught.value)
+    assert type(caught.value) is kind, str(caught.value)
+    assert words in str(caught.value)

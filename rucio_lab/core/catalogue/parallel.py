@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from rucio_lab.core.answers import reasons_to_leave, until
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""What is configured: files, presets, ``rucio.cfg`` and a site's own address, put together into instances."""
+"""Configuration: files, presets, ``rucio.cfg`` and the remote file of a site, put together into instances."""

@@ -1,8 +1,8 @@
-"""A site's configuration at an https address: fetched beside the work, kept on disk, and never waited for twice.
+"""A site's configuration at an https address: fetched in the background and cached on disk.
 
-Who needs it gets the copy on disk at once; a copy that is old is fetched anew by a thread meanwhile. Only where there
-is no copy at all, the first question waits for it, for some seconds at most. What cannot be fetched or is not valid
-leaves the last good copy in force.
+The cached copy is used at once; if it is old, a thread fetches a new one. Only without any copy does the first call
+wait, for a few seconds at most. If the configuration cannot be fetched or is not valid, the last good copy stays in
+use.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import requests
 
 MAX_AGE = 3600.0
-"""Age of a copy at which it is fetched anew, in seconds."""
+"""Age of a copy after which a new one is fetched, in seconds."""
 
 RETRY = 60.0
-"""How long after a failure it is not tried again, in seconds."""
+"""Pause after a failure, in seconds."""
 
 FIRST_WAIT = 5.0
 """Longest wait for the first copy, in seconds."""
@@ -37,10 +37,10 @@ DEADLINE = 10.0
 """Longest time that a fetch may take, in seconds."""
 
 MAX_BYTES = 256 * 1024
-"""Longest configuration that is read."""
+"""Longest configuration that is read, in bytes."""
 
 Check = Callable[[str], object]
-"""Raises a ConfigurationError for a text that is no good configuration."""
+"""Raises a ConfigurationError for a text that is not a valid configuration."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Source:
     url
         Its address.
     ca
-        CA bundle (file or folder) that its certificate is checked with; empty for the usual ones.
+        CA bundle (file or folder) to check its certificate with; empty for the usual ones.
     """
 
     url: str
@@ -61,18 +61,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Copy:
-    """The last good copy of a remote configuration, and what went wrong since.
+    """The last good copy of a remote configuration, and what has gone wrong since.
 
     Attributes
     ----------
     text
-        The configuration; None if there was none yet.
+        The configuration; None if it was never fetched.
     fetched
         When it was fetched, in seconds since the epoch; 0 for never.
     failure
-        Why it could not be fetched the last time; empty if it could.
+        Why the last fetch failed; empty if it did not.
     tried
-        When it was last tried, in seconds since the epoch; 0 for never.
+        When the last fetch was tried, in seconds since the epoch; 0 for never.
     """
 
     text: str | None = None
@@ -82,21 +82,21 @@ class Copy:
 
     @property
     def due(self) -> bool:
-        """Whether it should be fetched."""
+        """Whether it is time to fetch it."""
         now = time.time()
         old = not 0 <= now - self.fetched < MAX_AGE
         return old and not (self.failure and 0 <= now - self.tried < RETRY)
 
 
 def copy_of(source: Source, check: Check) -> Copy:
-    """Give the last good copy, and see to it that it is fetched when it is due.
+    """Give the last good copy, and fetch a new one if it is due.
 
     Parameters
     ----------
     source
         Where it comes from.
     check
-        What a new copy must pass.
+        The check that a new copy must pass.
     """
     copy = _read(source, check)
     if not copy.due:
@@ -110,12 +110,12 @@ def copy_of(source: Source, check: Check) -> Copy:
         return copy
     thread.join(FIRST_WAIT)
     copy = _read(source, check)
-    failure = f"The site's configuration at {source.url} did not come within {FIRST_WAIT:.0f} seconds."
+    failure = f"The site's configuration at {source.url} did not arrive within {FIRST_WAIT:.0f} seconds."
     return copy if copy.tried else replace(copy, failure=failure)
 
 
 def refresh(source: Source, check: Check) -> Copy:
-    """Fetch it now, and give the last good copy with the outcome. Parameters are those of `copy_of`."""
+    """Fetch it now, and give the last good copy with the outcome. The parameters are those of `copy_of`."""
     try:
         text = _fetch(source)
         check(text)
@@ -134,7 +134,7 @@ def _fetch(source: Source) -> str:
     from rucio_lab.core.answers import Session
 
     if not _is_https(source.url):
-        raise ConfigurationError(f"remote is no https address without a password: {_shown(source)}.", "Mend it.")
+        raise ConfigurationError(f"remote is not an https address without a password: {_shown(source)}.", "Correct it.")
     answer: requests.Response | None = None
     session = Session()
     try:
@@ -144,18 +144,18 @@ def _fetch(source: Source) -> str:
             timeout=FIRST_WAIT,
             stream=True,
             allow_redirects=False,
-            auth=lambda request: request,  # or requests would send what ~/.netrc has for that host
+            auth=lambda request: request,  # else requests sends what ~/.netrc has for that host
         )
         if answer.status_code != 200:
             raise ConfigurationError(
-                f"The site's configuration at {_shown(source)} is not to be had: HTTP {answer.status_code}"
-                + (", which leads elsewhere." if answer.is_redirect else "."),
-                "Mend remote, or tell its keeper.",
+                f"The site's configuration at {_shown(source)} cannot be fetched: HTTP {answer.status_code}"
+                + (", a redirect." if answer.is_redirect else "."),
+                "Correct remote, or tell its maintainer.",
             )
         return _text(source, answer)
     except (OSError, ValueError) as error:  # requests' own errors are both of these
         raise ConfigurationError(
-            f"The site's configuration at {_shown(source)} cannot be fetched: {_why(error)}.", "Tell its keeper."
+            f"The site's configuration at {_shown(source)} cannot be fetched: {_why(error)}.", "Tell its maintainer."
         ) from error
     finally:
         if answer is not None:
@@ -172,14 +172,16 @@ def _is_https(url: str) -> bool:
 
 
 def _text(source: Source, answer: requests.Response) -> str:
-    """Read an answer that is neither long nor slow."""
+    """Read an answer, unless it is too long or too slow."""
     deadline = time.monotonic() + DEADLINE
     body = b""
     for chunk in answer.iter_content(16 * 1024):
         body += chunk
         if len(body) > MAX_BYTES or time.monotonic() > deadline:
             limit = f"longer than {MAX_BYTES // 1024} kB" if len(body) > MAX_BYTES else "too slow"
-            raise ConfigurationError(f"The site's configuration at {_shown(source)} is {limit}.", "Tell its keeper.")
+            raise ConfigurationError(
+                f"The site's configuration at {_shown(source)} is {limit}.", "Tell its maintainer."
+            )
     return body.decode()
 
 
@@ -195,7 +197,7 @@ def _why(error: Exception) -> str:
     kinds = {
         requests.exceptions.SSLError: "its certificate is not accepted",
         requests.exceptions.ConnectionError: "nobody answers, or the connection broke",
-        UnicodeDecodeError: "it is no text",
+        UnicodeDecodeError: "it is not text",
     }
     return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)
 
@@ -204,7 +206,7 @@ def _why(error: Exception) -> str:
 
 _lock = threading.Lock()
 _fetching: dict[str, threading.Thread] = {}
-_unwritten: dict[str, Copy] = {}  # what a full or read-only disk did not take
+_unwritten: dict[str, Copy] = {}  # when the disk is full or read-only
 
 
 def _after_fork() -> None:
@@ -213,8 +215,7 @@ def _after_fork() -> None:
     _fetching.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _path(source: Source) -> Path:
@@ -223,7 +224,7 @@ def _path(source: Source) -> Path:
 
 
 def _read(source: Source, check: Check) -> Copy:
-    """Read the copy; one that does not pass any more (it is from another version, or was cut) is as good as none."""
+    """Read the copy; one that no longer passes (it is truncated, or from another version) counts as none."""
     if source.url in _unwritten:
         return _unwritten[source.url]
     try:

@@ -28,7 +28,8 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from rucio_lab.core.address import PREFIX, Address
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
 from rucio_lab.core.filesystem import lake_file

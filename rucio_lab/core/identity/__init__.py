@@ -1,1 +1,1 @@
-"""Who the user is at Rucio: sign-in, tokens and their renewal, certificates."""
+"""Who the user is to Rucio: sign-in, tokens and their renewal, certificates."""

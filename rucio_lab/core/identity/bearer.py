@@ -1,4 +1,4 @@
-"""Bearer tokens that come from elsewhere: a file, a command, the WLCG discovery; and what is wrong with one."""
+"""Bearer tokens from outside: a file, a command, the WLCG discovery; and what is wrong with a refused one."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.credentials import sendable
-from rucio_lab.core.identity.token_store import Token, bearer_token, discovered_token, jwt_claims, jwt_time
+from rucio_lab.core.identity.token_store import Token, bearer_token
+from rucio_lab.core.identity.token_text import discovered_token, is_token, jwt_claims, jwt_time
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get, ping
 from rucio_lab.core.words import span
 
-_MOST_OUTPUT = 65536  # characters; no header is longer
-
 
 def found(instance: Instance) -> Token | None:
-    """Give the token that is there now: that of the file, else, for ``token``, of the WLCG discovery."""
+    """Give the current token from the file or, for ``token``, from the WLCG discovery."""
     text, _ = _text(instance)
-    return bearer_token(text) if text and sendable(text) else None
+    return bearer_token(text) if is_token(text) else None
 
 
 def _text(instance: Instance) -> tuple[str, NotOwn | None]:
-    """Give the text of the token that is there, and what is wrong with a file that is there and not used."""
+    """Give the text of the current token, and what is wrong with a file that exists but is not used."""
     text, refused = "", None
     if instance.token_file:
         try:
@@ -37,7 +35,7 @@ def _text(instance: Instance) -> tuple[str, NotOwn | None]:
         except NotOwn as error:
             refused = error
         except (OSError, UnicodeDecodeError):
-            pass  # as good as none
+            pass  # counts as none
     if not text and instance.auth == "token" and instance.wlcg_token:
         text, other = discovered_token()
         refused = refused or other
@@ -50,7 +48,7 @@ def by_command(instance: Instance) -> Token:
     Raises
     ------
     RucioLabError
-        If it fails, takes too long, or prints no token. What it prints is never shown: it can be a secret.
+        If it fails, takes too long, or prints no token. Its output is never shown: it may be a secret.
     """
     program = Path(instance.token_command[0]).name
     what = f"The token command of {instance.name} ({program})"
@@ -59,7 +57,7 @@ def by_command(instance: Instance) -> Token:
     except subprocess.TimeoutExpired:
         raise LakeTooSlow(
             f"{what} did not end within {token_command.SECONDS:g} s.",
-            "Run it in a terminal: it may wait for an answer.",
+            "Run it in a terminal: it may be waiting for input.",
         ) from None
     except subprocess.CalledProcessError as error:
         raise SignInNeeded(
@@ -68,10 +66,12 @@ def by_command(instance: Instance) -> Token:
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{what} cannot be run: {getattr(error, 'strerror', None) or error}.",
-            "Mend token_command in rucio_lab.toml.",
+            "Correct token_command in rucio_lab.toml.",
         ) from None
-    if not text or len(text) > _MOST_OUTPUT or not sendable(text) or " " in text:
-        raise SignInNeeded(f"{what} printed no token.", "Run it in a terminal: it has to print the token alone.")
+    if not is_token(text):
+        raise SignInNeeded(
+            f"{what} printed no token.", "Run it in a terminal: it must print the token and nothing else."
+        )
     token = bearer_token(text)
     if not token.valid(clock.now(instance)):
         raise refused(
@@ -81,7 +81,7 @@ def by_command(instance: Instance) -> Token:
 
 
 def is_accepted(instance: Instance, token: Token) -> bool:
-    """Ask Rucio once more whether it accepts a JSON web token that has not ended."""
+    """Ask Rucio once more whether it accepts a JSON web token that has not expired."""
     if not jwt_claims(token.text) or not token.valid(clock.now(instance)):
         return False
     headers = {"X-Rucio-Auth-Token": Secret(token.text)}
@@ -90,7 +90,7 @@ def is_accepted(instance: Instance, token: Token) -> bool:
 
 
 def missing(instance: Instance) -> SignInNeeded:
-    """Say that an instance with ``token`` has none."""
+    """Make the error for an instance with ``token`` that has no token."""
     places = {instance.token_file: instance.token_file, "the WLCG bearer token discovery": instance.wlcg_token}
     where = " and ".join(place for place, asked in places.items() if asked)
     if not where:
@@ -105,35 +105,35 @@ def missing(instance: Instance) -> SignInNeeded:
 
 
 def origin(instance: Instance) -> str:
-    """Say where the token of an instance with ``token`` comes from."""
+    """Say where an instance with ``token`` gets its token from."""
     if instance.token_file:
         return instance.token_file
     return Path(instance.token_command[0]).name if instance.token_command else "the WLCG bearer token discovery"
 
 
 def refused(instance: Instance, token: Token, what: str, remedy: str) -> SignInNeeded:
-    """Say what is wrong with a token that ended, or that Rucio did not accept.
+    """Say what is wrong with a token that expired, or that Rucio did not accept.
 
-    Rucio has one answer for all reasons. Where the claims of the token tell which it is, that is said; they are read
-    without checking the signature, and nothing but this sentence depends on them.
+    Rucio gives the same answer for every reason. If the claims of the token show the reason, the error says it. They
+    are read without checking the signature, and nothing but this message depends on them.
 
     Parameters
     ----------
     instance
-        Where it was refused.
+        The instance that refused it.
     token
-        The token; nothing secret of it is shown.
+        The token; the error shows no secret part of it.
     what
-        What users call it, the beginning of a sentence.
+        What users call it, as the beginning of a sentence.
     remedy
-        What to do about one that ended.
+        What to do if it expired.
     """
     if not token.valid(clock.now(instance)):
-        return SignInNeeded(f"{what} ended at {_date(token.expires)}{_clocks(instance)}.", remedy)
+        return SignInNeeded(f"{what} expired at {_date(token.expires)}{_clocks(instance)}.", remedy)
     claims = jwt_claims(token.text)
     if not claims:
         its = what[0].lower() + what[1:]
-        return SignInNeeded(f"{instance.name} does not accept {its}: it ended or was revoked.", remedy)
+        return SignInNeeded(f"{instance.name} does not accept {its}: it expired or was revoked.", remedy)
     return (
         _too_early(instance, what, claims)
         or _meant_for_others(instance, what, claims)
@@ -147,7 +147,7 @@ def _too_early(instance: Instance, what: str, claims: Mapping[str, Any]) -> Sign
         return None
     return SignInNeeded(
         f"{what} is not valid before {_date(begins)}{_clocks(instance)}.",
-        "Set the clocks of this machine and of the identity provider, or wait.",
+        "Correct the clocks of this machine and of the identity provider, or wait.",
     )
 
 
@@ -158,13 +158,13 @@ def _meant_for_others(instance: Instance, what: str, claims: Mapping[str, Any]) 
     if wanted - set(audience):
         rucios = "" if instance.oidc_audience else ", unless its operators chose another"
         return SignInNeeded(
-            f"{what} is for the audience {_listed(audience)}, and {instance.name} wants "
+            f"{what} is for the audience {_listed(audience)}, but {instance.name} wants "
             f"{_listed(sorted(wanted))}{rucios}.",
             "Get a token with that audience, then try again.",
         )
     if lacking:
         return SignInNeeded(
-            f"{what} has the scope {_listed(scope)}, and lacks {_listed(lacking)}.",
+            f"{what} has the scope {_listed(scope)}, but lacks {_listed(lacking)}.",
             "Get a token with that scope, then try again.",
         )
     return None
@@ -174,14 +174,14 @@ def _unknown(instance: Instance, what: str, claims: Mapping[str, Any]) -> SignIn
     who = f"{_plain(claims.get('sub'))} of {_plain(claims.get('iss'))}"
     account = f"the account {instance.account}" if instance.account else "any account"
     return SignInNeeded(
-        f"{what} is in date and was refused. Rucio does not say why: the identity {who} is not mapped to {account}, "
-        "its provider is not one that Rucio trusts, or the token was altered or revoked.",
+        f"{what} has not expired but was refused. Rucio does not say why: the identity {who} is not mapped to "
+        f"{account}, its provider is not one that Rucio trusts, or the token was altered or revoked.",
         "Ask the operators of the instance to map this identity, or get a new token.",
     )
 
 
 def _clocks(instance: Instance) -> str:
-    """Say so where the clock of this machine is wrong."""
+    """Say by how much the clock of this machine is wrong; empty if it is right."""
     ahead = clock.ahead(instance)
     if not ahead:
         return ""
@@ -190,7 +190,7 @@ def _clocks(instance: Instance) -> str:
 
 
 def ask_for_the_time(instance: Instance) -> None:
-    """Learn Rucio's time, lest a wrong clock takes a token for ended; a Rucio that is away is no error here."""
+    """Learn Rucio's time, in case the clock here is wrong. It does not matter if Rucio is unreachable."""
     with suppress(RucioLabError):
         ping(instance, min(5.0, instance.timeout))
 
@@ -200,7 +200,7 @@ def _date(when: float | None) -> str:
 
 
 def _words(claim: Any) -> list[str]:
-    """Read a claim that is a text or a list of texts."""
+    """Read a claim that is a string or a list of strings."""
     return claim.split() if isinstance(claim, str) else [str(word) for word in claim or ()]
 
 
@@ -209,6 +209,6 @@ def _listed(words: list[str]) -> str:
 
 
 def _plain(claim: Any) -> str:
-    """Quote a claim: a token can say anything."""
+    """Quote a claim, since a token can contain anything."""
     text = str(claim)
     return repr(text if len(text) <= 100 else f"{text[:97]}...")

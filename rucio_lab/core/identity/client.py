@@ -1,13 +1,13 @@
 """The seam to rucio.client: one client per instance and thread, and sign-ins that never mix, prompt or leak.
 
-rucio.client reads global configuration and environment, shares one token file among all servers, and asks on the
-terminal when a token ends. `RucioClient` replaces just that part; requests, retries and the ways of signing in stay
-Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which
-tests/core/identity/test_client.py guards.
+rucio.client reads global configuration and environment variables, shares one token file among all servers, and asks on
+the terminal when a token expires. `RucioClient` replaces only that part; requests, retries and the ways of signing in
+stay Rucio's own. It overrides private methods of rucio.client's `BaseClient`, which tests/core/identity/test_client.py
+guards.
 
-What the ways of signing in need stands beside it: `credentials` (passwords, certificates, keys), `oidc` (an identity
-provider), `bearer` (tokens from elsewhere). Every request first takes the token that is stored, and renews it when it
-is due, so that neither a loop of calls nor another process meets its end.
+The ways of signing in are modules of their own: `credentials` (passwords, certificates, keys), `oidc` (an identity
+provider), `bearer` (tokens from outside). Every request uses the stored token and renews it when it is due, so that it
+expires neither in a loop of calls nor in another process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import configparser
 import json
 import logging
-import math
 import os
 import sys
 import threading
@@ -30,12 +29,20 @@ import msgspec
 import requests
 
 from rucio_lab.core.answers import Answer
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
 from rucio_lab.core.identity.credentials import credentials, sendable
-from rucio_lab.core.identity.token_store import SignIn, Token, TokenStore, rucio_timestamp
-from rucio_lab.core.private import Secret
+from rucio_lab.core.identity.renewal import (
+    failure_since,
+    lock_of,
+    put_off,
+    remember_failure,
+    seconds_to_renewal,
+    stored_tokens,
+    usable_token,
+)
+from rucio_lab.core.identity.token_store import Token, TokenStore, rucio_timestamp
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session
@@ -43,81 +50,8 @@ from rucio_lab.core.upstream.rucio_api import Client, HTTPMethod, build_url, exc
 
 _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
-_log.setLevel(logging.WARNING)  # below, rucio.client writes out all headers, and so the password
-_log.propagate = False  # rucio.client reports each retry as an error; what matters becomes an exception
-
-
-# ------------------------------------------------------------------------------------------------ the public functions
-
-
-def sign_in(instance: Instance, *, username: str | None = None, password: str | None = None) -> SignIn:
-    """Sign in anew, whatever token there is already.
-
-    Parameters
-    ----------
-    instance
-        Where. With ``oidc`` somebody has to open a page: see `rucio_lab.core.identity.oidc.begin`.
-    username, password
-        For ``userpass``; by default those of the instance's rucio.cfg. The password is sent to the instance's
-        authentication server and kept nowhere.
-
-    Raises
-    ------
-    SignInNeeded
-        If the credentials are missing or refused. The token of an earlier sign-in is gone then, too.
-    """
-    if instance.auth == "oidc":
-        raise SignInNeeded(f"To sign in to {instance.name}, somebody has to open a page.", how_to_sign_in(instance))
-    if username and password is None and username != instance.username:
-        raise SignInNeeded(f"There is no password for {username} at {instance.name}.", how_to_sign_in(instance))
-    password = Secret(password) if password is not None else None
-    given = {"username": username or instance.username, "password": password} if password is not None else None
-    client = RucioClient(instance, given, anew=True)
-    if instance.auth != "token":
-        return client.token.sign_in
-    with speaking_to(instance):  # nobody has looked at this token yet
-        return replace(client.token.sign_in, account=str(client.whoami()["account"]))
-
-
-def sign_out(instance: Instance) -> None:
-    """Forget the token of an instance, and a sign-in that waits.
-
-    A token that others keep, such as a file, stays theirs. Rucio has no way to take back a token that it gave.
-    """
-    if (waiting := oidc.pending(instance)) is not None:
-        waiting.cancel()
-    store = TokenStore(instance)
-    with _lock(instance), store.alone():
-        store.drop()
-
-
-def signed_in(instance: Instance) -> SignIn | None:
-    """Say who one is, by the stored token alone: asks nobody.
-
-    Returns
-    -------
-    SignIn or None
-        None if there is no token, or if it ended.
-    """
-    token = _usable(instance)
-    if token is None:
-        return None
-    _keep(instance, token)
-    return token.sign_in
-
-
-def can_renew(instance: Instance) -> bool:
-    """Whether a sign-in can be had, or made to last, without asking the user."""
-    if instance.auth == "oidc":
-        token = _usable(instance)
-        return token is not None and token.renewable
-    if instance.auth == "token":
-        return bool(instance.token_command)
-    try:
-        credentials(instance)
-    except RucioLabError:
-        return False
-    return True
+_log.setLevel(logging.WARNING)  # below it, rucio.client logs all headers, including the password
+_log.propagate = False  # rucio.client logs each retry as an error; real errors become exceptions
 
 
 def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float | None = None) -> RucioClient:
@@ -126,20 +60,20 @@ def client_for(instance: Instance, *, may_sign_in: bool = True, timeout: float |
     Parameters
     ----------
     instance
-        Where.
+        Which Rucio to ask.
     may_sign_in
-        Whether a sign-in that needs no questions may be made where there is no valid token.
+        Whether to sign in without asking the user if there is no valid token.
     timeout
-        Longest silence of Rucio, in seconds; by default the instance's.
+        How long Rucio may be silent, in seconds; by default that of the instance.
 
     Raises
     ------
     SignInNeeded
-        If there is no valid token and none can be had without asking.
+        If there is no valid token, and getting one needs the user.
     """
     clients: dict[tuple[Any, ...], RucioClient] = _local.__dict__.setdefault("clients", {})
     key = (*instance.key, may_sign_in, timeout)
-    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have been changed
+    if key not in clients or clients[key].instance != instance:  # its time limit or CA may have changed
         clients[key] = RucioClient(instance, may_sign_in=may_sign_in, timeout=timeout)
     return clients[key]
 
@@ -148,15 +82,12 @@ _local = threading.local()
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: with its parent's connections it would read its parent's answers."""
+    """Forget the parent's clients in a forked child: on the same connections it would read the parent's answers."""
     global _local  # noqa: PLW0603
     _local = threading.local()
-    _locks.clear()
-    keeper.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # ------------------------------------------------------------------------------------------------ the client
@@ -168,24 +99,24 @@ class RucioClient(Client):  # type: ignore[misc]
     Parameters
     ----------
     instance
-        Where.
+        Which Rucio to ask.
     given
-        What the user just gave; by default what the configuration gives, looked up when it is needed.
+        User name and password from the user; by default those of the configuration, looked up when needed.
     anew
-        Whether to drop the token that is stored, and get another.
+        Whether to drop the stored token, and get another.
     may_sign_in
-        Whether it may sign in where there is no valid token.
+        Whether it may sign in if there is no valid token.
     timeout
-        Longest silence of Rucio, in seconds; by default the instance's.
+        How long Rucio may be silent, in seconds; by default that of the instance.
 
     Raises
     ------
     RucioLabError
-        If it cannot be signed in.
+        If signing in fails.
     """
 
-    AUTH_RETRIES = 1  # two attempts, so that a host which drops packets costs twice the time limit, not three times
-    REQUEST_RETRIES = 0  # the second attempt says what is wrong; else rucio.client forgets it
+    AUTH_RETRIES = 1  # two attempts: a host that drops packets costs twice the time limit, not three times
+    REQUEST_RETRIES = 0  # so that the second attempt raises its error, which rucio.client otherwise drops
 
     def __init__(
         self,
@@ -205,7 +136,7 @@ class RucioClient(Client):  # type: ignore[misc]
         limit = timeout or instance.timeout
         auth_type = "oidc" if instance.auth == "token" else instance.auth
         program = sys.argv[:1]
-        # What rucio.client does last is to look for request_retries, and it fails where a rucio.cfg has no [client].
+        # The last thing rucio.client does is look up request_retries, which fails if rucio.cfg has no [client].
         with speaking_to(instance), suppress(configparser.NoSectionError):
             super().__init__(
                 rucio_host=instance.url,
@@ -219,11 +150,11 @@ class RucioClient(Client):  # type: ignore[misc]
                 logger=_log,
             )
         self.request_retries = self.REQUEST_RETRIES
-        sys.argv[:1] = program  # rucio.client strips its folder
+        sys.argv[:1] = program  # rucio.client removes its folder
 
     @property
     def session(self) -> requests.Session:
-        """The HTTP session; rucio.client makes a new one whenever a token was refused."""
+        """The HTTP session; rucio.client makes a new one whenever a token is refused."""
         return self._session
 
     @session.setter
@@ -233,15 +164,15 @@ class RucioClient(Client):  # type: ignore[misc]
         self._session.hooks["response"].append(lambda answer, **_: clock.look(instance, answer.headers))
 
     def catch_up(self) -> None:
-        """Take the token that is stored now, which others may have renewed or removed; renew it where it is due."""
+        """Use the stored token, which others may have renewed or removed; renew it if it is due."""
         if not self._take_stored():
             self._obtain(rejected=None)
 
     def rows(self, path: list[str], parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Ask REST for a list.
+        """Ask the REST interface for a list.
 
-        For parameters that rucio.client's own methods do not have, and for names with blanks in them, which it writes
-        as ``+`` where Rucio wants ``%20``.
+        For parameters that rucio.client's methods lack, and for names with spaces: rucio.client sends ``+`` where Rucio
+        expects ``%20``.
         """
         if any(part in {".", ".."} for part in path):
             raise BadRequest("Rucio cannot be asked for a DID named '.' or '..'.", "Name the container that holds it.")
@@ -252,11 +183,11 @@ class RucioClient(Client):  # type: ignore[misc]
             raise kind(message)
         yield from self._load_json_data(response)
 
-    # What follows takes the place of rucio.client's handling of configuration and tokens.
+    # The following methods replace rucio.client's handling of configuration and tokens.
 
     def _get_auth_tokens(self) -> tuple[None, str, str, str]:
         self.account = self.instance.account or None  # never RUCIO_ACCOUNT, which may be meant for another server
-        self.script_id = "rucio-lab"  # by default it is the command line, which can hold a secret
+        self.script_id = "rucio-lab"  # the default is the command line, which can contain a secret
         return None, "", "", ""
 
     def _get_creds(self, _creds: Any) -> dict[str, str]:
@@ -266,7 +197,7 @@ class RucioClient(Client):  # type: ignore[misc]
         self._obtain(rejected=None)
 
     def _BaseClient__get_token(self) -> None:  # noqa: N802
-        # Where two requests at once are the first with a JSON web token, Rucio may refuse one of them for no reason.
+        # If two simultaneous requests are the first with a JSON web token, Rucio may refuse one for no reason.
         if not bearer.is_accepted(self.instance, self.token):
             self._obtain(rejected=self.auth_token)
 
@@ -307,21 +238,21 @@ class RucioClient(Client):  # type: ignore[misc]
                 return
             yield from map(_parsed, response.rows())
         finally:
-            response.close()  # a reader that leaves early must not keep the connection, or Rucio at work
+            response.close()  # a reader that stops early must not keep the connection open, or Rucio working
 
-    # How it comes by a token.
+    # The following methods get a token.
 
     def _use(self, token: Token) -> None:
         if token.text != self.token.text:
-            _keep(self.instance, token)
+            keep_renewed(self.instance, token)
         self.token = token
         self.auth_token = token.text
         self.headers["X-Rucio-Auth-Token"] = token.text
 
     def _take_stored(self, rejected: str | None = None) -> bool:
-        """Use the stored token, unless Rucio has rejected it, or it ended, or it is to be renewed now."""
-        token = _usable(self.instance, rejected)
-        if token is None or (self.may_sign_in and _seconds_to_renewal(self.instance, token) <= 0):
+        """Use the stored token, unless Rucio has rejected it, it has expired, or it is due for renewal."""
+        token = usable_token(self.instance, rejected)
+        if token is None or (self.may_sign_in and seconds_to_renewal(self.instance, token) <= 0):
             return False
         self._use(token)
         return True
@@ -329,57 +260,56 @@ class RucioClient(Client):  # type: ignore[misc]
     def _obtain(self, rejected: str | None) -> None:
         """Get a token that Rucio has not rejected: the stored one, or a new one.
 
-        One thread of one process at a time asks for a new one. Threads that waited for it share what came of it, also a
-        failure: else each of them would in turn wait for a server that hangs.
+        Only one thread of one process at a time asks for a new one. Threads that waited share the result, even if it is
+        a failure: otherwise each of them would wait for a hanging server in turn.
         """
         asked = time.monotonic()
         store = TokenStore(self.instance)
-        with _lock(self.instance):
-            failed, error = _failures.get(self.instance.key, (0.0, None))
-            if error is not None and failed > asked and not self._anew:
-                raise type(error)(error.message, error.remedy, rucio=error.rucio)
+        with lock_of(self.instance):
+            if not self._anew and (error := failure_since(self.instance, asked)) is not None:
+                raise error
             if not self._anew and self._take_stored(rejected):
                 return
             with store.alone():
                 if self._anew:
                     store.drop()
                 elif self._take_stored(rejected):
-                    return  # another process was quicker
+                    return  # another process was faster
                 self._take_new(store, rejected)
                 self._anew, self._given = False, None
 
     def _take_new(self, store: TokenStore, rejected: str | None) -> None:
-        """Get a new token, and store it. One that still serves goes on to do so where there is no new one."""
-        old = _usable(self.instance, rejected)
-        known = next(iter(_stored(self.instance)), None)
+        """Get a new token, and store it. If that fails, keep using the old one as long as it is valid."""
+        old = usable_token(self.instance, rejected)
+        known = next(iter(stored_tokens(self.instance)), None)
         try:
             with speaking_to(self.instance):
                 new = self._new_token(old, known, rejected)
         except RucioLabError as error:
             if old is not None:
-                _put_off(self.instance, old)
+                put_off(self.instance, old)
                 self._use(old)
                 return
             if not isinstance(error, SignInNeeded):
-                _failures[self.instance.key] = (time.monotonic(), error.with_traceback(None))
+                remember_failure(self.instance, error)
             raise
         if old is not None and new.text == old.text:
-            _put_off(self.instance, old)
+            put_off(self.instance, old)
         self._use(new)
         if new is not known:
             store.write(new)
 
     def _new_token(self, old: Token | None, known: Token | None, rejected: str | None) -> Token:
-        """Get a new token by the way of the instance, or say why there is none.
+        """Get a new token in the way the instance is configured, or say why there is none.
 
         Parameters
         ----------
         old
-            The token that still serves, and is to be renewed.
+            The token that is still valid, and due for renewal.
         known
-            The token that was there last, whatever is wrong with it.
+            The latest token, even if something is wrong with it.
         rejected
-            The one that Rucio has just rejected.
+            The token that Rucio has just rejected.
         """
         auth, remedy = self.instance.auth, how_to_sign_in(self.instance)
         if auth == "oidc" and old is not None and self.may_sign_in:
@@ -387,18 +317,18 @@ class RucioClient(Client):  # type: ignore[misc]
         if auth == "token":
             return self._token_from_elsewhere(known, rejected)
         if auth == "oidc" and known is not None:
-            return self._not_ended(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
+            return self._unless_expired(known, rejected, f"Your sign-in to {self.instance.name}", remedy)
         try:
             if auth == "oidc" or not self.may_sign_in:
                 raise not_signed_in(self.instance)
             return self._sign_in()
         except SignInNeeded as error:
             if known is not None and error.rucio is None:
-                raise SignInNeeded(f"Your sign-in to {self.instance.name} ended.", error.remedy) from error
+                raise SignInNeeded(f"Your sign-in to {self.instance.name} has expired.", error.remedy) from error
             raise
 
     def _token_from_elsewhere(self, known: Token | None, rejected: str | None) -> Token:
-        """Run the token command, where there is one; else say what is wrong with the token that lies there."""
+        """Run the token command, if there is one; else say what is wrong with the token in the file."""
         if self.instance.token_command and self.may_sign_in:
             known = replace(bearer.by_command(self.instance), issued=clock.now(self.instance), renewable=True)
             if known.text != rejected:
@@ -406,10 +336,10 @@ class RucioClient(Client):  # type: ignore[misc]
         if known is None:
             raise bearer.missing(self.instance)
         what = f"The token from {bearer.origin(self.instance)} for {self.instance.name}"
-        return self._not_ended(known, rejected, what, "Get a new one, then try again.")
+        return self._unless_expired(known, rejected, what, "Get a new one, then try again.")
 
-    def _not_ended(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
-        """Give a token that ended only by the wrong clock of this machine; else say what is wrong with it."""
+    def _unless_expired(self, known: Token, rejected: str | None, what: str, remedy: str) -> Token:
+        """Give the token if it has expired only by this machine's wrong clock; else say what is wrong with it."""
         if known.text != rejected:
             if self.may_sign_in and not clock.known(self.instance):
                 bearer.ask_for_the_time(self.instance)
@@ -422,8 +352,8 @@ class RucioClient(Client):  # type: ignore[misc]
         self.creds = dict(self._given or credentials(self.instance))
         if not all(map(sendable, self.creds.values())):
             raise SignInNeeded(
-                f"The user name or password for {self.instance.name} holds characters that cannot be sent, "
-                "such as the end of a line.",
+                f"The user name or password for {self.instance.name} contains characters that cannot be sent, "
+                "such as a line break.",
                 how_to_sign_in(self.instance),
             )
         ask = {
@@ -448,69 +378,28 @@ class RucioClient(Client):  # type: ignore[misc]
 
 
 def _parsed(text: bytes) -> Any:
-    """Read JSON; where there are times in it, rucio.client's way, which takes longer than all else."""
+    """Read JSON. If it contains times, read it as rucio.client does, which is much slower."""
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # Python's own reader also takes NaN, which Rucio writes where metadata hold it
+    except msgspec.DecodeError:  # Python's reader also accepts NaN, which Rucio sends if metadata contain it
         value = json.loads(text)
     return parse_response(text) if b" UTC" in text else value
 
 
-# ------------------------------------------------------------------------------------------------ stored tokens
+# ------------------------------------------------------------------------------------------------ in the background
 
 
-def _stored(instance: Instance) -> list[Token]:
-    """Give the tokens that are there, the one that goes first first.
-
-    One that somebody signed in for goes before one that lies in a file, and that before one that a command printed.
-    """
-    own = TokenStore(instance).read() if instance.auth != "token" or instance.token_command else None
-    found = bearer.found(instance) if instance.auth in ("oidc", "token") else None
-    tokens = (found, own) if instance.auth == "token" else (own, found)
-    return [token for token in tokens if token is not None]
-
-
-def _usable(instance: Instance, rejected: str | None = None) -> Token | None:
-    """Give the stored token that has not ended, and that Rucio has not rejected."""
-    now = clock.now(instance)
-    good = (token for token in _stored(instance) if token.valid(now) and token.text != rejected)
-    return next(good, None)
-
-
-def _seconds_to_renewal(instance: Instance, token: Token) -> float:
-    """Say how long a token can do without a renewal, for ever if it cannot be renewed."""
-    if not token.renewable:
-        return math.inf
-    return max(token.due - clock.now(instance), _put_off_until.get(instance.key, 0.0) - time.monotonic())
-
-
-def _put_off(instance: Instance, token: Token) -> None:
-    """Try the next renewal of a token later, but well before its end."""
-    left = (token.expires or math.inf) - clock.now(instance)
-    _put_off_until[instance.key] = time.monotonic() + min(max(left / 4, 0.1), 60.0)
-
-
-def _keep(instance: Instance, token: Token) -> None:
-    """Renew a sign-in at an identity provider also while nobody asks anything: once it has ended, it cannot be."""
+def keep_renewed(instance: Instance, token: Token) -> None:
+    """Renew a sign-in at an identity provider in the background: once it has expired, it cannot be renewed."""
     if instance.auth == "oidc" and token.renewable:
         keeper.keep(instance.key, lambda: _look_after(instance))
 
 
 def _look_after(instance: Instance) -> float | None:
-    """Renew the sign-in of an instance if it is due; give the seconds until the next look, None if there is no need."""
-    token = _usable(instance)
-    if token is not None and _seconds_to_renewal(instance, token) <= 0:
-        with suppress(RucioLabError):  # it is tried again, and whoever asks next learns what is wrong
+    """Renew the sign-in of an instance if it is due; give the seconds until the next check, None if none is needed."""
+    token = usable_token(instance)
+    if token is not None and seconds_to_renewal(instance, token) <= 0:
+        with suppress(RucioLabError):  # it is tried again, and the next request reports the error
             client_for(instance).catch_up()
-        token = _usable(instance)
-    return _seconds_to_renewal(instance, token) if token is not None and token.renewable else None
-
-
-_put_off_until: dict[tuple[str, ...], float] = {}
-_locks: dict[tuple[str, ...], threading.RLock] = {}
-_failures: dict[tuple[str, ...], tuple[float, RucioLabError]] = {}
-
-
-def _lock(instance: Instance) -> threading.RLock:
-    """Give the lock under which one instance's token is read, renewed and written."""
-    return _locks.setdefault(instance.key, threading.RLock())
+        token = usable_token(instance)
+    return seconds_to_renewal(instance, token) if token is not None and token.renewable else None

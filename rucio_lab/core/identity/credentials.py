@@ -1,17 +1,19 @@
-"""What the ways of signing in without any questions need: a password from rucio.cfg, certificates, keys."""
+"""What signing in needs without asking the user: a password from rucio.cfg, certificates, keys."""
 
 from __future__ import annotations
 
 import os
 
-from rucio_lab.core.config.instances import Instance, read_rucio_cfg
+from rucio_lab.core.config.rucio_cfg import read_rucio_cfg
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import SignInNeeded
+from rucio_lab.core.identity import x509
 from rucio_lab.core.private import NotOwn, Secret, own_file
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in
 
 
 def credentials(instance: Instance) -> dict[str, str]:
-    """Look up what an instance's way of signing in needs, without asking anybody.
+    """Look up what an instance needs for signing in, without asking the user.
 
     Raises
     ------
@@ -26,7 +28,7 @@ def credentials(instance: Instance) -> dict[str, str]:
     if instance.auth == "x509":
         files = {"client_cert": instance.client_cert, "client_key": instance.client_key or instance.client_cert}
     elif instance.auth == "x509_proxy":
-        default = os.environ.get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where all proxies lie
+        default = os.environ.get("X509_USER_PROXY") or x509.usual_path()
         files = {"client_proxy": instance.client_proxy or default}
     elif instance.auth == "ssh":
         files = {"ssh_private_key": instance.ssh_private_key}
@@ -46,7 +48,7 @@ def credentials(instance: Instance) -> dict[str, str]:
 
 
 def _check_proxy(instance: Instance, path: str) -> None:
-    """See to it that nobody works with a proxy that somebody else put there."""
+    """Refuse a proxy that another user could have put there."""
     try:
         own_file(path, private=True)
     except NotOwn as error:
@@ -60,5 +62,5 @@ def _check_proxy(instance: Instance, path: str) -> None:
 
 
 def sendable(text: str) -> bool:
-    """Whether a text can be the value of an HTTP header; where not, requests quotes it, secret or not, in its error."""
+    """Whether a text can be the value of an HTTP header. If not, requests quotes it in its error, even a secret."""
     return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)

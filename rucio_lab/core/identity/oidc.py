@@ -1,8 +1,8 @@
 """Sign-in at an identity provider, through Rucio's own ``/auth/oidc``.
 
-Rucio gives an address on which it sends a browser on to the provider, and on which, for who knows it, it has the token
-afterwards. So that address is a secret: it stays in here, and users get that of the provider. rucio.client has all this
-in private methods that print and ask on the terminal; here are the same requests.
+Rucio gives an address that redirects a browser to the provider, and that later returns the token to anybody who knows
+it. So this address is a secret: it stays in this module, and users see only the provider's. rucio.client does all this
+in private methods that print and ask on the terminal; this module sends the same requests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import (
     BadRequest,
     ConfigurationError,
@@ -30,25 +30,25 @@ from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.rest import get
 
 SECONDS = 300.0
-"""How long a sign-in may take: Rucio keeps it no longer."""
+"""How long a sign-in may take, in seconds; Rucio keeps it no longer."""
 
-_LIMIT = 15.0  # seconds of silence; whoever signs in is watching
-_BETWEEN = 1.0  # seconds between two questions
+_LIMIT = 15.0  # seconds of silence; the user is watching
+_BETWEEN = 1.0  # seconds between two requests
 
 
 class PendingSignIn:
-    """A sign-in that waits for somebody at the page of an identity provider. Made by `begin`.
+    """A sign-in that waits for the user at the page of an identity provider. Made by `begin`.
 
     Attributes
     ----------
     instance
-        Where to.
+        Where to sign in.
     url
-        The provider's page. It holds no secret: with it alone nobody gets a token.
+        The provider's page. It contains no secret: nobody can get a token with it alone.
     wants_code
-        Whether that page ends with a code, to be given to `enter`; else `poll` notices by itself.
+        Whether the page ends with a code for `enter`; otherwise `poll` notices the sign-in.
     failure
-        Why nothing came of it; None while it waits.
+        Why it failed; None while it waits.
     """
 
     def __init__(self, instance: Instance, url: str, query: str, *, wants_code: bool) -> None:
@@ -66,16 +66,16 @@ class PendingSignIn:
 
     @property
     def seconds_left(self) -> float:
-        """How long it still waits."""
+        """How long it will wait, in seconds."""
         return max(0.0, self._deadline - time.monotonic())
 
     def poll(self) -> SignIn | None:
-        """See whether somebody has signed in; asks Rucio once, or not at all if it was asked just now.
+        """Check whether the user has signed in; asks Rucio once, or not at all if it was asked a moment ago.
 
         Raises
         ------
         SignInNeeded
-            If the time is over, or another sign-in took the place of this one.
+            If the time is over, or another sign-in has replaced this one.
         """
         self.check_time()
         if self.failure is not None:
@@ -89,14 +89,14 @@ class PendingSignIn:
             self._asking.release()
 
     def enter(self, code: str) -> SignIn:
-        """Sign in with the code that the page shows at its end.
+        """Sign in with the code that the page shows at the end.
 
         Raises
         ------
         BadRequest
-            If it is not that code; another may be entered.
+            If the code is wrong; another one can be entered.
         SignInNeeded
-            If the time is over, or another sign-in took the place of this one.
+            If the time is over, or another sign-in has replaced this one.
         """
         code = Secret(code.strip())
         self.check_time()
@@ -110,19 +110,19 @@ class PendingSignIn:
         return known
 
     def wait(self, seconds: float = SECONDS) -> SignIn:
-        """Wait until somebody has signed in; an interrupt ends it.
+        """Wait until the user has signed in; can be interrupted.
 
         Parameters
         ----------
         seconds
-            How long; never beyond Rucio's own limit.
+            How long to wait; Rucio's own limit applies, too.
 
         Raises
         ------
         SignInNeeded
-            If nobody has in that time.
+            If nobody signs in within that time.
         RucioLabError
-            If Rucio was away at the end.
+            If Rucio was unreachable at the end.
         """
         self._deadline = min(self._deadline, time.monotonic() + seconds)
         away: RucioLabError | None = None
@@ -132,7 +132,7 @@ class PendingSignIn:
                     if (known := self.poll()) is not None:
                         return known
                     away = None
-                except (LakeUnreachable, LakeTooSlow) as error:  # it may be back in time
+                except (LakeUnreachable, LakeTooSlow) as error:  # it may come back in time
                     away = error
                 except SignInNeeded as error:
                     raise (away or error) from None
@@ -141,18 +141,18 @@ class PendingSignIn:
             self.cancel()
 
     def check_time(self) -> None:
-        """End it if its time is over."""
+        """Give up if the time is over."""
         if not self.seconds_left:
             self._end(_in_vain(self))
 
     def cancel(self) -> None:
-        """Give it up."""
-        self._end(SignInNeeded(f"This sign-in to {self.instance.name} was given up.", "Begin another."))
+        """Cancel it."""
+        self._end(SignInNeeded(f"This sign-in to {self.instance.name} was cancelled.", "Start another."))
         if _pending.get(self.instance.key) is self:
             del _pending[self.instance.key]
 
     def _fetch(self, query: Secret) -> SignIn | None:
-        """Ask for the token, and keep it."""
+        """Ask for the token, and store it."""
         url = Secret(f"{self.instance.auth_url}/auth/oidc_redirect?{query}")
         with get(self.instance, url, {"X-Rucio-Client-Fetch-Token": "True"}, timeout=_LIMIT) as answer:
             text = Secret(answer.headers.get("X-Rucio-Auth-Token", ""))
@@ -161,15 +161,15 @@ class PendingSignIn:
                 return None
         token = _complete(self.instance, text)
         with TokenStore(self.instance).alone():
-            if self.failure is not None:  # given up meanwhile
+            if self.failure is not None:  # cancelled meanwhile
                 raise self.failure
             TokenStore(self.instance).write(token)
-        self._end(SignInNeeded(f"This sign-in to {self.instance.name} is done.", "Begin another."))
+        self._end(SignInNeeded(f"This sign-in to {self.instance.name} is done.", "Start another."))
         _pending.pop(self.instance.key, None)
         return token.sign_in
 
     def _end(self, failure: RucioLabError) -> None:
-        """Forget what is secret, and remember why it ended."""
+        """Forget the secret, and remember why it ended."""
         self.failure = self.failure or failure
         self._query = Secret("")
 
@@ -178,19 +178,19 @@ _pending: dict[tuple[str, ...], PendingSignIn] = {}
 
 
 def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
-    """Begin to sign in; another sign-in that waits is given up. The token of an earlier one serves until this is done.
+    """Start to sign in; cancels another pending sign-in. An existing token stays in use until this is done.
 
     Parameters
     ----------
     instance
-        Where; its ``auth`` is ``oidc``.
+        Where to sign in; its ``auth`` is ``oidc``.
     code
-        Whether the provider's page is to end with a code, for where nobody could ask Rucio meanwhile.
+        Whether the provider's page should end with a code, for programs that cannot poll Rucio meanwhile.
 
     Raises
     ------
     RucioLabError
-        If Rucio gives no address to sign in at; says why as far as Rucio does.
+        If Rucio gives no address to sign in at; says why if Rucio does.
     """
     if (other := _pending.get(instance.key)) is not None:
         other.cancel()
@@ -219,21 +219,21 @@ def begin(instance: Instance, *, code: bool = False) -> PendingSignIn:
 
 
 def pending(instance: Instance) -> PendingSignIn | None:
-    """Give the sign-in that waits; or the last one, if its time was over before anybody had signed in."""
+    """Give the pending sign-in, or the last one if its time ran out."""
     if (waiting := _pending.get(instance.key)) is not None:
         waiting.check_time()
     return waiting
 
 
 def refresh(instance: Instance, token: Token) -> Token:
-    """Have Rucio renew a token, with the refresh token that it holds.
+    """Let Rucio renew a token, with the refresh token that it has.
 
-    Rucio does so for tokens that have not ended, and not in their first five minutes: then the same one comes back.
+    Rucio renews only tokens that have not expired. In the first five minutes of a token it gives the same one back.
 
     Raises
     ------
     RucioLabError
-        If there is no new one.
+        If there is no new token.
     """
     headers = {"X-Rucio-Account": token.account or "", "X-Rucio-Auth-Token": Secret(token.text)}
     with get(instance, f"{instance.auth_url}/auth/oidc_refresh", headers, timeout=_LIMIT) as answer:
@@ -250,7 +250,7 @@ def refresh(instance: Instance, token: Token) -> Token:
 
 
 def _complete(instance: Instance, text: str) -> Token:
-    """Learn of a new token what Rucio did not say: whose it is, when it ends, and whether Rucio can renew it."""
+    """Find out whose a new token is, when it expires, and whether Rucio can renew it."""
     account = instance.account
     if not account:
         headers = {"X-Rucio-Auth-Token": text}
@@ -258,19 +258,19 @@ def _complete(instance: Instance, text: str) -> Token:
             if not answer.ok:
                 _check(instance, answer)
                 raise SignInNeeded(
-                    f"{instance.name} gave a token, and does not accept it.", "Tell the operators of this instance."
+                    f"{instance.name} gave a token, but does not accept it.", "Tell the operators of this instance."
                 )
             account = str(answer.json()["account"])
     plain = bearer_token(text, account)
     token = Token(text, account, plain.expires, clock.now(instance))
     try:
         return refresh(instance, token)
-    except RucioLabError:  # no refresh token: it lasts until it ends
+    except RucioLabError:  # no refresh token: it cannot be renewed
         return token
 
 
 def _check(instance: Instance, answer: requests.Response) -> None:
-    """Tell "not yet", which Rucio says with 401, from a Rucio that is out of order."""
+    """Distinguish "not yet", which Rucio says with 401, from a Rucio that is broken."""
     if answer.status_code == requests.codes.unauthorized and "ExceptionClass" in answer.headers:
         return
     raise LakeBroken(
@@ -280,7 +280,7 @@ def _check(instance: Instance, answer: requests.Response) -> None:
 
 
 def _said(answer: requests.Response) -> str:
-    """Give what Rucio says of a failure: often the traceback of its server, to look into and never to pass on."""
+    """Give what Rucio says about a failure. It is often a traceback of the server: search it, but never show it."""
     try:
         return str(answer.json()["ExceptionMessage"])
     except (ValueError, KeyError, TypeError):
@@ -298,7 +298,7 @@ def _not_begun(instance: Instance, answer: requests.Response) -> RucioLabError:
     if "for account" in said:
         return SignInNeeded(
             f"{instance.name} has no account {instance.account!r} to sign in as.",
-            "Mend account in rucio_lab.toml or rucio.cfg.",
+            "Correct account in rucio_lab.toml or rucio.cfg.",
         )
     if "KeyError" in said:
         return ConfigurationError(
@@ -307,11 +307,11 @@ def _not_begun(instance: Instance, answer: requests.Response) -> RucioLabError:
         )
     if answer.headers.get("ExceptionClass") == "CannotAuthenticate":
         return LakeUnreachable(
-            f"{instance.name} has no identity provider to sign in at: it knows none, or does not reach it.",
+            f"{instance.name} has no identity provider to sign in at: none is configured, or it cannot be reached.",
             "Try again later, or ask its operators.",
         )
     return LakeBroken(
-        f"{instance.name} cannot begin a sign-in: HTTP {answer.status_code} {answer.reason}.",
+        f"{instance.name} cannot start a sign-in: HTTP {answer.status_code} {answer.reason}.",
         "Check auth_url, or tell the operators of this instance.",
     )
 
@@ -319,12 +319,12 @@ def _not_begun(instance: Instance, answer: requests.Response) -> RucioLabError:
 def _not_renewed(instance: Instance, said: str) -> RucioLabError:
     if "invalid_grant" in said:
         return SignInNeeded(
-            f"The sign-in to {instance.name} cannot be renewed: its refresh token ended, was revoked, or never was.",
+            f"The sign-in to {instance.name} cannot be renewed: it has no refresh token, or an invalid one.",
             f"Sign in with %rucio_login {instance.name}.",
         )
     if any(word in said for word in ("ConnectionError", "Connection refused", "Max retries", "Timeout")):
         return LakeUnreachable(
-            f"The sign-in to {instance.name} is not renewed: Rucio does not reach the identity provider.",
+            f"The sign-in to {instance.name} is not renewed: Rucio cannot reach the identity provider.",
             "Try again later.",
         )
     return LakeBroken(
@@ -334,9 +334,9 @@ def _not_renewed(instance: Instance, said: str) -> RucioLabError:
 
 
 def _in_vain(sign_in: PendingSignIn) -> SignInNeeded:
-    """Say that the time is over. Rucio tells nobody what happened on the page, so neither can this."""
+    """Say that the time is over. Rucio does not tell what happened on the page."""
     return SignInNeeded(
         f"Nobody has signed in to {sign_in.instance.name} at {urlsplit(sign_in.url).netloc} in time: the page was not "
-        "opened, access was denied there, or Rucio knows no account for who signed in. The page says which.",
-        "Begin again; if the page ends with an error of Rucio, ask the operators to map your identity.",
+        "opened, access was denied there, or Rucio has no account for this identity. The page says which.",
+        "Try again; if the page ends with an error from Rucio, ask the operators to map your identity.",
     )

@@ -1,4 +1,4 @@
-"""Programs that print a token: how they are run, for Rucio's tokens and for those of storages."""
+"""How programs that print a token are run, for Rucio and for storages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 30.0
 
 
 def output_of(command: Sequence[str]) -> str:
-    """Run a token command without a shell or input, in a group of its own that ends with it, children and all.
+    """Run a token command without a shell or input; then kill whatever it has started.
 
     Parameters
     ----------
@@ -23,8 +23,7 @@ def output_of(command: Sequence[str]) -> str:
     Returns
     -------
     str
-        What it printed, without blanks at either end; empty if that is no text. What it says of errors is not kept: it
-        can hold a secret.
+        What it printed, stripped; empty if that is not text. Its error output is dropped: it may contain a secret.
 
     Raises
     ------

@@ -1,44 +1,42 @@
-"""The tokens of sign-ins: what is known of them, and where they are kept."""
+"""The tokens of sign-ins, and the files that they are kept in."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import math
-import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from filelock import FileLock
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.identity.token_text import jwt_claims, jwt_time
 from rucio_lab.core.private import NotOwn, lab_folder, own_file, own_folder, write_private
 
 MARGIN = 0.1
-"""A token is renewed when this share of its life is left ..."""
+"""A token is renewed when this fraction of its life is left ..."""
 
 MOST_MARGIN = 600.0
-"""... and never sooner than so many seconds before its end."""
+"""... but at most this many seconds before it expires."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Who one is at an instance.
+    """Who is signed in to an instance.
 
     Attributes
     ----------
     account
-        The Rucio account; None where Rucio did not say.
+        The Rucio account; None if Rucio did not say.
     expires
-        When the sign-in ends (UTC); None where that is not known.
+        When the sign-in expires (UTC); None if that is not known.
     """
 
     account: str | None
@@ -47,7 +45,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A Rucio token with what is known of it. Has no repr, so that it cannot end up in a log.
+    """A Rucio token and what is known about it. Its repr does not show it, so it cannot end up in a log.
 
     Attributes
     ----------
@@ -56,7 +54,7 @@ class Token:
     account
         The Rucio account.
     expires, issued
-        When it ends and when it began, by Rucio's clock, in seconds since 1970.
+        When it expires and when it was issued, by Rucio's clock, in seconds since 1970.
     renewable
         Whether Rucio holds a refresh token for it.
     """
@@ -68,12 +66,12 @@ class Token:
     renewable: bool = False
 
     def valid(self, now: float) -> bool:
-        """Whether it has not ended, as far as is known."""
+        """Whether it has not expired, as far as is known."""
         return self.expires is None or self.expires > now
 
     @property
     def due(self) -> float:
-        """When to renew it: well before its end, since what is under way when it ends fails."""
+        """When to renew it: well before it expires, so that no request fails on the way."""
         if self.expires is None:
             return math.inf
         life = self.expires - self.issued if self.issued is not None else MOST_MARGIN / MARGIN
@@ -81,13 +79,13 @@ class Token:
 
     @property
     def sign_in(self) -> SignIn:
-        """What may be told of it."""
+        """What may be shown of it."""
         expires = datetime.fromtimestamp(self.expires, UTC) if self.expires is not None else None
         return SignIn(self.account, expires)
 
 
 class _Kept(msgspec.Struct):
-    """What is in the file of a token."""
+    """The content of a token file."""
 
     token_text: str = msgspec.field(name="token")
     account: str | None = None
@@ -97,7 +95,7 @@ class _Kept(msgspec.Struct):
 
     @classmethod
     def of(cls, token: Token) -> _Kept:
-        text = str(token.text)  # msgspec takes no Secret
+        text = str(token.text)  # msgspec cannot encode a Secret
         return cls(text, token.account, token.expires, token.issued, token.renewable)
 
     def token(self) -> Token:
@@ -105,9 +103,9 @@ class _Kept(msgspec.Struct):
 
 
 class TokenStore:
-    """The token of one instance, in a file (0600) in a folder of the user's own (0700).
+    """The token of one instance, in a private file (0600) in a private folder (0700).
 
-    The name of the file depends on server, VO, account and user, so that no server is ever shown another's token.
+    The name of the file depends on server, VO, account and user, so that no server ever gets another server's token.
     """
 
     def __init__(self, instance: Instance) -> None:
@@ -117,7 +115,7 @@ class TokenStore:
         self._lock_path = lab_folder("locks") / digest
         self._patience = instance.timeout
 
-    _unwritten: ClassVar[dict[Path, Token]] = {}  # what a full or read-only disk did not take
+    _unwritten: ClassVar[dict[Path, Token]] = {}  # when the disk is full or read-only
     _said: ClassVar[set[str]] = set()
 
     def read(self) -> Token | None:
@@ -128,51 +126,51 @@ class TokenStore:
             own_folder(self._folder, make=False)
             return msgspec.json.decode(own_file(self._path), type=_Kept).token()
         except NotOwn as error:
-            self._say(f"The sign-in that is kept in {self._folder} is not used: {error.strerror}.")
+            self._say(f"The sign-in stored in {self._folder} is not used: {error.strerror}.")
             return None
         except (OSError, ValueError):
-            return None  # a token that cannot be read is as good as none: the next sign-in replaces it
+            return None  # a token that cannot be read counts as none: the next sign-in replaces it
 
     def write(self, token: Token) -> None:
-        """Store a token, whole or not at all. Where the disk does not take it, it serves this process only."""
+        """Store a token atomically. If the disk fails, keep it for this process only."""
         self._unwritten.pop(self._path, None)
         try:
             own_folder(self._folder)
             write_private(self._path, msgspec.json.encode(_Kept.of(token)).decode())
-            own_file(self._path)  # a disk that knows no modes keeps it for everybody
+            own_file(self._path)  # a file system without modes would leave it open to everybody
         except OSError as error:
             self._unwritten[self._path] = token
             self._say(
-                f"The sign-in cannot be kept in {self._folder} ({error.strerror}), so it ends with this process. "
-                "Let JUPYTER_DATA_DIR name a folder of your own that can be written to."
+                f"The sign-in cannot be stored in {self._folder} ({error.strerror}), so it ends with this process. "
+                "Set JUPYTER_DATA_DIR to a folder of your own that you can write to."
             )
 
     def problem(self) -> str:
-        """Say, as a sentence, if the folder is another user's; else nothing."""
+        """Say if the folder is another user's; else empty."""
         try:
             own_folder(self._folder, make=False)
         except NotOwn as error:
-            return f"No sign-in is kept: {error.strerror}."
+            return f"No sign-in is stored: {error.strerror}."
         except OSError:
-            pass  # it is made when it is needed
+            pass  # it is created when needed
         return ""
 
     def _say(self, words: str) -> None:
-        """Warn of something once, however often tokens are looked up."""
+        """Warn of something only once, however often tokens are looked up."""
         if words not in self._said:
             self._said.add(words)
             warnings.warn(words, stacklevel=3)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from renewing or removing this token meanwhile.
+        """Keep other processes from renewing or removing this token.
 
-        Where there are no locks, or another process keeps one for longer than Rucio may be silent, it goes on all the
-        same: two renewals at once are a waste, a wait without end is worse.
+        If locks do not work here, or another process holds one for longer than Rucio may be silent, it continues
+        anyway: two renewals at once are a waste, but waiting forever is worse.
         """
         with ExitStack() as stack:
             with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError
-                own_folder(self._lock_path.parent)  # in another's, a link could lead the lock to any file
+                own_folder(self._lock_path.parent)  # in another user's folder, the lock could be a link to any file
                 stack.enter_context(FileLock(self._lock_path, timeout=self._patience, mode=0o600))
             yield
 
@@ -183,10 +181,10 @@ class TokenStore:
             own_folder(self._folder, make=False)
             self._path.unlink(missing_ok=True)
         except (FileNotFoundError, NotADirectoryError, NotOwn):
-            return  # there is no such folder, or it is another's: and so no token of this user's
+            return  # without a folder of this user's, there is no token
         except OSError as error:
             raise ConfigurationError(
-                f"The sign-in cannot be removed from {self._folder}: {error.strerror}.", "Mend its permissions."
+                f"The sign-in cannot be removed from {self._folder}: {error.strerror}.", "Correct its permissions."
             ) from error
 
 
@@ -200,60 +198,7 @@ def rucio_timestamp(text: str | None) -> float | None:
         return None
 
 
-def discovered_token() -> tuple[str, NotOwn | None]:
-    """Look for a token where the WLCG bearer token discovery does; unlike rucio-clients, take nobody else's.
-
-    Returns
-    -------
-    str
-        The token; empty if there is none.
-    NotOwn or None
-        What is wrong with a file that is there and not used.
-    """
-    if text := os.environ.get("BEARER_TOKEN", "").strip():
-        return text, None
-    name, runtime = f"bt_u{os.geteuid()}", os.environ.get("XDG_RUNTIME_DIR", "")
-    places = (os.environ.get("BEARER_TOKEN_FILE"), runtime and f"{runtime}/{name}", f"/tmp/{name}")  # noqa: S108
-    refused = None
-    for path in filter(None, places):
-        try:
-            if text := own_file(path).decode().strip():
-                return text, None
-        except NotOwn as error:
-            refused = refused or error
-        except (OSError, UnicodeDecodeError):
-            continue  # as good as none
-    return "", refused
-
-
-def jwt_claims(text: str) -> dict[str, Any]:
-    """Read what a JSON web token (RFC 7519) says of itself, unverified; nothing for tokens of another kind."""
-    parts = text.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def jwt_time(claims: Mapping[str, Any], name: str) -> float | None:
-    """Read one of the times in the claims of a JSON web token, ``exp``, ``nbf`` or ``iat``: seconds since 1970."""
-    value = claims.get(name)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
-    return float(value) if good else None  # type: ignore[arg-type]
-
-
-def jwt_expiry(text: str) -> float | None:
-    """Read the end of a JSON web token (``exp``); None for tokens of another kind."""
-    return jwt_time(jwt_claims(text), "exp")
-
-
 def bearer_token(text: str, account: str | None = None) -> Token:
-    """Make a `Token` of a bearer token, with what its claims say if it is a JSON web token."""
+    """Make a `Token` of a bearer token, with the times from its claims if it is a JSON web token."""
     claims = jwt_claims(text)
     return Token(text, account, jwt_time(claims, "exp"), jwt_time(claims, "iat"))
-
-
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # beyond, there is no date to show

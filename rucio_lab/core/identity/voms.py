@@ -1,4 +1,4 @@
-"""X.509 proxies: the VOMS attributes in one, and how one is made where ``voms-proxy-init`` is installed."""
+"""X.509 proxies: the VOMS attributes in one, and making one with ``voms-proxy-init``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, SignInNeeded
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _PROGRAM = "voms-proxy-init"
 _SECONDS = 60.0
-_EXTENSION = "1.3.6.1.4.1.8005.100.100.5"  # holds attribute certificates (VOMS; GFD.182)
-_ATTRIBUTES = bytes.fromhex("2b06010401be45646404")  # OID 1.3.6.1.4.1.8005.100.100.4: the names in one of these
+_EXTENSION = "1.3.6.1.4.1.8005.100.100.5"  # contains attribute certificates (VOMS; GFD.182)
+_ATTRIBUTES = bytes.fromhex("2b06010401be45646404")  # OID 1.3.6.1.4.1.8005.100.100.4: the names in such a certificate
 _SEQUENCE, _OID, _OCTETS, _CONSTRUCTED = 0x30, 0x06, 0x04, 0x20
 
 
@@ -34,7 +34,7 @@ def attributes(chain: list[Certificate]) -> tuple[str, ...]:
 
 
 def _names(content: bytes) -> Iterator[str]:
-    """Find the names in DER: octet strings in the sequence that begins with the OID of VOMS attributes."""
+    """Find the names in DER: octet strings in the sequence that starts with the OID of VOMS attributes."""
     parts = list(_parts(content))
     if parts and parts[0] == (_OID, _ATTRIBUTES):
         yield from (name.decode(errors="replace") for _, value in parts[1:] for name in _octets(value))
@@ -53,7 +53,7 @@ def _octets(content: bytes) -> Iterator[bytes]:
 
 
 def _parts(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Split DER (X.690) into its tags and values; what is cut or none ends it."""
+    """Split DER (X.690) into its tags and values; stop where it is truncated or invalid."""
     while len(content) >= 2:
         tag, size, begin = content[0], content[1], 2
         if size & 0x80:
@@ -77,18 +77,18 @@ def wants_passphrase(instance: Instance) -> bool:
 
 
 def make_proxy(instance: Instance, target: str, *, voms: str = "", passphrase: str = "") -> None:
-    """Make an X.509 proxy of the user's certificate, with ``voms-proxy-init``.
+    """Make an X.509 proxy from the user's certificate, with ``voms-proxy-init``.
 
     Parameters
     ----------
     instance
-        Whose ``client_cert`` and ``client_key`` are taken, by default those in ``~/.globus``.
+        Its ``client_cert`` and ``client_key`` are used, by default those in ``~/.globus``.
     target
-        Path of the proxy; replaced as a whole.
+        Path of the proxy; replaced atomically.
     voms
-        VO whose attributes it is to have, as ``voms-proxy-init -voms`` takes it.
+        The VO to get attributes of, as for ``voms-proxy-init -voms``.
     passphrase
-        Of the key. It goes to the program's standard input, and nowhere else.
+        Passphrase of the key. It is passed only on the program's standard input.
 
     Raises
     ------
@@ -99,10 +99,10 @@ def make_proxy(instance: Instance, target: str, *, voms: str = "", passphrase: s
     if program is None:
         raise ConfigurationError(
             f"{_PROGRAM} is not installed here.",
-            "Install it (on Debian: voms-clients), or copy a proxy to here and let X509_USER_PROXY name it.",
+            "Install it (on Debian: voms-clients), or copy a proxy here and set X509_USER_PROXY to its path.",
         )
     if voms.startswith("-"):
-        raise ConfigurationError(f"{voms!r} is no VO.", "Give its name, for example escape.")
+        raise ConfigurationError(f"{voms!r} is not a VO.", "Give its name, for example escape.")
     certificate, key = _certificate(instance)
     try:
         with tempfile.TemporaryDirectory(dir=Path(target).parent, prefix=".rucio-lab-") as folder:  # mode 0700
@@ -113,7 +113,7 @@ def make_proxy(instance: Instance, target: str, *, voms: str = "", passphrase: s
             made.replace(target)
     except OSError as error:
         raise ConfigurationError(
-            f"The proxy cannot be written to {target}: {error.strerror}.", "Let X509_USER_PROXY name another place."
+            f"The proxy cannot be written to {target}: {error.strerror}.", "Set X509_USER_PROXY to another path."
         ) from error
 
 
@@ -132,12 +132,12 @@ def _run(command: list[str], passphrase: str) -> None:
     if done.returncode:
         raise SignInNeeded(
             f"{_PROGRAM} made no proxy: {_reason(done.stdout.decode(errors='replace'))}.",
-            f"Run {_PROGRAM} in a terminal to see all that it says.",
+            f"Run {_PROGRAM} in a terminal to see its whole output.",
         )
 
 
 def _reason(said: str) -> str:
-    """Find the line for people in what the program says."""
+    """Find the most telling line in the output of the program."""
     if "maybe wrong password" in said or "bad decrypt" in said or "bad password" in said:
         return "the passphrase is wrong"
     lines = [line.strip() for line in re.split(r"[\r\n]+", said)]

@@ -1,4 +1,4 @@
-"""The X.509 proxy: where it is, whose it is, and when it ends."""
+"""The X.509 proxy: where it is, whose it is, and when it expires."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity import voms
 from rucio_lab.core.private import own_file
 
@@ -26,7 +26,7 @@ class Proxy:
     subject
         Whose it is, in the order of RFC 4514.
     expires
-        When it ends (UTC): the earliest end in its chain.
+        When it expires (UTC): the earliest in its chain.
     attributes
         Its VOMS attributes (FQANs).
     """
@@ -38,14 +38,14 @@ class Proxy:
 
 
 def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
-    """Look up the X.509 proxy that an instance's storages are shown.
+    """Look up the X.509 proxy for an instance's storages.
 
     Returns
     -------
     Proxy or None
-        None if there is none, or none that is still valid.
+        None if there is no valid one.
     str
-        Why the one that is there is of no use, as a sentence; else empty.
+        A sentence on why an existing one cannot be used; else empty.
     """
     wanted, path = _proxy_setting(instance), proxy_path(instance)
     try:
@@ -58,8 +58,13 @@ def find_proxy(instance: Instance) -> tuple[Proxy | None, str]:
 
 
 def proxy_path(instance: Instance) -> str:
-    """Say where the X.509 proxy of an instance's storages lies, or would lie."""
-    return _proxy_setting(instance) or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108 - where all proxies lie
+    """Give the path of the X.509 proxy for an instance's storages, even if there is none."""
+    return _proxy_setting(instance) or usual_path()
+
+
+def usual_path() -> str:
+    """Give the path where grid tools put the user's proxy."""
+    return f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
 
 
 def _proxy_setting(instance: Instance) -> str:
@@ -67,9 +72,9 @@ def _proxy_setting(instance: Instance) -> str:
 
 
 def rsa_proxy(path: str) -> str:
-    """Name what an X.509 proxy holds, if XRootD's client can use it.
+    """Identify the content of an X.509 proxy, if XRootD's client can use it.
 
-    A key that is not RSA ends the whole process in that client (6.2 at least).
+    A key that is not RSA crashes the whole process in that client (at least in 6.2).
 
     Parameters
     ----------
@@ -79,7 +84,7 @@ def rsa_proxy(path: str) -> str:
     Returns
     -------
     str
-        The same only for the same proxy; empty if the file holds none, or one with another kind of key.
+        A text that is the same only for the same proxy; empty if there is none, or its key is not RSA.
     """
     with suppress(OSError, ValueError):
         certificates = _certificates(own_file(path))
@@ -90,7 +95,7 @@ def rsa_proxy(path: str) -> str:
 
 @lru_cache(maxsize=8)
 def _read_chain(content: bytes) -> tuple[str, datetime, tuple[str, ...], bool]:
-    """Read whose certificate it is, when its chain ends, its VOMS attributes, and whether its key is RSA."""
+    """Read the subject, when the chain expires, the VOMS attributes, and whether the key is RSA."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -101,7 +106,7 @@ def _read_chain(content: bytes) -> tuple[str, datetime, tuple[str, ...], bool]:
 
 
 def _certificates(content: bytes) -> bytes:
-    """Give what a proxy holds without its key, which is kept nowhere."""
+    """Give the certificates of a proxy, without its key, which must not be kept."""
     return b"".join(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", content, re.S))
 
 
@@ -109,10 +114,10 @@ def _read_proxy(path: str, content: bytes) -> tuple[Proxy | None, str]:
     try:
         subject, expires, attributes, _ = _read_chain(_certificates(content))
     except ValueError:
-        return None, f"{path} holds no X.509 certificate."
+        return None, f"{path} contains no X.509 certificate."
     if b"PRIVATE KEY-----" not in content:
-        return None, f"{path} holds no private key beside its certificate."
+        return None, f"{path} contains no private key for its certificate."
     proxy = Proxy(path, subject, expires, attributes)
     if proxy.expires <= datetime.now(UTC):
-        return None, f"The X.509 proxy {path} ended at {proxy.expires:%Y-%m-%d %H:%M} UTC."
+        return None, f"The X.509 proxy {path} expired at {proxy.expires:%Y-%m-%d %H:%M} UTC."
     return proxy, ""

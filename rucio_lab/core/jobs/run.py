@@ -187,7 +187,7 @@ class _Run:
 
     def _wait_for_sign_in(self, refusal: SignInNeeded, seconds: float) -> None:
         """Wait until it makes sense to ask again: a password that was refused is not tried over and over."""
-        from rucio_lab.core.identity.client import signed_in
+        from rucio_lab.core.identity.signing_in import signed_in
 
         instance = load_instances().get(self._request.instance)
         refused = refusal.rucio is not None and instance.auth in ("userpass", "x509", "x509_proxy", "ssh", "gss")

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd

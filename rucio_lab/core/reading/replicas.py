@@ -20,7 +20,7 @@ from concurrent.futures import TimeoutError as NoAnswerYet
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd

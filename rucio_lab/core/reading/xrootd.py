@@ -28,8 +28,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rucio_lab.core.config.instances import Instance
-from rucio_lab.core.identity.token_store import discovered_token
+from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.identity.token_text import discovered_token
 from rucio_lab.core.identity.x509 import find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
 from rucio_lab.core.storage.shown import StorageToken, find_token, may_see_token

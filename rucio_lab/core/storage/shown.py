@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.token_store import TokenStore, discovered_token, jwt_claims, jwt_expiry
+from rucio_lab.core.identity.token_store import TokenStore
+from rucio_lab.core.identity.token_text import discovered_token, is_token, jwt_claims, jwt_expiry
 from rucio_lab.core.identity.x509 import Proxy, find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
 from rucio_lab.core.private import NotOwn, Secret, is_open_to_others, own_file, unreadable
@@ -202,7 +203,7 @@ def _discovered() -> tuple[StorageToken | None, str]:
 
 def _checked(text: str, source: str) -> tuple[StorageToken | None, str]:
     """Make a token of a text, if it can be one and has not ended."""
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
+    if not is_token(text):
         return None, f"There is no storage token in what {source} gives."
     end = jwt_expiry(text)
     expires = datetime.fromtimestamp(end, UTC) if end is not None and 0 <= end < 1e11 else None

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rucio_lab.core.config.instances import Instance, load_downloads, load_instances
+from rucio_lab.core.config.instances import load_downloads, load_instances
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own

@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rucio_lab.core.config.instances import Instance, load_instances
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.settings import Instance
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from typing import Protocol
 
 import urllib3
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.reading.replicas import Reader, open_replica

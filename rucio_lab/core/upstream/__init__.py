@@ -1,1 +1,1 @@
-"""The Rucio server as such: its client library, plain REST, its clock, and its faults as errors of ours."""
+"""The Rucio server itself: its client library, plain REST, its clock, and its faults as errors of ours."""

@@ -1,4 +1,4 @@
-"""The time by Rucio's clock: it decides when a token ends, whatever the clock of this machine says."""
+"""The time by Rucio's clock, which decides when a token expires, even if the clock of this machine is wrong."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 
 TOLERANCE = 5.0
-"""Clocks that differ by no more are the same: an answer tells its time in whole seconds, and takes some to arrive."""
+"""Smaller differences are ignored, in seconds: answers have whole seconds, and take some time to arrive."""
 
 _ahead: dict[str, float] = {}
 
 
 def look(instance: Instance, headers: Mapping[str, str]) -> None:
-    """Learn from the header ``Date`` of an answer how far Rucio's clock is from ours."""
+    """Learn from the header ``Date`` of an answer how much Rucio's clock differs from ours."""
     try:
         ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
     except (KeyError, ValueError, TypeError, OverflowError):
@@ -24,15 +24,15 @@ def look(instance: Instance, headers: Mapping[str, str]) -> None:
 
 
 def now(instance: Instance) -> float:
-    """Give the time by the clock of an instance, as far as it is known, in seconds since 1970."""
+    """Give the time by the clock of an instance if it is known, else by ours, in seconds since 1970."""
     return time.time() + ahead(instance)
 
 
 def ahead(instance: Instance) -> float:
-    """Say by how many seconds the clock of an instance is ahead of ours; 0 where that is not known."""
+    """Give how many seconds the clock of an instance is ahead of ours; 0 if that is not known."""
     return _ahead.get(instance.auth_url, 0.0)
 
 
 def known(instance: Instance) -> bool:
-    """Whether an instance has told its time."""
+    """Whether the clock of an instance is known."""
     return instance.auth_url in _ahead

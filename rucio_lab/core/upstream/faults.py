@@ -1,4 +1,4 @@
-"""What can go wrong in a talk with Rucio, as errors of ours."""
+"""Whatever can go wrong when talking to Rucio, as errors of ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import requests
 import urllib3
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import (
     BadRequest,
     ConfigurationError,
@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
     (Refused, "Ask the owner of the scope, or the operators of the instance.", ("CannotAuthorize", "AccessDenied")),
     (
         ConfigurationError,
-        "Mend it, or use another auth; `rucio-lab doctor` shows the configuration.",
+        "Correct it, or use another auth; `rucio-lab doctor` shows the configuration.",
         ("MissingModuleException", "MissingClientParameter", "ConfigNotFound", "ConfigLoadingError"),
     ),
     (
@@ -45,7 +45,7 @@ _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
     ),
     (
         BadRequest,
-        "Mend what was asked for.",
+        "Correct the request.",
         (
             "InvalidRSEExpression",
             "InvalidObject",
@@ -62,7 +62,7 @@ _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
     ),
     (
         Conflict,
-        "See what is there already, or how much of your quota is left.",
+        "Check what exists already, or how much of your quota is left.",
         (
             "Duplicate",
             "DataIdentifierAlreadyExists",
@@ -76,24 +76,24 @@ _KINDS: tuple[tuple[type[RucioLabError], str, tuple[str, ...]], ...] = (
 
 
 _ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What comes of an answer that is not what it should be."""
+"""What an unexpected answer leads to."""
 
 
 @contextmanager
 def speaking_to(instance: Instance) -> Iterator[None]:
-    """Turn whatever goes wrong in a talk with Rucio into one of our errors.
+    """Turn whatever goes wrong when talking to Rucio into one of our errors.
 
     Parameters
     ----------
     instance
-        With whom.
+        The Rucio that is asked.
 
     Raises
     ------
     RucioLabError
-        In place of the exceptions of rucio.client and requests.
+        Instead of the exceptions of rucio.client and requests.
     """
-    # Without their causes: a verbose traceback shows the headers of a request, and so the token.
+    # Without the causes: a verbose traceback shows the headers of a request, including the token.
     try:
         yield
     except RucioLabError:
@@ -110,23 +110,23 @@ def speaking_to(instance: Instance) -> Iterator[None]:
     except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError):
         raise LakeBroken(f"The answer of Rucio ({instance.name}) was cut off.", "Try again.") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Mend it.") from None
+        raise ConfigurationError(f"The address of {instance.name} is not valid: {error}.", "Correct it.") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, *_ODD) as error:
         raise LakeBroken(
             f"Rucio ({instance.name}) sent an answer that cannot be read: {first_line(error)}.",
             "Check the address of the instance, or try again later.",
         ) from None
-    except OSError as error:  # requests raises it for the files of ca and client_cert
+    except OSError as error:  # requests raises it for the files in ca and client_cert
         raise ConfigurationError(
-            f"A file that signing in to {instance.name} needs is of no use: {first_line(error)}.",
-            "Mend its address in rucio_lab.toml or rucio.cfg.",
+            f"A file needed for signing in to {instance.name} cannot be used: {first_line(error)}.",
+            "Correct its path in rucio_lab.toml or rucio.cfg.",
         ) from None
     except exception.RucioException as error:
         raise _translate(error, instance) from None
 
 
 def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
-    """Say why there is no connection; requests has one class for very different things."""
+    """Say why there is no connection. requests uses one class for very different reasons."""
     text, reason = str(error), _reason(error)
     if "certificate verify failed" in text:
         return LakeUnreachable(
@@ -143,7 +143,7 @@ def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
             f"Rucio ({instance.name}) cannot be reached through the proxy of the environment: {reason}.",
             "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
         )
-    if "Read timed out" in text:  # while a stream is read, requests calls it a ConnectionError
+    if "Read timed out" in text:  # in the middle of a stream, requests raises a ConnectionError
         return _stopped(instance)
     return LakeUnreachable(
         f"Rucio ({instance.name}) cannot be reached at {instance.url}: {reason}.",
@@ -170,7 +170,7 @@ def _translate(error: Exception, instance: Instance) -> RucioLabError:
 
 
 def first_line(error: Exception) -> str:
-    """Take what a Rucio error says for people: its details, never more than a line."""
+    """Give the readable part of a Rucio error: its details, at most one line."""
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     details = [line.removeprefix("Details:").strip() for line in lines if line.startswith("Details:")]
     text = (details or lines or [type(error).__name__])[0]
@@ -178,7 +178,7 @@ def first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Find the operating system's own words in an error of requests, which nests them deeply."""
+    """Find the operating system's message in an error of requests, which nests it deeply."""
     text = str(error)
     for words in ("Connection refused", "Name or service not known", "No route to host", "timed out", "reset by peer"):
         if words in text:
@@ -189,7 +189,7 @@ def _reason(error: Exception) -> str:
 
 
 def not_signed_in(instance: Instance) -> SignInNeeded:
-    """Make the error of somebody who is not signed in."""
+    """Make the error for a user who is not signed in."""
     return SignInNeeded(f"You are not signed in to {instance.name}.", how_to_sign_in(instance))
 
 
@@ -198,7 +198,7 @@ def how_to_sign_in(instance: Instance) -> str:
     return {
         "userpass": f"Sign in with %rucio_login {instance.name}, or rucio_lab.login({instance.name!r}).",
         "x509": "Set client_cert and client_key in rucio_lab.toml or rucio.cfg.",
-        "x509_proxy": "Make a proxy with voms-proxy-init, and let X509_USER_PROXY name it.",
+        "x509_proxy": "Make a proxy with voms-proxy-init, and set X509_USER_PROXY to its path.",
         "ssh": "Set ssh_private_key in rucio_lab.toml or rucio.cfg.",
         "gss": "Run kinit.",
         "oidc": f"Sign in with %rucio_login {instance.name}, or rucio_lab.login({instance.name!r}).",

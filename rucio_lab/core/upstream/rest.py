@@ -1,4 +1,4 @@
-"""Plain requests to Rucio, for what is asked before there is a token, or what rucio.client has no method for."""
+"""Plain requests to Rucio, before there is a token, or if rucio.client has no method for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import requests
 
 from rucio_lab._version import __version__
 from rucio_lab.core import answers
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import LakeBroken
 from rucio_lab.core.private import Secret
 from rucio_lab.core.upstream import clock
@@ -27,7 +27,7 @@ _QUERY = re.compile(r"\?[^\s\"'<>]+")
 
 
 class _NoQueries(logging.Filter):
-    """Cuts the queries of addresses: with the signature in one, who reads the log could read the file, or sign in."""
+    """Removes the queries of URLs from logs: with the signature in one, anybody could read the file, or sign in."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
@@ -41,20 +41,20 @@ for _name in (
     *("urllib3.connection", "urllib3.connectionpool", "urllib3.poolmanager", "urllib3.response", "urllib3.util.retry"),
     *("aiohttp.client", "aiohttp.internal", "asyncio", "fsspec", "fsspec.http"),
 ):
-    logging.getLogger(_name).addFilter(_NoQueries())  # of a logger, a filter sees all but what its children report
+    logging.getLogger(_name).addFilter(_NoQueries())  # a filter of a logger does not see records of its children
 
 
 class Session(answers.Session):
-    """A session that follows no redirect to another host: requests would hand on our token and password."""
+    """A session that follows no redirect to another host: requests would pass on our token and password."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Refuse to be sent elsewhere."""
+        """Refuse a redirect to another host."""
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
         old, new = str(response.request.url), str(prepared_request.url)
         if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
             here, there = urlsplit(old).netloc, urlsplit(new).netloc
             raise LakeBroken(
-                f"{here} sends Rucio's clients on to {there}, and credentials are never sent to another host.",
+                f"{here} redirects to {there}, and credentials are never sent to another host.",
                 "Check the address of the instance; a login page of the network may be in between.",
             )
 
@@ -68,48 +68,48 @@ def get(
     Parameters
     ----------
     instance
-        To which.
+        The instance to ask.
     url
         The address, below its ``url`` or ``auth_url``.
     headers
-        More than every request has.
+        Additional headers.
     timeout
-        Longest silence, in seconds.
+        How long Rucio may be silent, in seconds.
     follow
-        Whether to follow redirects, which stay on the host.
+        Whether to follow redirects on the same host.
 
     Yields
     ------
     requests.Response
-        Whatever the answer is.
+        The answer, whatever its status.
 
     Raises
     ------
     RucioLabError
-        If there is none; what goes wrong inside the context becomes one of our errors, too.
+        If there is no answer. Errors inside the context become ours, too.
     """
     known = {"User-Agent": USER_AGENT, "X-Rucio-VO": instance.vo, "X-Rucio-Script": "rucio-lab", **(headers or {})}
     limits = (min(CONNECT_TIMEOUT, timeout), timeout)
-    # without following, requests still prepares the next request, and so asks a Session of ours
+    # even without following, requests prepares the next request, and our Session would refuse
     with speaking_to(instance), Session() if follow else answers.Session() as session:
         try:
             answer = session.get(url, headers=known, verify=instance.ca or True, timeout=limits, allow_redirects=follow)
         except requests.RequestException as error:
-            error.args = (Secret(error),)  # a verbose traceback shows its repr, and that has the address
+            error.args = (Secret(error),)  # a verbose traceback shows its repr, which contains the address
             raise
         clock.look(instance, answer.headers)
         yield answer
 
 
 def ping(instance: Instance, timeout: float) -> str:
-    """See whether Rucio is there, without signing in.
+    """Check that Rucio answers, without signing in.
 
     Parameters
     ----------
     instance
-        Where.
+        The instance to ask.
     timeout
-        In seconds.
+        How long Rucio may be silent, in seconds.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def ping(instance: Instance, timeout: float) -> str:
     Raises
     ------
     RucioLabError
-        If it is not there, or not Rucio.
+        If it does not answer, or is not Rucio.
     """
     with get(instance, f"{instance.url}/ping", timeout=timeout) as answer:
         if not answer.ok:

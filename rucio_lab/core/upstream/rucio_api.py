@@ -1,7 +1,7 @@
 """The one place where rucio is imported.
 
-Rucio decides by the rucio.cfg that it finds whether it is a client or a server, and a client that takes itself for a
-server fails in odd ways; so it is told, for as long as it is imported.
+Rucio decides by its rucio.cfg whether it is a client or a server, and a client that thinks it is a server fails in
+odd ways. So an environment variable says it while rucio is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rucio_lab.core.config.instances import check_rucio_cfg
+from rucio_lab.core.config.rucio_cfg import check_rucio_cfg
 
 
 @contextmanager
@@ -50,22 +50,22 @@ __all__ = [
 
 
 _CLASSES = ("rucio.rse.protocols.gfal.Default", "rucio.rse.protocols.gfal.NoRename")
-"""The classes of rucio-clients that read a file here; both are gfal2, by which they run no program."""
+"""The classes of rucio-clients that may read files: both use gfal2 and run no program."""
 
 
 def download_client(client: Client, scheme: str) -> Any:
-    """Give rucio-clients' DownloadClient, which is slow to import; for a process of its own.
+    """Give rucio-clients' DownloadClient, for a process of its own. It is slow to import.
 
-    It asks about RSEs with clients that it makes itself: they would sign in anew, and leave a token in a file that all
-    Rucio servers share. And it imports whatever class Rucio names for a protocol, and gives programs the host that
-    Rucio names. So what it learns of an RSE is written here, and only one of two classes is Rucio's to choose.
+    By itself it makes clients to ask about RSEs, which sign in again, and leave a token in a file that all Rucio
+    servers share. It also imports any class that Rucio names for a protocol, and passes hosts from Rucio to programs.
+    So this function supplies what it knows about an RSE, and lets Rucio choose only between two classes.
 
     Parameters
     ----------
     client
-        Who asks Rucio.
+        The client to ask Rucio with.
     scheme
-        The only one that it is to use.
+        The only scheme to use.
     """
 
     def settings(rse: str, **_: Any) -> dict[str, Any]:

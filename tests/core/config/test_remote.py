@@ -1,4 +1,4 @@
-"""A site's configuration at an https address: what it may say, and what happens when it cannot be had."""
+"""A site's configuration at an https address: what it may set, and what happens when it cannot be fetched."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ LOCAL = (
     *("localhost:8888", "a.localhost.", "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "169.254.169.254"),
     *("[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", r"\uFF11\uFF12\uFF17.0.0.1"),
 )
-"""Hosts of the machine itself or of its own link."""
+"""Hosts on the machine itself or its own link."""
 
 
 class Site:
-    """A real https server; ``text`` is what it gives, ``mode`` what it does wrong."""
+    """A real https server; ``text`` is the configuration it serves, ``mode`` what it does wrong."""
 
     def __init__(self, authority: Authority) -> None:
         self.text, self.mode, self.asked = GOOD, "", 0
@@ -68,7 +68,7 @@ class Site:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # of readers that leave
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # when readers leave
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.server_cert, authority.server_key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -110,7 +110,7 @@ def site(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def local(folder: Path, site: Site, more: str = "") -> None:
-    """Write the file of this machine, which names the site's."""
+    """Write this machine's file, which names the site's."""
     (folder / "rucio_lab.toml").write_text(f'remote = "{site.url}"\nremote_ca = "ca.pem"\n{more}')
 
 
@@ -128,14 +128,14 @@ def age(folder: Path, seconds: float) -> None:
 
 
 def wait_for(site: Site, times: int) -> None:
-    """Wait until it was asked so often, and until what came of it is on disk."""
+    """Wait until the site was asked so many times, and the results are on disk."""
     deadline = time.monotonic() + 10
     while site.asked < times or any(thread.is_alive() for thread in remote._fetching.values()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_instances_come_from_the_site_and_are_kept(site: Site, tmp_path: Path) -> None:
+def test_instances_come_from_the_site_and_are_cached(site: Site, tmp_path: Path) -> None:
     lab = load_instances().get()
     assert (lab.name, lab.url, lab.site, lab.schemes) == ("lab", "https://rucio.lab.example", "LAB", ("https",))
     assert load_instances().get() == lab
@@ -144,23 +144,23 @@ def test_instances_come_from_the_site_and_are_kept(site: Site, tmp_path: Path) -
     assert stat.S_IMODE(cached(tmp_path).parent.stat().st_mode) == 0o700
 
 
-def test_files_of_this_machine_are_stronger(site: Site, tmp_path: Path) -> None:
+def test_files_of_this_machine_override_it(site: Site, tmp_path: Path) -> None:
     local(tmp_path, site, '[instances.lab]\naccount = "ann"\nsite = "HOME"\n[instances.mine]\nurl = "https://mine"')
     instances = load_instances()
     assert set(instances.names) == {"lab", "mine"}
     assert (instances.get().name, instances.get().account, instances.get().site) == ("lab", "ann", "HOME")
 
 
-def test_an_old_copy_serves_while_a_new_one_is_fetched(site: Site, tmp_path: Path) -> None:
+def test_an_old_copy_is_used_while_a_new_one_is_fetched(site: Site, tmp_path: Path) -> None:
     load_instances()
     start = time.monotonic()
     site.text, site.mode = GOOD.replace("LAB", "NEW"), "silent"
     age(tmp_path, remote.MAX_AGE + 1)
     assert load_instances().get().site == "LAB"
     assert load_instances().get().site == "LAB"
-    assert time.monotonic() - start < 1  # what the fetch takes
+    assert time.monotonic() - start < 1  # the fetch takes that long
     wait_for(site, 2)
-    assert site.asked == 2  # one fetch, whoever waits
+    assert site.asked == 2  # one fetch for all callers
     site.mode = ""
     age(tmp_path, remote.RETRY + 1)
     load_instances()
@@ -172,9 +172,9 @@ def test_an_old_copy_serves_while_a_new_one_is_fetched(site: Site, tmp_path: Pat
     ("mode", "words"),
     [
         ("broken", "HTTP 500"),
-        ("elsewhere", "leads elsewhere"),
+        ("elsewhere", "a redirect"),
         ("huge", "longer than"),
-        ("binary", "no text"),
+        ("binary", "not text"),
         ("silent", "answers"),
     ],
 )
@@ -189,27 +189,27 @@ def test_the_last_good_copy_is_kept(site: Site, tmp_path: Path, mode: str, words
     assert load_instances().problems == ()
 
 
-def test_without_any_copy_the_reason_is_said_at_once_and_again(site: Site, tmp_path: Path) -> None:
+def test_without_any_copy_the_reason_is_given_every_time(site: Site, tmp_path: Path) -> None:
     site.mode = "broken"
     for _ in range(3):
         with pytest.raises(ConfigurationError) as caught:
             load_instances().get()
         assert_clear(caught.value)
         assert "HTTP 500" in caught.value.message
-    assert site.asked == 1  # not with every question
+    assert site.asked == 1  # not for every call
     age(tmp_path, remote.RETRY + 1)
     site.mode = ""
     assert load_instances().get().name == "lab"
 
 
-def test_a_slow_one_is_not_waited_for(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_site_is_not_waited_for(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.mode = "trickle"
     local(tmp_path, site, '[instances.mine]\nurl = "https://mine"')
     monkeypatch.setattr(remote, "FIRST_WAIT", 0.3)
     with within(0.3):
         instances = load_instances()
     assert instances.get().name == "mine"
-    assert "did not come within" in instances.problems[0]
+    assert "did not arrive within" in instances.problems[0]
     monkeypatch.setattr(remote, "DEADLINE", 0.5)
     monkeypatch.setattr(remote, "MAX_BYTES", 10**9)
     found = check_remote()
@@ -217,21 +217,21 @@ def test_a_slow_one_is_not_waited_for(site: Site, tmp_path: Path, monkeypatch: p
     assert "too slow" in found[1].failure
 
 
-def test_a_disk_that_takes_nothing(site: Site, tmp_path: Path) -> None:
+def test_the_data_folder_cannot_be_written(site: Site, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no folder")
     assert load_instances().get().name == "lab"
     assert load_instances().get().name == "lab"
     assert site.asked == 1
 
 
-def test_a_copy_that_was_tampered_with_is_none(site: Site, tmp_path: Path) -> None:
+def test_a_copy_that_was_tampered_with_is_fetched_again(site: Site, tmp_path: Path) -> None:
     load_instances()
     cached(tmp_path).write_text(json.dumps({"text": GOOD + 'token_file = "/x"', "fetched": time.time()}))
     assert load_instances().get().token_file == ""
     assert site.asked == 2
 
 
-def test_no_credential_goes_there(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credential_is_sent_to_the_site(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password hush-hush")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("BEARER_TOKEN", "hush-hush")
@@ -252,7 +252,7 @@ def test_addresses_that_are_refused(site: Site, tmp_path: Path, url: str) -> Non
     assert "hush-hush" not in str(caught.value)
 
 
-def test_a_certificate_that_is_not_trusted(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrusted_certificate(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
     (tmp_path / "rucio_lab.toml").write_text(f'remote = "{site.url}"')
@@ -297,8 +297,8 @@ def test_a_certificate_that_is_not_trusted(site: Site, tmp_path: Path, monkeypat
         ),
     ],
 )
-def test_what_a_site_may_not_say(site: Site, text: str, words: str) -> None:
-    """It reads no file, runs nothing, and sends nothing that is secret to an address of its own."""
+def test_what_a_site_may_not_set(site: Site, text: str, words: str) -> None:
+    """It can read no file, run no program, and send no secret to an address of its choice."""
     load_instances()
     site.text = text
     found = check_remote()
@@ -307,14 +307,15 @@ def test_what_a_site_may_not_say(site: Site, text: str, words: str) -> None:
     assert load_instances().get().site == "LAB"
 
 
-def test_every_setting_is_refused_unless_it_is_named() -> None:
-    """A new setting of an instance must not become one that a site can set by itself."""
-    from rucio_lab.core.config.instances import _PATHS, CREDENTIALS, REMOTE_SETTINGS
+def test_every_setting_is_refused_unless_it_is_listed() -> None:
+    """A new setting of an instance must not become one that a site may set."""
+    from rucio_lab.core.config.layers import CREDENTIALS, REMOTE_SETTINGS
+    from rucio_lab.core.config.settings import PATHS
 
-    assert not REMOTE_SETTINGS & {*_PATHS, *CREDENTIALS, "name", "mounts", "username", "account"}
+    assert not REMOTE_SETTINGS & {*PATHS, *CREDENTIALS, "name", "mounts", "username", "account"}
 
 
-def test_a_secret_goes_only_where_a_file_of_this_machine_says(site: Site, tmp_path: Path) -> None:
+def test_a_secret_is_sent_only_to_an_address_in_a_file_of_this_machine(site: Site, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hush-hush")
     local(tmp_path, site, '[instances.lab]\ntoken_file = "token"\nauth = "token"')
     with pytest.raises(ConfigurationError) as caught:

@@ -1,4 +1,4 @@
-"""Bearer tokens from elsewhere: a file, a command, and one sentence for each thing that can be wrong with one."""
+"""Bearer tokens from outside: a file, a command, and one message for each thing that can be wrong."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +18,17 @@ import psutil
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import token_command
-from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import TokenStore
-from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
 from tests.lake.provider import Provider
 from tests.support.checks import assert_clear, instance_of, within
-from tests.support.middle import Answer, Middle, middle_of
-
-
-@pytest.fixture
-def provider(lake: FullLake) -> Provider:
-    return lake.provider
-
-
-@pytest.fixture
-def middle(lake: FullLake) -> Iterator[Middle]:
-    with middle_of(lake) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_ahead", {})
+from tests.support.middle import Answer, Middle
+from tests.support.sign_ins import who
 
 
 @pytest.fixture
@@ -58,25 +43,21 @@ def at(lake: FullLake, **settings: Any) -> Instance:
 
 
 def by(lake: FullLake, code: str, **settings: Any) -> Instance:
-    """An instance whose token a Python program prints."""
+    """Give an instance with a token command that runs Python code."""
     return at(lake, token_command=(sys.executable, "-c", code), **settings)
 
 
-def who(instance: Instance) -> str:
-    return str(client_for(instance).whoami()["account"])
-
-
-# ------------------------------------------------------------------------------------------------ what is wrong with it
+# ------------------------------------------------------------------------------------------------ what is wrong
 
 
 @pytest.mark.parametrize(
     ("settings", "claims", "words"),
     [
-        ({}, {"aud": "storage"}, r"for the audience 'storage', and test wants 'rucio', unless its operators chose"),
-        ({"oidc_audience": "rucio"}, {"aud": ["a", "b"]}, r"for the audience 'a' 'b', and test wants 'rucio'\.$"),
+        ({}, {"aud": "storage"}, r"for the audience 'storage', but test wants 'rucio', unless its operators chose"),
+        ({"oidc_audience": "rucio"}, {"aud": ["a", "b"]}, r"for the audience 'a' 'b', but test wants 'rucio'\.$"),
         ({}, {"aud": None}, "for the audience nobody"),
-        ({}, {"scope": "openid"}, "has the scope 'openid', and lacks 'profile'"),
-        ({}, {"life": -90}, r"ended at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"),
+        ({}, {"scope": "openid"}, "has the scope 'openid', but lacks 'profile'"),
+        ({}, {"life": -90}, r"expired at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"),
         ({}, {"exp": 1e300}, "Rucio does not say why"),
         ({}, {"sub": "mallory"}, "the identity 'mallory' of 'http://127.0.0.1:.*' is not mapped to any account"),
         ({"account": "bob"}, {"sub": "mallory"}, "is not mapped to the account bob"),
@@ -118,8 +99,8 @@ def test_a_wrong_clock_is_named(
     assert_clear(caught.value)
 
 
-def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
-    """Rucio refuses some of those that are the first to show it, and accepts it a moment later."""
+def test_a_new_token_that_many_show_at_once(lake: FullLake, provider: Provider, path: Path) -> None:
+    """Rucio refuses some of the first requests with it, and accepts it a moment later."""
     instance = at(lake, token_file=str(path))
     for _ in range(3):
         path.write_text(provider.token())
@@ -127,7 +108,7 @@ def test_a_new_token_of_many_at_once(lake: FullLake, provider: Provider, path: P
             assert set(pool.map(lambda _: who(instance), range(8))) == {"alice"}
 
 
-def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, path: Path) -> None:
+def test_signing_in_checks_the_token(lake: FullLake, provider: Provider, path: Path) -> None:
     path.write_text(provider.token(aud="storage"))
     instance = at(lake, token_file=str(path))
     with pytest.raises(SignInNeeded, match="audience"):
@@ -143,10 +124,10 @@ def test_a_token_is_looked_at_by_a_sign_in(lake: FullLake, provider: Provider, p
 PRINT = "import urllib.request; print(urllib.request.urlopen('{url}/mint/alice?claims={claims}').read().decode())"
 
 
-def test_a_command_gives_tokens_until_they_end(
+def test_a_command_is_run_again_when_its_token_expires(
     lake: FullLake, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run once for each token, also by many threads, and never told of in a log."""
+    """It runs once for each token, even with many threads."""
     monkeypatch.setenv("no_proxy", "*")
     runs = tmp_path / "runs"
     program = PRINT.format(url=provider.url, claims="%7B%22life%22:2%7D") + f"; open({str(runs)!r}, 'a').write('x')"
@@ -176,11 +157,11 @@ def test_a_command_gives_tokens_until_they_end(
         ("print('hush\\nhush')", SignInNeeded, "printed no token"),
         ("print('hush' * 100000)", SignInNeeded, "printed no token"),
         ("import os; os.write(1, b'\\xffhush')", SignInNeeded, "printed no token"),
-        ("print('hush')", SignInNeeded, "does not accept the token from python.*: it ended or was revoked"),
-        ("print('e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.hush')", SignInNeeded, "ended at 2023-11-14 22:13 UTC"),
+        ("print('hush')", SignInNeeded, "does not accept the token from python.*: it expired or was revoked"),
+        ("print('e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.hush')", SignInNeeded, "expired at 2023-11-14 22:13 UTC"),
     ],
 )
-def test_a_command_that_gives_no_token(
+def test_a_command_that_prints_no_token(
     lake: FullLake, caplog: pytest.LogCaptureFixture, code: str, kind: type[RucioLabError], words: str
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(kind, match=words) as caught:
@@ -189,41 +170,124 @@ def test_a_command_that_gives_no_token(
     assert "hush" not in f"{caught.value}{caught.value.__cause__}{caplog.text}"
 
 
-def test_a_command_that_is_not_there(lake: FullLake) -> None:
+def test_a_missing_command(lake: FullLake) -> None:
     with pytest.raises(ConfigurationError, match=r"\(no-such-program\) cannot be run: No such file") as caught:
         who(at(lake, token_command=("/nowhere/no-such-program", "--secret=hush")))
     assert_clear(caught.value)
     assert "hush" not in str(caught.value)
 
 
-SLEEP = "import subprocess; subprocess.run(['sleep', '300'])"
+SECONDS_ASLEEP = f"300.{os.getpid()}"
+SLEEP = f"import subprocess; subprocess.run(['sleep', '{SECONDS_ASLEEP}'])"
 
 
-def sleepers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
+def sleepers() -> list[int]:
+    """Give the ids of the ``sleep`` processes of these tests that are alive, even without their parent."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # a zombie has no command line any more
+            if process.cmdline() == ["sleep", SECONDS_ASLEEP]:
+                found.append(process.pid)
+    return found
+
+
+def assert_killed() -> None:
+    deadline = time.monotonic() + 5
+    while found := sleepers():
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
 
 
 def test_a_command_that_does_not_end(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ended with all that it started; and who waited for it does not wait again."""
+    """It is killed with everything it has started."""
     monkeypatch.setattr(token_command, "SECONDS", 1.0)
-    instance = by(lake, SLEEP)
-    with within(1), ThreadPoolExecutor(4) as pool:
-        for failure in [pool.submit(who, instance).exception() for _ in range(1)]:
-            assert isinstance(failure, LakeTooSlow)
-            assert_clear(failure)
-    assert not sleepers()
-
-
-def test_an_interrupt_ends_a_command(lake: FullLake) -> None:
-    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with within(1), pytest.raises(KeyboardInterrupt):
+    with within(1), pytest.raises(LakeTooSlow) as caught:
         who(by(lake, SLEEP))
-    assert not sleepers()
+    assert_clear(caught.value)
+    assert_killed()
 
 
-def test_no_command_runs_where_nothing_may_take_long(lake: FullLake, tmp_path: Path) -> None:
+def test_an_interrupt_kills_a_command(lake: FullLake) -> None:
+    def interrupt_once_it_runs() -> None:
+        while not sleepers():
+            if over.wait(0.02):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
+
+    over = threading.Event()
+    threading.Thread(target=interrupt_once_it_runs).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            who(by(lake, SLEEP))
+    finally:
+        over.set()
+    assert_killed()
+
+
+def test_no_command_runs_where_an_answer_must_be_quick(lake: FullLake, tmp_path: Path) -> None:
     """As for completion with the Tab key."""
     ran = tmp_path / "ran"
     with pytest.raises(SignInNeeded):
         Lake(by(lake, f"open({str(ran)!r}, 'w')"), sign_in=False).scopes()
     assert not ran.exists()
+
+
+# ------------------------------------------------------------------------------------------------ a file, or discovery
+
+
+def test_a_token_file_is_read_again_when_it_changes(lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(lake.token("alice") + "\n")
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="", account="")
+    assert who(instance) == "alice"
+    path.write_text(lake.token("bob"))
+    assert who(instance) == "bob"
+    path.write_text("not-a-token")
+    with pytest.raises(SignInNeeded, match="does not accept the token from") as caught:
+        who(instance)
+    assert_clear(caught.value)
+    assert "not-a-token" not in str(caught.value)
+
+
+def test_a_token_file_is_replaced_while_a_client_works(lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("not-a-token")
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="")
+    client = client_for(instance)
+    path.write_text(lake.token())
+    assert client.whoami()["account"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"two\nlines", b"two words", b"\xff\xfe", "f\u00fcr".encode(), b"x" * 70_000, b"", b" \n", b"with\x00"],
+    ids=["lines", "words", "no text", "no ascii", "long", "empty", "blank", "nul"],
+)
+def test_a_token_file_with_something_else_in_it(lake: FullLake, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    instance = instance_of(lake, auth="token", token_file=str(path), rucio_cfg="")
+    with pytest.raises(SignInNeeded, match="has none") as caught:
+        Lake(instance).scopes()
+    assert_clear(caught.value)
+    assert "lines" not in str(caught.value)
+    assert signed_in(instance) is None
+
+
+def test_an_expired_json_web_token_is_not_sent(middle: Middle, lake: FullLake, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("e30.eyJleHAiOiAxNzAwMDAwMDAwfQ.c2ln")  # {"exp": 1700000000}
+    instance = instance_of(lake, url=middle.url, auth="token", token_file=str(path), rucio_cfg="")
+    with pytest.raises(SignInNeeded, match="expired at 2023-11-14 22:13 UTC") as caught:
+        Lake(instance).scopes()
+    assert_clear(caught.value)
+    assert [seen.path for seen in middle.asked] == ["/ping"]  # to learn the time: the clock may be wrong
+
+
+def test_wlcg_discovery_is_opt_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEARER_TOKEN", lake.token("bob"))
+    assert who(instance_of(lake)) == "alice"
+    no = instance_of(lake, auth="token", rucio_cfg="", account="")
+    with pytest.raises(SignInNeeded, match="No token is configured"):
+        who(no)
+    assert who(instance_of(lake, name="opted", auth="token", wlcg_token=True, rucio_cfg="", account="")) == "bob"

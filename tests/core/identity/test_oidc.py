@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import (
     BadRequest,
@@ -29,30 +28,15 @@ from rucio_lab.core.errors import (
     SignInNeeded,
 )
 from rucio_lab.core.identity import keeper, oidc
-from rucio_lab.core.identity.client import can_renew, client_for, sign_in, sign_out, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from rucio_lab.core.upstream import clock
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE, Provider, code_on, visit
 from tests.support.checks import assert_clear, instance_of, within
-from tests.support.middle import Answer, Middle, middle_of
-
-
-@pytest.fixture
-def provider(lake: FullLake) -> Iterator[Provider]:
-    yield lake.provider
-    lake.provider.tokens_live(3600)
-
-
-@pytest.fixture
-def middle(lake: FullLake, provider: Provider) -> Iterator[Middle]:
-    with middle_of(lake) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_ahead", {})
+from tests.support.middle import Answer, Middle
+from tests.support.sign_ins import stored, who
 
 
 @pytest.fixture
@@ -65,20 +49,10 @@ def at(lake: FullLake, **settings: Any) -> Instance:
 
 
 def enter(instance: Instance, lake: FullLake, **user: Any) -> None:
-    """Sign in as a user does."""
+    """Sign in as a user would."""
     waiting = oidc.begin(instance)
     visit(waiting.url, lake.authority.ca, **user)
     assert waiting.wait(5).account == "alice"
-
-
-def stored(instance: Instance) -> str:
-    token = TokenStore(instance).read()
-    assert token is not None
-    return token.text
-
-
-def who(instance: Instance) -> str:
-    return str(client_for(instance).whoami()["account"])
 
 
 # ------------------------------------------------------------------------------------------------ the page
@@ -120,15 +94,15 @@ def test_sign_in_with_a_code(here: Instance, lake: FullLake) -> None:
     assert who(here) == "alice"
 
 
-def test_without_a_refresh_token_it_is_said_to_end(lake: FullLake, provider: Provider) -> None:
+def test_without_a_refresh_token_it_cannot_be_renewed(lake: FullLake, provider: Provider) -> None:
     instance = at(lake, oidc_scope="openid profile")
     enter(instance, lake)
     assert signed_in(instance) is not None
     assert not can_renew(instance)
 
 
-def test_the_address_that_is_shown_gives_no_token(here: Instance, lake: FullLake) -> None:
-    """Nor does anything else that could be shown: whoever reads a saved notebook later gets nothing by it."""
+def test_the_shown_address_gives_no_token(here: Instance, lake: FullLake) -> None:
+    """Nor does anything else that could be shown: a saved notebook helps nobody to get a token."""
     waiting = oidc.begin(here)
     secret = str(waiting._query)
     assert "_polling" in secret
@@ -138,11 +112,11 @@ def test_the_address_that_is_shown_gives_no_token(here: Instance, lake: FullLake
     assert secret not in str(vars(waiting))
 
 
-def test_a_second_sign_in_drops_a_first(here: Instance, lake: FullLake) -> None:
+def test_a_second_sign_in_cancels_the_first(here: Instance, lake: FullLake) -> None:
     first = oidc.begin(here)
     second = oidc.begin(here)
     assert oidc.pending(here) is second
-    with pytest.raises(SignInNeeded, match="given up") as caught:
+    with pytest.raises(SignInNeeded, match="cancelled") as caught:
         first.poll()
     assert_clear(caught.value)
     visit(first.url, lake.authority.ca)
@@ -151,7 +125,7 @@ def test_a_second_sign_in_drops_a_first(here: Instance, lake: FullLake) -> None:
     assert second.wait(5).account == "alice"
 
 
-def test_the_earlier_sign_in_serves_until_the_new_one_is_there(here: Instance, lake: FullLake) -> None:
+def test_the_old_sign_in_is_used_until_the_new_one_is_done(here: Instance, lake: FullLake) -> None:
     enter(here, lake)
     before = stored(here)
     waiting = oidc.begin(here)
@@ -162,18 +136,18 @@ def test_the_earlier_sign_in_serves_until_the_new_one_is_there(here: Instance, l
 
 
 @pytest.mark.parametrize("does", ["nothing", "deny", "stranger"])
-def test_what_rucio_does_not_tell_ends_in_time_and_names_it(here: Instance, lake: FullLake, does: str) -> None:
+def test_a_failure_that_rucio_does_not_report_times_out(here: Instance, lake: FullLake, does: str) -> None:
     waiting = oidc.begin(here)
     if does != "nothing":
         visit(waiting.url, lake.authority.ca, deny=does == "deny", subject="mallory")
-    with within(0.5), pytest.raises(SignInNeeded, match=r"denied there, or Rucio knows no account") as caught:
+    with within(0.5), pytest.raises(SignInNeeded, match=r"denied there, or Rucio has no account") as caught:
         waiting.wait(0.5)
     assert_clear(caught.value)
     assert oidc.pending(here) is None
     assert signed_in(here) is None
 
 
-def test_an_interrupt_ends_the_wait(here: Instance) -> None:
+def test_waiting_can_be_interrupted(here: Instance) -> None:
     waiting = oidc.begin(here)
     threading.Timer(0.5, os.kill, (os.getpid(), 2)).start()
     with within(0.5), pytest.raises(KeyboardInterrupt):
@@ -200,7 +174,7 @@ def test_an_abandoned_sign_in_keeps_no_secret(here: Instance) -> None:
         ({"account": "nobody"}, SignInNeeded, "no account 'nobody'"),
     ],
 )
-def test_what_rucio_refuses_at_the_beginning(
+def test_what_rucio_refuses_at_the_start(
     lake: FullLake, provider: Provider, settings: dict[str, str], kind: type[RucioLabError], words: str
 ) -> None:
     with pytest.raises(kind, match=words) as caught:
@@ -217,7 +191,7 @@ def test_an_address_that_a_browser_must_not_follow(middle: Middle, lake: FullLak
     assert_clear(caught.value)
 
 
-def test_rucio_is_away_while_somebody_signs_in(here: Instance, lake: FullLake) -> None:
+def test_rucio_is_unreachable_while_somebody_signs_in(here: Instance, lake: FullLake) -> None:
     instance = at(lake, url=f"https://127.0.0.1:{lake.faulty['rucio'].port}")
     waiting = oidc.begin(instance)
     lake.faulty["rucio"].refuse()
@@ -238,7 +212,7 @@ def test_rucio_is_away_while_somebody_signs_in(here: Instance, lake: FullLake) -
         gone.wait(1)
 
 
-def test_it_needs_somebody(here: Instance) -> None:
+def test_it_needs_the_user(here: Instance) -> None:
     with pytest.raises(SignInNeeded, match="open a page") as caught:
         sign_in(here)
     assert_clear(caught.value)
@@ -266,7 +240,7 @@ def test_a_loop_of_calls_outlives_several_tokens(here: Instance, lake: FullLake,
 def test_a_listing_outlives_several_tokens(
     here: Instance, lake: FullLake, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One whose requests to Rucio go on for longer than a token lives."""
+    """A listing that sends requests to Rucio for longer than a token is valid."""
     provider.tokens_live(2)
     with lake.old_tokens():
         enter(here, lake)
@@ -280,8 +254,8 @@ def test_a_listing_outlives_several_tokens(
         assert len(tokens) > 2
 
 
-def test_an_idle_process_keeps_the_sign_in(here: Instance, lake: FullLake, provider: Provider) -> None:
-    """Rucio renews nothing that has ended: a kernel that nobody asks anything for hours has to do so by itself."""
+def test_an_idle_process_stays_signed_in(here: Instance, lake: FullLake, provider: Provider) -> None:
+    """Rucio renews nothing that has expired, so a kernel that is idle for hours must renew by itself."""
     provider.tokens_live(2)
     with lake.old_tokens():
         enter(here, lake)
@@ -290,12 +264,12 @@ def test_an_idle_process_keeps_the_sign_in(here: Instance, lake: FullLake, provi
         assert signed_in(here) is not None
     assert who(here) == "alice"
     sign_out(here)
-    time.sleep(1.2)  # the longest that its thread sleeps with such tokens
+    time.sleep(1.2)  # the longest sleep of its thread with such tokens
     assert TokenStore(here).read() is None
 
 
-def test_a_sign_out_stays_one(here: Instance, lake: FullLake, provider: Provider) -> None:
-    """A renewal that is under way brings nothing back."""
+def test_a_sign_out_is_final(here: Instance, lake: FullLake, provider: Provider) -> None:
+    """A renewal that is running does not bring the token back."""
     enter(here, lake)
     with ThreadPoolExecutor(1) as pool:
         with TokenStore(here).alone():
@@ -309,7 +283,8 @@ def test_a_sign_out_stays_one(here: Instance, lake: FullLake, provider: Provider
 
 WORK = """
 import pickle, sys, time
-from rucio_lab.core.identity.client import client_for, signed_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 instance = pickle.load(sys.stdin.buffer)
 until, tokens = time.monotonic() + 10, set()
@@ -321,7 +296,7 @@ print(len(tokens))
 """
 
 
-def test_processes_share_renewals_and_do_not_fight(here: Instance, lake: FullLake, provider: Provider) -> None:
+def test_processes_share_renewals(here: Instance, lake: FullLake, provider: Provider) -> None:
     provider.tokens_live(8)
     with lake.old_tokens():
         enter(here, lake)
@@ -335,14 +310,14 @@ def test_processes_share_renewals_and_do_not_fight(here: Instance, lake: FullLak
         said = [worker.communicate(pickle.dumps(here), timeout=60) for worker in workers]
     assert not any(worker.returncode for worker in workers), said
     assert all(int(out) >= 2 for out, _ in said), said
-    assert provider.renewals() - renewed <= 1 + (time.monotonic() - began) / 7  # each by itself would as often
+    assert provider.renewals() - renewed <= 1 + (time.monotonic() - began) / 7  # each alone would renew as often
     assert who(here) == "alice"
 
 
-def test_rucio_renews_nothing_young_and_is_not_asked_over_and_over(
+def test_rucio_renews_no_new_token_and_is_not_asked_over_and_over(
     middle: Middle, lake: FullLake, provider: Provider
 ) -> None:
-    """Within the first five minutes of a token it gives the same one back."""
+    """In the first five minutes of a token it gives the same one back."""
     instance = at(lake, url=middle.url)
     provider.tokens_live(4)
     enter(instance, lake)
@@ -353,13 +328,13 @@ def test_rucio_renews_nothing_young_and_is_not_asked_over_and_over(
         except SignInNeeded:
             break
     assert 1 <= middle.count("/auth/oidc_refresh") - asked <= 6
-    with pytest.raises(SignInNeeded, match=r"Your sign-in to test ended at \d{4}") as caught:
+    with pytest.raises(SignInNeeded, match=r"Your sign-in to test expired at \d{4}") as caught:
         who(instance)
     assert_clear(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["down", "slow", "revoked"])
-def test_no_renewal_costs_no_read_while_the_token_lasts(
+def test_a_failed_renewal_does_not_matter_while_the_token_is_valid(
     here: Instance, lake: FullLake, provider: Provider, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(oidc, "_LIMIT", 1.0)
@@ -386,7 +361,7 @@ def test_no_renewal_costs_no_read_while_the_token_lasts(
         lake.faulty["oidc"].forward()
 
 
-# ------------------------------------------------------------------------------------------------ what is wrong with it
+# ------------------------------------------------------------------------------------------------ what is wrong
 
 
 def test_a_token_of_another_account_is_refused(here: Instance, lake: FullLake, provider: Provider) -> None:
@@ -401,7 +376,7 @@ def test_a_token_of_another_account_is_refused(here: Instance, lake: FullLake, p
 
 
 def test_the_clock_of_this_machine_is_ahead(middle: Middle, lake: FullLake, provider: Provider) -> None:
-    """A token that seems to have ended goes on to serve: Rucio's clock counts."""
+    """A token that seems to have expired is still used: Rucio's clock counts."""
     instance = at(lake, url=middle.url)
     enter(instance, lake)
     known = TokenStore(instance).read()
@@ -415,8 +390,8 @@ def test_the_clock_of_this_machine_is_ahead(middle: Middle, lake: FullLake, prov
     assert signed_in(instance) is not None
 
 
-def test_a_token_file_serves_where_nobody_has_signed_in(lake: FullLake, provider: Provider, tmp_path: Path) -> None:
-    """As rucio.cfg has it on hubs: auth_type = oidc and a file that was written at the start."""
+def test_a_token_file_is_used_until_somebody_signs_in(lake: FullLake, provider: Provider, tmp_path: Path) -> None:
+    """As on some hubs: rucio.cfg has auth_type = oidc, and the token file was written at startup."""
     path = tmp_path / "token"
     path.touch(mode=0o600)
     instance = at(lake, token_file=str(path))
@@ -431,7 +406,7 @@ def test_a_token_file_serves_where_nobody_has_signed_in(lake: FullLake, provider
     assert client_for(instance).whoami()
     assert client_for(instance).auth_token == path.read_text()
     path.write_text(provider.token(life=-5))
-    with pytest.raises(SignInNeeded, match=r"ended at") as caught:
+    with pytest.raises(SignInNeeded, match=r"expired at") as caught:
         who(instance)
     assert "rucio_login" in caught.value.remedy
 
@@ -439,7 +414,7 @@ def test_a_token_file_serves_where_nobody_has_signed_in(lake: FullLake, provider
 # ------------------------------------------------------------------------------------------------ secrets
 
 
-def test_nothing_secret_is_logged_shown_or_pickled(
+def test_no_secret_is_logged_shown_or_pickled(
     here: Instance, lake: FullLake, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -457,7 +432,7 @@ def test_nothing_secret_is_logged_shown_or_pickled(
     assert not [secret for secret in secrets if secret.encode() in pickle.dumps((here, signed_in(here)))]
 
 
-def test_files_are_of_the_user_alone(here: Instance, lake: FullLake) -> None:
+def test_files_are_private(here: Instance, lake: FullLake) -> None:
     enter(here, lake)
     home = Path(os.environ["JUPYTER_DATA_DIR"]) / "rucio-lab"
     client_for(here).catch_up()

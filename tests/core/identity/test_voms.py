@@ -1,4 +1,4 @@
-"""X.509 proxies, made by voms-proxy-init itself, and the attributes of a VO in one."""
+"""X.509 proxies made by the real voms-proxy-init, and their VO attributes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, SignInNeeded
 from rucio_lab.core.identity import voms
 from rucio_lab.core.identity.x509 import find_proxy
@@ -30,7 +30,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def me(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
-    """Somebody with a certificate, where the grid's programs know its CA."""
+    """A user with a certificate, on a machine where the grid's programs know its CA."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("X509_CERT_DIR", str(shutil.copytree(authority.certificates, tmp_path / "certificates")))
     monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
@@ -63,7 +63,7 @@ def test_a_plain_proxy(me: Instance, tmp_path: Path) -> None:
     assert any("CN=Alice Analyst" in line and "(12 h)" in line for line in in_words(describe(me)))
 
 
-def test_the_passphrase_goes_to_the_program_alone(
+def test_the_passphrase_is_passed_only_on_standard_input(
     me: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
@@ -81,7 +81,7 @@ def test_the_passphrase_goes_to_the_program_alone(
 
 
 def test_attributes_of_a_vo(me: Instance, authority: Authority, tmp_path: Path) -> None:
-    """voms-proxy-fake makes them as a VOMS server would."""
+    """voms-proxy-fake makes them, as a VOMS server would."""
     authority.voms_proxy(authority.user("alice", "Alice Analyst", "Users"), tmp_path / "proxy", *FQANS)
     proxy, _ = find_proxy(me)
     assert proxy is not None
@@ -89,16 +89,16 @@ def test_attributes_of_a_vo(me: Instance, authority: Authority, tmp_path: Path) 
     assert any(f"VOMS {' '.join(FQANS)}" in line for line in in_words(describe(me)))
     (cert, *_) = x509.load_pem_x509_certificates((tmp_path / "proxy").read_bytes())
     (content,) = (e.value.value for e in cert.extensions if e.oid.dotted_string == voms._EXTENSION)
-    for cut in range(0, len(content), 7):  # whatever somebody puts there, it is read or left
+    for cut in range(0, len(content), 7):  # whatever is in there, it is read or skipped
         list(voms._names(content[:cut] + b"\xff" + content[cut + 1 :]))
         list(voms._names(content[:cut]))
 
 
-def test_a_vo_that_nobody_knows(me: Instance, tmp_path: Path) -> None:
+def test_an_unknown_vo(me: Instance, tmp_path: Path) -> None:
     with pytest.raises(SignInNeeded, match="nowhere not known") as caught:
         voms.make_proxy(me, str(tmp_path / "proxy"), voms="nowhere")
     assert_clear(caught.value)
-    with pytest.raises(ConfigurationError, match="'-debug' is no VO"):
+    with pytest.raises(ConfigurationError, match="'-debug' is not a VO"):
         voms.make_proxy(me, str(tmp_path / "proxy"), voms="-debug")
 
 

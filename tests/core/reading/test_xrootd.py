@@ -21,7 +21,7 @@ import pytest
 from XRootD.client import File
 
 import rucio_lab
-from rucio_lab.core.config.instances import Storage
+from rucio_lab.core.config.settings import StorageSettings
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import replicas, xrootd
@@ -228,7 +228,9 @@ def lying(lake: FullLake) -> Iterator[Liar]:
 
 def reader(lake: FullLake, url: str, **settings: object) -> replicas.Reader:
     known = {"ca": str(lake.authority.ca), **settings}
-    return replicas.open_replica(Replica("RSE", url, url), instance_of(lake, storage=Storage(**known)), 2000, silence=3)
+    return replicas.open_replica(
+        Replica("RSE", url, url), instance_of(lake, storage=StorageSettings(**known)), 2000, silence=3
+    )
 
 
 def test_a_file_of_this_machine_is_no_replica(lake: FullLake, lying: Liar, tmp_path: Path) -> None:
@@ -425,6 +427,6 @@ def test_words_for_where_a_token_is_from_are_no_file(
     (tmp_path / "the command printf").write_text("planted")
     (tmp_path / "the command printf").chmod(0o600)
     monkeypatch.chdir(tmp_path)
-    instance = instance_of(lake, storage=Storage(token_command=("printf", "ours")))
+    instance = instance_of(lake, storage=StorageSettings(token_command=("printf", "ours")))
     url = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
     assert Path(option(url, "xrd.ztn")).read_text() == "ours"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance, Storage
+from rucio_lab.core.config.settings import Instance, StorageSettings
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
@@ -39,7 +39,7 @@ def token_file(lake: FullLake, tmp_path: Path) -> Path:
 
 
 def instance_with(lake: FullLake, **settings: Any) -> Instance:
-    return instance_of(lake, storage=Storage(**{"ca": str(lake.authority.ca), **settings}))
+    return instance_of(lake, storage=StorageSettings(**{"ca": str(lake.authority.ca), **settings}))
 
 
 def replica_of(lake: FullLake, dataset: str, scheme: str = "") -> tuple[Replica, bytes]:
@@ -219,6 +219,7 @@ def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: 
         (("false",), "failed with status 1"),
         (("echo", "two words"), "no storage token in what the command echo gives"),
         (("true",), "no storage token"),
+        (("printf", "%070000d", "1"), "no storage token"),
     ],
 )
 def test_a_command_that_gives_no_token(lake: FullLake, command: tuple[str, ...], words: str) -> None:
@@ -256,7 +257,7 @@ def test_problems_with_credentials_are_named(lake: FullLake, tmp_path: Path) -> 
     problems = shown.describe(instance_with(lake, token_file="/no/such", proxy=ended, ca="/no/ca")).problems
     assert len(problems) == 3
     assert "The storage token cannot be read from /no/such: No such file" in problems[0]
-    assert "ended at" in problems[1]
+    assert "expired at" in problems[1]
     assert "/no/ca" in problems[2]
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("rubbish")

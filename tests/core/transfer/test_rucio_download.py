@@ -83,7 +83,7 @@ def test_a_host_that_is_an_option_is_left_out(evil: Evil, gfal2: None) -> None:
 
 
 def test_the_configuration_of_rucios_own_tools_has_no_line_from_outside(tmp_path: Path) -> None:
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.transfer.rucio_download import _configure
 
     _configure(Instance(name="a", url="https://a/%(x)s", auth_url="https://a\n[policy]\npackage = evil"), str(tmp_path))

@@ -47,7 +47,7 @@ def fetch(base: str, source: str, name: str = "f", parts: tuple[str, ...] = ("ds
     import zlib
     from pathlib import Path
 
-    from rucio_lab.core.config.instances import Instance
+    from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.did import DID
     from rucio_lab.core.model import Replica, ResolvedFile
     from rucio_lab.core.transfer.fetch import Transfer
@@ -225,7 +225,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         import zlib
         from pathlib import Path
 
-        from rucio_lab.core.config.instances import Instance
+        from rucio_lab.core.config.settings import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
         from rucio_lab.core.transfer.fetch import Transfer
@@ -257,7 +257,7 @@ def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> Non
         import zlib
         from pathlib import Path
 
-        from rucio_lab.core.config.instances import Instance
+        from rucio_lab.core.config.settings import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
         from rucio_lab.core.transfer import fetch, places

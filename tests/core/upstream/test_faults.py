@@ -1,4 +1,4 @@
-"""Rucio that is down, slow, broken, or something else: the right error, in one sentence, and soon."""
+"""A Rucio that is down, slow, broken, or something else: the right error, in one sentence, and soon."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.config.instances import Instance
+from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import (
     ConfigurationError,
@@ -24,11 +24,12 @@ from rucio_lab.core.errors import (
     RucioLabError,
     SignInNeeded,
 )
-from rucio_lab.core.identity.client import client_for, sign_in
+from rucio_lab.core.identity.client import client_for
+from rucio_lab.core.identity.signing_in import sign_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from tests.lake.faults import TcpProxy
 from tests.lake.lake import FullLake
-from tests.support.checks import assert_clear, instance_of, within
+from tests.support.checks import assert_clear, assert_fails, instance_of, within
 from tests.support.middle import Answer, middle_of
 
 LIMIT = 1.0
@@ -47,7 +48,7 @@ def proxy(lake: FullLake) -> TcpProxy:
 
 @pytest.fixture
 def instance(lake: FullLake, proxy: TcpProxy) -> Instance:
-    """Rucio through the proxy, with a token, so that what is asked is the first thing that happens."""
+    """Rucio through the proxy, with a token, so that a test's request is the first one."""
     instance = instance_of(lake, url=f"https://127.0.0.1:{proxy.port}", timeout=LIMIT)
     TokenStore(instance).write(Token(lake.token(), "alice", time.time() + 3600))
     return instance
@@ -56,7 +57,7 @@ def instance(lake: FullLake, proxy: TcpProxy) -> Instance:
 Break = Callable[[TcpProxy], None]
 
 FAULTS: dict[str, tuple[Break, type[RucioLabError], str, float]] = {
-    # what is done to the proxy: error, words of it, most seconds
+    # name: what is done to the proxy, the error, words of its message, and the most seconds it may take
     "down": (TcpProxy.refuse, LakeUnreachable, "connection refused", 1),
     "reset": (TcpProxy.reset, LakeUnreachable, "reset", 1),
     "silent": (TcpProxy.silent, LakeTooSlow, "within 1 s", 2 * LIMIT + 1),
@@ -72,16 +73,8 @@ FAULTS: dict[str, tuple[Break, type[RucioLabError], str, float]] = {
 }
 
 
-def assert_fails(ask: Callable[[], object], kind: type[RucioLabError], words: str) -> None:
-    with pytest.raises(RucioLabError) as caught:
-        ask()
-    assert_clear(caught.value)
-    assert type(caught.value) is kind, str(caught.value)
-    assert words in str(caught.value)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
-def test_asking(instance: Instance, proxy: TcpProxy, fault: str) -> None:
+def test_a_request_fails_clearly(instance: Instance, proxy: TcpProxy, fault: str) -> None:
     damage, kind, words, seconds = FAULTS[fault]
     damage(proxy)
     with within(seconds):
@@ -93,8 +86,8 @@ def test_asking(instance: Instance, proxy: TcpProxy, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_signing_in(instance: Instance, proxy: TcpProxy, fault: str) -> None:
-    """A server that is broken must not be taken for a password that is wrong."""
+def test_a_sign_in_fails_clearly(instance: Instance, proxy: TcpProxy, fault: str) -> None:
+    """A broken server must not look like a wrong password."""
     damage, kind, words, seconds = FAULTS[fault]
     damage(proxy)
     with within(seconds):
@@ -103,8 +96,8 @@ def test_signing_in(instance: Instance, proxy: TcpProxy, fault: str) -> None:
     assert sign_in(instance).account == "alice"
 
 
-def test_a_server_error_of_rucio_itself(lake: FullLake) -> None:
-    """As when its database is away: with the class of the error in the headers."""
+def test_an_error_of_rucio_itself(lake: FullLake) -> None:
+    """As when its database is down: the headers name the class of the error."""
     with middle_of(lake) as middle:
         instance = instance_of(lake, url=middle.url)
         headers = {"ExceptionClass": "DatabaseException", "ExceptionMessage": "Database exception.\nDetails: (gone)"}
@@ -129,8 +122,8 @@ def test_silence_on_an_open_connection(instance: Instance, proxy: TcpProxy) -> N
         assert_fails(Lake(instance).scopes, LakeTooSlow, "did not answer within 1 s")
 
 
-def test_a_connection_that_was_closed_meanwhile_is_made_anew(instance: Instance, proxy: TcpProxy) -> None:
-    """As servers do after some seconds of rest."""
+def test_a_closed_connection_is_opened_again(instance: Instance, proxy: TcpProxy) -> None:
+    """Servers close connections that are idle for some seconds."""
     for _ in range(3):
         assert Lake(instance).scopes()
         proxy.drop()
@@ -152,19 +145,19 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(instance: Instance,
         (LOGIN, "text/html; charset=utf-8"),
     ],
 )
-def test_an_answer_that_is_rubbish(instance: Instance, proxy: TcpProxy, body: str, kind: str) -> None:
+def test_an_invalid_answer(instance: Instance, proxy: TcpProxy, body: str, kind: str) -> None:
     proxy.answer_http(200, body, kind)
     assert_fails(lambda: list(Lake(instance).search(DID("s", "*"))), LakeBroken, "")
 
 
-def test_an_answer_that_is_cut(instance: Instance, proxy: TcpProxy) -> None:
-    """It must not be taken for a whole one."""
+def test_a_truncated_answer(instance: Instance, proxy: TcpProxy) -> None:
+    """It must not pass for a complete one."""
     Lake(instance).scopes()
     proxy.forget()
     client_for(instance).session.close()
     list(Lake(instance).search(DID("opendata13TeV", "*"), type="all"))
     needed = proxy.sent
-    for size in (needed - 40, needed - 400):  # the last 24 bytes end the TLS connection
+    for size in (needed - 40, needed - 400):  # the last 24 bytes close the TLS connection
         proxy.cut(size)
         with within(2 * LIMIT + 1):
             assert_fails(lambda: list(Lake(instance).search(DID("opendata13TeV", "*"), type="all")), *CUT)
@@ -197,16 +190,14 @@ def test_a_stream_that_stops(instance: Instance, lake: FullLake) -> None:
         ({"url": "http://127.0.0.1:{plain}"}, LakeBroken, "is not Rucio"),
     ],
 )
-def test_an_address_that_is_wrong(
-    lake: FullLake, settings: dict[str, Any], kind: type[RucioLabError], words: str
-) -> None:
+def test_a_wrong_address(lake: FullLake, settings: dict[str, Any], kind: type[RucioLabError], words: str) -> None:
     ports = {"plain": lake.storages["http"].port, "tls": lake.storages["https"].port}
     settings = {name: value.replace("{", "{").format(**ports) for name, value in settings.items()}
     with within(3):
         assert_fails(lambda: sign_in(instance_of(lake, **settings)), kind, words)
 
 
-def test_a_proxy_of_the_environment_that_is_dead(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_proxy_in_the_environment(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -216,7 +207,7 @@ def test_a_proxy_of_the_environment_that_is_dead(lake: FullLake, monkeypatch: py
 
 
 def test_a_host_that_drops_packets(lake: FullLake) -> None:
-    """A listening socket whose queue is full does what a firewall does."""
+    """A listening socket with a full queue acts like a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -233,11 +224,11 @@ def test_a_host_that_drops_packets(lake: FullLake) -> None:
             each.close()
 
 
-# ------------------------------------------------------------------------------------------------ leaving early
+# ------------------------------------------------------------------------------------------------ stopping early
 
 
 class Endless(ThreadingHTTPServer):
-    """Sends rows of a search for ever, or until it pauses."""
+    """Sends rows of a search forever, or until it pauses."""
 
     daemon_threads = True
     url = ""
@@ -286,7 +277,7 @@ def endless(pause_after: int | None = None) -> Iterator[Endless]:
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped"])
-def test_a_search_that_is_left_early_stops_the_server(lake: FullLake, how: str) -> None:
+def test_a_search_that_stops_early_stops_the_server(lake: FullLake, how: str) -> None:
     with endless() as server:
         instance = Instance(name="test", url=server.url, auth_url=server.url, timeout=5.0)
         TokenStore(instance).write(Token("a-token"))
@@ -303,6 +294,6 @@ def test_a_search_that_is_left_early_stops_the_server(lake: FullLake, how: str) 
         assert server.rows == sent
 
 
-def test_refused_sign_in_is_no_fault_of_the_server(instance: Instance) -> None:
+def test_a_refused_sign_in_is_not_an_error_of_the_server(instance: Instance) -> None:
     with pytest.raises(SignInNeeded):
         sign_in(instance, password="wrong-pass")

@@ -1,7 +1,7 @@
-"""What is public of well-known instances: one small TOML file each, named as the instance is everywhere.
+"""The public settings of well-known instances: one small TOML file for each, named after the instance.
 
-A preset holds the settings of an instance as they would stand in ``rucio_lab.toml``, and where they are published. It
-serves an instance of its name that has no ``url`` and no ``rucio_cfg`` of its own.
+A preset holds the settings of an instance as ``rucio_lab.toml`` would, and says where they are published. It applies
+to an instance of that name which sets neither ``url`` nor ``rucio_cfg``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def settings(name: str) -> dict[str, Any]:
-    """Give the settings of a preset; none where there is no such preset.
+    """Give the settings of a preset; none if there is no such preset.
 
     Parameters
     ----------
