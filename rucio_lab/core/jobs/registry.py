@@ -13,11 +13,9 @@ another one is to be started.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -27,24 +25,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
 import msgspec
 
 from rucio_lab.core.config.instances import load_downloads
 from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.job_folder import (
+    _alive,
+    _Gone,
+    _held,
+    _in_queue,
+    _is_id,
+    _is_ours,
+    _last,
+    _size,
+    _take,
+    _write,
+    write_snapshot,
+)
 from rucio_lab.core.model import Request
-from rucio_lab.core.private import is_own, lab_folder, own_folder
+from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.places import checked_base
-
-State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
-"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
-``done``, ``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
-
-ACTIVE = ("queued", "running", "waiting")
 
 MOST_ACTIVE = 50
 """Most jobs that have not ended."""
@@ -52,64 +57,8 @@ MOST_ACTIVE = 50
 _QUEUED = "It waits for its turn."
 _MOST_WAITING = 8  # processes of jobs of an instance that wait for a sign-in and the like; others have their turn
 _KEPT = 100  # jobs that ended; older ones are forgotten
-_TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
-_MOST_JOURNAL = 1_000_000  # bytes; a job that waits for days begins it anew
 _LOG = 200_000  # bytes of a log that are shown
 _KILL = 10.0  # seconds in which a job that is cancelled ends by itself
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as it was when somebody looked.
-
-    Attributes
-    ----------
-    id
-        Of the job: the same for the same DIDs and target.
-    dids, instance, folder
-        What is downloaded, and where to.
-    created, started, updated
-        Seconds since 1970 (UTC): when it was asked for, when its process began (None before), last sign of life.
-    state, message
-        How it is, and a sentence on it.
-    waits_for
-        While it waits: ``sign_in`` (to Rucio), ``credentials`` (what storages are shown) or ``server`` (Rucio itself).
-    files, bytes
-        All of it; None as long as that is not known.
-    files_done, bytes_done, files_failed
-        How far it is.
-    rate
-        Bytes a second, lately.
-    seconds_left
-        At that rate; None where that cannot be said.
-    pid, host
-        Its process, and the machine that it runs on.
-    """
-
-    id: str
-    dids: tuple[str, ...]
-    instance: str
-    folder: str
-    created: float
-    started: float | None = None
-    updated: float = 0.0
-    state: State = "queued"
-    message: str = ""
-    waits_for: Literal["", "sign_in", "credentials", "server"] = ""
-    files: int | None = None
-    bytes: int | None = None
-    files_done: int = 0
-    bytes_done: int = 0
-    files_failed: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-    pid: int | None = None
-    host: str = ""
-
-    @property
-    def active(self) -> bool:
-        """Whether it has not ended."""
-        return self.state in ACTIVE
 
 
 class Jobs:
@@ -398,84 +347,6 @@ class Jobs:
 # ------------------------------------------------------------------------------------------------ files and locks
 
 
-def write_snapshot(folder: Path, snapshot: dict[str, Any]) -> None:
-    """Add a snapshot to the journal of a job, in one piece; where there is no room for it, instead of those before."""
-    journal, line = folder / "journal.ndjson", json.dumps(snapshot).encode() + b"\n"
-    if _size(journal) > _MOST_JOURNAL:
-        with suppress(OSError):
-            _write(journal, line.decode())
-            return
-    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(OSError):
-            if os.write(fd, line) == len(line):
-                return
-        os.ftruncate(fd, 0)
-        os.write(fd, line)
-    finally:
-        os.close(fd)
-
-
-def holds_lock(folder: Path) -> bool:
-    """Whether this process was given the lock of a job as its standard input."""
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(0), (folder / "lock").stat())
-    return False
-
-
-def _is_id(name: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{16}", name) is not None
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether the folder of a job is there, and nobody else's."""
-    try:
-        return is_own(folder.lstat())
-    except OSError:
-        return False
-
-
-def _alive(folder: Path) -> bool:
-    """Whether somebody holds the lock of a job."""
-    try:
-        with (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _in_queue(folder: Path) -> bool:
-    """Whether a job has no process yet, and is to get one."""
-    return (folder / "queued").exists()
-
-
-class _Gone(Exception):  # noqa: N818 - never leaves this module
-    """The job was removed from the list meanwhile."""
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[IO[bytes] | None]:
-    """Hold the lock of a job; None if it is under way."""
-    try:
-        lock = (folder / "lock").open("ab")
-    except FileNotFoundError:
-        raise _Gone from None
-    with lock:
-        if not _take(lock):
-            yield None
-            return
-        try:
-            same = os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat())
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise _Gone
-        yield lock
-
-
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep others from starting what is next; where one of them hangs, a process too many is started, no job twice."""
@@ -483,43 +354,3 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / "queue").open("ab") as lock:
         _take(lock, tries=100)
         yield
-
-
-def _take(lock: IO[bytes], tries: int = 10) -> bool:
-    """Take a lock; who only looks whether it is taken holds it for no time."""
-    for _ in range(tries):
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _last(journal: Path) -> dict[str, Any]:
-    """Read the last whole snapshot."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    known = {field.name for field in dataclasses.fields(Job)}
-    for line in reversed(lines):
-        with suppress(ValueError):
-            snapshot = json.loads(line)
-            if isinstance(snapshot, dict):
-                return {key: value for key, value in snapshot.items() if key in known}
-    return {}
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -19,7 +19,9 @@ from typing import IO, Any, TypeVar
 
 from rucio_lab.core.config.instances import load_downloads, load_instances
 from rucio_lab.core.errors import Conflict, LakeBroken, LakeTooSlow, LakeUnreachable, RucioLabError, SignInNeeded
-from rucio_lab.core.jobs.registry import Job, Jobs, holds_lock, write_snapshot
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer

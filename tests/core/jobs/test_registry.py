@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from rucio_lab.core.errors import BadRequest, Conflict, NotFound
-from rucio_lab.core.jobs.registry import Job, Jobs
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from tests.lake.lake import FullLake
 from tests.support.checks import assert_clear, within
