@@ -220,8 +220,8 @@ class FileList(list[str]):
             As `rucio_lab.download`.
         """
         from rucio_lab.api.progress import bar
+        from rucio_lab.core.transfer.base_folder import checked_base
         from rucio_lab.core.transfer.download import bring
-        from rucio_lab.core.transfer.places import checked_base
 
         folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
         came: dict[tuple[Source, DID], FileEntry] = {}

@@ -49,7 +49,7 @@ from rucio_lab.core.jobs.job_folder import (
 from rucio_lab.core.model import Request
 from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.places import checked_base
+from rucio_lab.core.transfer.base_folder import checked_base
 
 MOST_ACTIVE = 50
 """Most jobs that have not ended."""

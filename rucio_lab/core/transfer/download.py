@@ -12,8 +12,9 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import replicas_of, resolve
+from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
-from rucio_lab.core.transfer.places import checked_base, mark, place, places, tells_case_apart
+from rucio_lab.core.transfer.places import place, places
 
 Watch = Callable[[Progress], None]
 

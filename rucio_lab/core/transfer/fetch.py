@@ -26,7 +26,9 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own
-from rucio_lab.core.transfer.places import Folder, Place, Stamp, free_bytes
+from rucio_lab.core.transfer.base_folder import free_bytes
+from rucio_lab.core.transfer.folder import Folder, Stamp
+from rucio_lab.core.transfer.places import Place
 from rucio_lab.core.transfer.sources import CHUNK, Sources, Stream
 
 TICK = 0.1

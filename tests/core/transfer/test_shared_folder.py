@@ -229,7 +229,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
         from rucio_lab.core.transfer.fetch import Transfer
-        from rucio_lab.core.transfer.places import Folder
+        from rucio_lab.core.transfer.folder import Folder
 
         look = Folder.status
 
@@ -260,13 +260,14 @@ def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> Non
         from rucio_lab.core.config.instances import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
-        from rucio_lab.core.transfer import fetch, places
+        from rucio_lab.core.transfer import fetch
+        from rucio_lab.core.transfer import folder as folders
 
-        places.is_own = fetch.is_own = lambda status: False
+        folders.is_own = fetch.is_own = lambda status: False
         content = Path(source).read_bytes()
         file = ResolvedFile(DID("s", "f"), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
         instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-        with places.Folder(Path(base)) as folder:
+        with folders.Folder(Path(base)) as folder:
             part = folder.partial_name("f", len(content), f"adler32:{zlib.adler32(content):08x}")
         Path(base, part).write_bytes(content[:1000])
         came = []
@@ -285,7 +286,7 @@ def test_who_began_a_shared_folder_empties_it(alice: User, bob: User, shared: Pa
         from pathlib import Path
 
         from rucio_lab.core.errors import RucioLabError
-        from rucio_lab.core.transfer.places import empty, mark
+        from rucio_lab.core.transfer.base_folder import empty, mark
 
         mark(Path(base), instance)
         Path(base, instance).mkdir(exist_ok=True)
