@@ -24,7 +24,8 @@ from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
 from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
+from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.outcome import Outcome, Progress
 
 T = TypeVar("T")
 

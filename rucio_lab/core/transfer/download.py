@@ -13,7 +13,8 @@ from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import replicas_of, resolve
 from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
-from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
+from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.outcome import Outcome, Progress
 from rucio_lab.core.transfer.places import place, places
 
 Watch = Callable[[Progress], None]

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import threading
 import time
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own
 from rucio_lab.core.transfer.base_folder import free_bytes
 from rucio_lab.core.transfer.folder import Folder, Stamp
+from rucio_lab.core.transfer.outcome import Fault, Outcome, Progress
 from rucio_lab.core.transfer.places import Place
 from rucio_lab.core.transfer.sources import CHUNK, Sources, Stream
 
@@ -42,104 +42,6 @@ _LOCK_TICK = 0.05
 _LEAVE = 1.5  # seconds in which reads that are under way are waited for, when all is to end
 _MOST_PLANTED = 3  # so often what is in the way of a partial file is removed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A replica that was of no use, and why."""
-
-    rse: str
-    reason: str
-    concerns: str = "file"
-    """What it speaks for; see `rucio_lab.core.errors.StorageFailed`."""
-
-    def __str__(self) -> str:
-        return f"{self.rse}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file.
-
-    Attributes
-    ----------
-    file
-        The file.
-    path
-        Where it lies, or would lie.
-    state
-        ``there`` (it was there already, and right), ``fetched``, ``failed``, or ``stopped`` (its part is kept).
-    replica
-        Where it was fetched from, at the end.
-    reason
-        Why it failed, in words.
-    faults
-        Replicas that were of no use, also where another one was.
-    """
-
-    file: ResolvedFile
-    path: Path
-    state: Literal["there", "fetched", "failed", "stopped"]
-    replica: Replica | None = None
-    reason: str = ""
-    faults: tuple[Fault, ...] = ()
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a transfer is.
-
-    Attributes
-    ----------
-    files, bytes
-        All that is asked for.
-    files_done, bytes_done
-        What is here, verified files and parts of others.
-    files_failed
-        How many files cannot be had.
-    fetched
-        Bytes that came over the network, or from a mounted folder.
-    """
-
-    files: int = 0
-    bytes: int = 0
-    files_done: int = 0
-    bytes_done: int = 0
-    files_failed: int = 0
-    fetched: int = 0
-
-
-class Checksum:
-    """The running checksum of a file, of the kind that Rucio has registered: adler32, else md5, else none."""
-
-    def __init__(self, file: ResolvedFile) -> None:
-        self._adler = 1
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        if file.adler32:
-            self.kind, self._expected = "adler32", file.adler32.lower().rjust(8, "0")
-        elif file.md5:
-            self.kind, self._expected = "md5", file.md5.lower()
-        else:
-            self.kind, self._expected = "", ""
-
-    def update(self, some: bytes) -> None:
-        """Take in more bytes."""
-        if self.kind == "adler32":
-            self._adler = zlib.adler32(some, self._adler)
-        elif self.kind == "md5":
-            self._md5.update(some)
-
-    @property
-    def expected(self) -> str:
-        """What Rucio has registered, for example ``adler32:0a1b2c3d``; ``size`` where it has no checksum."""
-        return f"{self.kind}:{self._expected}" if self.kind else "size"
-
-    @property
-    def found(self) -> str:
-        """What the bytes give, in the same form."""
-        if not self.kind:
-            return "size"
-        return f"{self.kind}:{self._adler:08x}" if self.kind == "adler32" else f"md5:{self._md5.hexdigest()}"
 
 
 class Transfer:

@@ -29,7 +29,8 @@ from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.storage import known_schemes, shown
 from rucio_lab.core.transfer.base_folder import empty, usage
 from rucio_lab.core.transfer.download import Target, bring, download, transfer_of
-from rucio_lab.core.transfer.fetch import Progress, Transfer
+from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.outcome import Progress
 from rucio_lab.core.transfer.places import component, place, places
 from rucio_lab.demo.samples import file_names
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES

@@ -13,7 +13,8 @@ from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import Replica, Request, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.transfer.fetch import Outcome, Transfer
+from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.outcome import Outcome
 from tests.lake.lake import FullLake, quoted
 
 SCOPE = "opendata13TeV"
