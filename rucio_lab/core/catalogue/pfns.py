@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn, Protocol, Rse
+from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.catalogue.parallel import side_by_side
+from rucio_lab.core.catalogue.replies import FileReplicas, Pfn, Protocol, Rse
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, NotFound, Refused
 from rucio_lab.core.model import DidInfo

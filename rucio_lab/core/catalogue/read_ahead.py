@@ -9,7 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import NotFound

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from rucio_lab.core.catalogue import read_ahead
-from rucio_lab.core.catalogue.lake import FileReplicas
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed

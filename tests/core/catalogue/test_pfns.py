@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from rucio_lab.core.catalogue import pfns
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable
