@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Pfn(NamedTuple):
-    """One address of a replica, as Rucio gave it."""
+    """One address of a replica, as Rucio gives it."""
 
     url: str
     rse: str
@@ -24,7 +24,7 @@ class Pfn(NamedTuple):
 
 
 class FileReplicas(NamedTuple):
-    """A file with all its replicas, whatever their state.
+    """A file with all its replicas, in any state.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class FileReplicas(NamedTuple):
 
 @dataclass(slots=True)
 class Holding:
-    """What one RSE has of a DID.
+    """What one RSE holds of a DID.
 
     Attributes
     ----------
     rse
-        Its name.
+        Name of the RSE.
     files
         Number of files of the DID that have a replica there, in any state.
     available
@@ -68,13 +68,13 @@ class Holding:
     bytes: int = 0
 
     def add(self, more: Holding) -> None:
-        """Add what the RSE has of another DID."""
+        """Add what the same RSE holds of another DID."""
         self.files += more.files
         self.available += more.available
         self.bytes += more.bytes
 
 
-# What Rucio's answers hold, as far as it matters here. They are checked when they become one of these.
+# The parts of Rucio's replies that are used here. Converting a reply to one of these checks it.
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -128,7 +128,7 @@ class _RseRow(msgspec.Struct):
 
 
 class Protocol(msgspec.Struct, frozen=True):
-    """One way to the files of an RSE, as its settings say."""
+    """A protocol of an RSE, from its settings."""
 
     impl: str
     scheme: str
@@ -139,30 +139,57 @@ class Protocol(msgspec.Struct, frozen=True):
 
 
 class Rse(msgspec.Struct, frozen=True):
-    """The settings of an RSE that its PFNs follow from."""
+    """The settings of an RSE that determine its PFNs."""
 
     protocols: list[Protocol]
     deterministic: bool | None = None
     lfn2pfn_algorithm: str | None = None
 
 
-def _checked(row: Any, kind: type[T]) -> T:
-    """Make one of them of a part of an answer; a ValueError, and so a `LakeBroken`, if it is something else."""
-    return msgspec.convert(row, kind, strict=False)
+def checked(reply: Any, kind: type[T]) -> T:
+    """Convert a part of a reply. A part of another form raises a ValueError, which becomes a `LakeBroken`."""
+    return msgspec.convert(reply, kind, strict=False)
 
 
-def _did_info(row: Any) -> DidInfo:
-    known = _checked(row, _DidRow)
+def did_info(row: Any) -> DidInfo:
+    """Read the row of a DID."""
+    known = checked(row, _DidRow)
     return _described(known, (known.did_type or known.type or "").lower())
+
+
+def file_info(row: Any) -> DidInfo:
+    """Read the row of a file, which does not say that it is one."""
+    return _described(checked(row, _DidRow), "file")
+
+
+def file_in_collection(row: Any) -> tuple[DID, DidInfo]:
+    """Read the row of a file, with the container or dataset that it is in."""
+    known = checked(row, _FileRow)
+    return DID(known.parent_scope, known.parent_name), _described(known, "file")
 
 
 def _described(row: _DidRow, kind: str) -> DidInfo:
     return DidInfo(DID(row.scope, row.name), kind, row.bytes, row.length, row.open, row.adler32, row.md5)
 
 
-def _file_replicas(each: Any) -> FileReplicas:
-    row = _checked(each, _ReplicasRow)
-    pfns = [Pfn(url, its.rse, its.type or "", its.domain or "wan", its.priority or 0) for url, its in row.pfns.items()]
+def file_replicas(row: Any) -> FileReplicas:
+    """Read the row of a file with its replicas."""
+    known = checked(row, _ReplicasRow)
+    pfns = [
+        Pfn(url, its.rse, its.type or "", its.domain or "wan", its.priority or 0) for url, its in known.pfns.items()
+    ]
     pfns.sort(key=lambda pfn: pfn.priority)
-    states = row.states or dict.fromkeys(row.rses or {}, "AVAILABLE")
-    return FileReplicas(DID(row.scope, row.name), row.bytes or 0, row.adler32, tuple(pfns), states, row.md5)
+    states = known.states or dict.fromkeys(known.rses or {}, "AVAILABLE")
+    did = DID(known.scope, known.name)
+    return FileReplicas(did, known.bytes or 0, known.adler32, tuple(pfns), states, known.md5)
+
+
+def holding(row: Any) -> Holding:
+    """Read the row of a dataset at an RSE."""
+    known = checked(row, _HoldingRow)
+    return Holding(known.rse, known.length or 0, known.available_length or 0, known.available_bytes or 0)
+
+
+def readable_rses(rows: Any) -> dict[str, bool]:
+    """Read the rows of RSEs: name -> whether it can be read from."""
+    return {row.rse: bool(row.availability_read) for row in checked(rows, list[_RseRow])}

@@ -342,7 +342,7 @@ def test_an_attribute_named_like_an_rse(
 def test_an_rse_expression_that_makes_no_sense(fresh: Any) -> None:
     name, *_ = fresh("WEB-DISK")
     for expression in ("((", "NOPE"):
-        with pytest.raises(BadRequest, match="fits the RSE expression") as caught:
+        with pytest.raises(BadRequest, match="matches the RSE expression") as caught:
             resolve(Request((f"{SCOPE}:{name}",), "", rse=expression))
         assert repr(expression) in caught.value.message
 
