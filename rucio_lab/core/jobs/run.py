@@ -24,7 +24,7 @@ from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
 from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome, Progress
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class _Run:
         wanted = replace(request, access="download", allow_missing=True)
         resolution = self._asked(lambda: resolve(wanted))
         files = self._asked(lambda: remote_files(resolution.files, instance))
-        transfer: Transfer = transfer_of(files, instance, target)
+        transfer: Fetcher = transfer_of(files, instance, target)
         total = transfer.progress.bytes
         self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {target.base}")
         outcomes = transfer.run(lambda progress: self._tell(progress, len(resolution.missing)))

@@ -13,7 +13,7 @@ from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import replicas_of, resolve
 from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
-from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome, Progress
 from rucio_lab.core.transfer.places import place, places
 
@@ -97,7 +97,7 @@ def bring(resolution: Resolution, watch: Watch = lambda _: None) -> Resolution:
     )
 
 
-def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Target) -> Transfer:
+def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Target) -> Fetcher:
     """Prepare the transfer of some files, each to its own place."""
     name = instance.name if target.own else ""
     if target.own:
@@ -105,7 +105,7 @@ def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Targe
     wanted = [(file.did, place(file.did, file.datasets[0] if file.datasets else None, name)) for file in files]
     where = places(wanted, case_sensitive=tells_case_apart(target.base))
     parallel = load_downloads().parallel
-    return Transfer(instance, [(file, where[file.did]) for file in files], target.base, parallel=parallel)
+    return Fetcher(instance, [(file, where[file.did]) for file in files], target.base, parallel=parallel)
 
 
 def remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:

@@ -1,6 +1,6 @@
 """Download files: verified before they appear, resumed where they stopped, from the next replica where one breaks.
 
-The data flows one way: `Transfer` looks at what is there already and at the disk, then brings file after file in a few
+The data flows one way: `Fetcher` looks at what is there already and at the disk, then brings file after file in a few
 threads. Each file is written to a partial file beside its target, which is locked meanwhile and which says in its name
 what it is a part of; when its checksum is the one that Rucio has registered, it takes the target's name in one step.
 """
@@ -44,7 +44,7 @@ _MOST_PLANTED = 3  # so often what is in the way of a partial file is removed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Transfer:
+class Fetcher:
     """Brings files to this machine.
 
     Parameters
@@ -290,8 +290,8 @@ class _Stopped(Exception):  # noqa: N818 - never leaves this module
 class _Arrival:
     """One file on its way."""
 
-    def __init__(self, transfer: Transfer, folder: Folder, file: ResolvedFile, name: str) -> None:
-        self._transfer = transfer
+    def __init__(self, fetcher: Fetcher, folder: Folder, file: ResolvedFile, name: str) -> None:
+        self._fetcher = fetcher
         self._folder = folder
         self._file = file
         self._name = name
@@ -324,7 +324,7 @@ class _Arrival:
         stamp = self._folder.stamp(self._name, status)
         trusted = stamp == Stamp.of(status, self._checksum.expected)
         if status.st_size == self._file.bytes and (trusted or self._is_right()):
-            self._transfer._count(self._file.bytes)
+            self._fetcher._count(self._file.bytes)
             return True
         if stamp is None:
             raise _Hopeless(f"{path} is there, is another file, and was not downloaded by us")
@@ -352,7 +352,7 @@ class _Arrival:
         return size
 
     def _check_stopped(self) -> None:
-        if self._transfer._stopped.is_set():
+        if self._fetcher._stopped.is_set():
             raise _Stopped
 
     # ---------------------------------------------------------------------------------------- the partial file
@@ -419,7 +419,7 @@ class _Arrival:
     def _restart(self, part: int) -> None:
         os.ftruncate(part, 0)
         os.lseek(part, 0, os.SEEK_SET)
-        self._transfer._count(-self._at)
+        self._fetcher._count(-self._at)
         self._at, self._checksum = 0, Checksum(self._file)
 
     # ---------------------------------------------------------------------------------------- the bytes
@@ -428,7 +428,7 @@ class _Arrival:
         """Fill the partial file from the replicas, in turn, until it is whole and right."""
         self._resume(part)
         source: Replica | None = None
-        waiting = deque((replica, 1) for replica in self._transfer._servers.order(self._file.replicas))
+        waiting = deque((replica, 1) for replica in self._fetcher._servers.order(self._file.replicas))
         while True:
             if self._at == self._file.bytes:
                 if self._checksum.found == self._checksum.expected:
@@ -449,7 +449,7 @@ class _Arrival:
                 self._check_stopped()
                 faults.append(Fault(replica.rse, f"{_where(replica)} {error.message}", error.concerns))
                 if error.concerns == "server":
-                    self._transfer._servers.note(replica)
+                    self._fetcher._servers.note(replica)
                 went_on = self._at - self._began >= CHUNK
                 if (went_on or error.concerns == "server") and tries < (_MOST_TRIES if went_on else _ROUNDS):
                     waiting.append((replica, tries + 1))
@@ -461,16 +461,16 @@ class _Arrival:
             os.ftruncate(part, 0)
         elif size:
             self._at = self._read(part, self._checksum)
-            self._transfer._count(self._at)
+            self._fetcher._count(self._at)
 
     def _take(self, part: int, replica: Replica, tries: int, *, last: bool) -> None:
         """Write what one replica gives, from where the partial file ends."""
-        transfer = self._transfer
+        fetcher = self._fetcher
         self._began = self._at
-        if tries > 1 and transfer._stopped.wait(_PAUSE):
+        if tries > 1 and fetcher._stopped.wait(_PAUSE):
             raise _Stopped
-        settings = transfer._instance.storage
-        with transfer._stream(self._file, replica, self._at, settings.patience if last else settings.timeout) as stream:
+        settings = fetcher._instance.storage
+        with fetcher._stream(self._file, replica, self._at, settings.patience if last else settings.timeout) as stream:
             if stream.start != self._at:
                 self._restart(part)
                 self._began = 0
@@ -481,7 +481,7 @@ class _Arrival:
                 _write(part, some)
                 self._checksum.update(some)
                 self._at += len(some)
-                transfer._count(len(some), fetched=True)
+                fetcher._count(len(some), fetched=True)
         if self._at < self._file.bytes:
             words = f"broke off after {self._at:,} of {self._file.bytes:,} bytes"
             raise StorageFailed(words, concerns="server")
@@ -495,7 +495,7 @@ class _Arrival:
         if self._folder.status(self._name) is None and self._folder.publish(self._part, self._name):
             pass
         elif self._is_there():  # brought by others meanwhile
-            self._transfer._count(-self._file.bytes)
+            self._fetcher._count(-self._file.bytes)
             self._folder.remove(self._part)
             return
         else:

@@ -29,7 +29,7 @@ from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.storage import known_schemes, shown
 from rucio_lab.core.transfer.base_folder import empty, usage
 from rucio_lab.core.transfer.download import Target, bring, download, transfer_of
-from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Progress
 from rucio_lab.core.transfer.places import component, place, places
 from rucio_lab.demo.samples import file_names
@@ -154,11 +154,11 @@ def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, gfal2: None,
     replica = Replica("CERN-EOS", pfn, pfn)
     did = DID(SCOPE, "closed._0001.root")
     file = ResolvedFile(did, (), len(content), f"{zlib.adler32(content):08x}", (replica,))
-    (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
     assert outcome.state == "fetched", outcome
     assert (tmp_path / "d" / "f").read_bytes() == content
     other = replace(file, replicas=(replace(replica, pfn="gsiftp://127.0.0.1:1/f"),))
-    (outcome,) = Transfer(load_instances().get(), [(other, ("g",))], tmp_path / "d", parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(other, ("g",))], tmp_path / "d", parallel=1).run()
     assert outcome.state == "failed"
     assert "was not read over gsiftp:// by rucio-clients" in outcome.reason
     assert "Traceback" not in outcome.reason
@@ -181,7 +181,7 @@ def test_rucios_own_tools_end_with_the_download(
         return [folder for folder in folders if folder.startswith(f"{tmp_path}/rucio-lab-")]
 
     def run() -> None:
-        Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run(end_it)
+        Fetcher(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run(end_it)
 
     def end_it(progress: Progress) -> None:
         seen.extend([time.monotonic()] if running() else [])
@@ -252,7 +252,7 @@ def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(lake: FullLak
             target.write_text("my thesis")
             proxy.forward()
 
-    (outcome,) = Transfer(load_instances().get(), [(file, ("meanwhile",))], tmp_path / "d", parallel=1).run(put)
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("meanwhile",))], tmp_path / "d", parallel=1).run(put)
     assert "is another file, and was not downloaded by us" in outcome.reason
     assert target.read_text() == "my thesis"
 
@@ -264,13 +264,13 @@ def test_verified_files_are_not_read_again(tmp_path: Path) -> None:
     files = [ResolvedFile(DID("s", f"f{n}"), (), len(content), adler, (Replica("R", str(source)),)) for n in range(9)]
     wanted = [(file, (file.did.name,)) for file in files]
     instance, folder = load_instances().get(), tmp_path / "d"
-    assert {o.state for o in Transfer(instance, wanted, folder, parallel=4).run()} == {"fetched"}
+    assert {o.state for o in Fetcher(instance, wanted, folder, parallel=4).run()} == {"fetched"}
     status = (folder / "f3").stat()
     (folder / "f3").write_bytes(b"xyz" * 10)
     os.utime(folder / "f3", ns=(status.st_atime_ns, status.st_mtime_ns))  # what a stamp cannot see, reading would
-    assert {o.state for o in Transfer(instance, wanted, folder, parallel=4).run()} == {"there"}
+    assert {o.state for o in Fetcher(instance, wanted, folder, parallel=4).run()} == {"there"}
     os.utime(folder / "f3")
-    again = Transfer(instance, wanted, folder, parallel=4).run()
+    again = Fetcher(instance, wanted, folder, parallel=4).run()
     assert [o.file.did.name for o in again if o.state == "fetched"] == ["f3"]
 
 
@@ -283,7 +283,7 @@ def test_md5_where_there_is_no_adler32_and_the_size_alone_where_there_is_none(
     (tmp_path / "source").write_bytes(b"bytes")
     known = hashlib.md5(b"bytes").hexdigest() if md5 == "right" else md5
     file = ResolvedFile(DID("s", "f"), (), 5, None, (Replica("R", str(tmp_path / "source")),), md5=known)
-    (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
     assert (outcome.state == "fetched") is found
     if not found:
         assert f"md5:{'0' * 32}" in outcome.reason
@@ -297,7 +297,7 @@ def test_no_more_requests_at_a_time_than_were_asked_for(lake: FullLake, tmp_path
     wanted = [(file, (file.did.name,)) for file in files]
     proxy.drop()
     proxy.forget()
-    outcomes = Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=parallel).run()
+    outcomes = Fetcher(load_instances().get(), wanted, tmp_path / "d", parallel=parallel).run()
     assert {outcome.state for outcome in outcomes} == {"fetched"}
     assert proxy.connections <= parallel
 
@@ -317,7 +317,7 @@ def test_progress_moves_on_a_slow_line(lake: FullLake, tmp_path: Path) -> None:
 
     proxy.far(0, 200_000)
     with pytest.raises(KeyboardInterrupt):
-        Transfer(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run(look)
+        Fetcher(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run(look)
     assert len(moves) > 5, moves
     (part,) = (tmp_path / "d").glob(".large*.part")
     assert part.stat().st_size > 300_000
@@ -330,7 +330,7 @@ def test_references_that_xrootd_takes_are_given_back(lake: FullLake, tmp_path: P
     adler = f"{zlib.adler32(content):08x}"
     file = ResolvedFile(DID(SCOPE, "closed"), (), len(content), adler, (Replica("CERN-EOS", url),))
     before = sys.getrefcount(True)
-    outcomes = Transfer(load_instances().get(), [(file, (f"f{n}",)) for n in range(200)], tmp_path, parallel=2).run()
+    outcomes = Fetcher(load_instances().get(), [(file, (f"f{n}",)) for n in range(200)], tmp_path, parallel=2).run()
     assert {outcome.state for outcome in outcomes} == {"fetched"}
     assert sys.getrefcount(True) > before - 100  # at 0, which some thousand files were enough for, Python aborts
 
@@ -382,7 +382,7 @@ def test_a_replica_that_breaks_in_the_middle_is_replaced_by_the_next(lake: FullL
     file = ResolvedFile(DID(SCOPE, "large"), (), len(content), f"{zlib.adler32(content):08x}", replicas)
     root.cut(4_500_000)
     sent = http.sent()
-    (outcome,) = Transfer(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run()
     assert outcome.state == "fetched"
     assert outcome.replica is not None
     assert outcome.replica.rse == "SECOND"
@@ -583,7 +583,7 @@ def test_every_nasty_name_can_be_downloaded(tmp_path: Path) -> None:
     dids = [DID("s", name) for name in _NASTY if name]
     files = [ResolvedFile(did, (), 5, adler, (Replica("R", str(tmp_path / "source")),)) for did in dids]
     wanted = [(file, place(file.did, DID("s", "../.."), "i")) for file in files]
-    outcomes = Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=4).run()
+    outcomes = Fetcher(load_instances().get(), wanted, tmp_path / "d", parallel=4).run()
     assert {outcome.state for outcome in outcomes} == {"fetched"}
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {
         tmp_path,
@@ -617,7 +617,7 @@ def test_links_that_were_planted_lead_nowhere(tmp_path: Path, planted: str) -> N
         name = {"file": "f", "part": part, "stamps": ".rucio-lab-verified", "hard link": part}[planted]
         make = (target / name).hardlink_to if planted == "hard link" else (target / name).symlink_to
         make(victim / "thesis")
-    (outcome,) = Transfer(load_instances().get(), [(file, ("ds", "f"))], tmp_path / "d", parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("ds", "f"))], tmp_path / "d", parallel=1).run()
     assert [path.name for path in victim.iterdir()] == ["thesis"]
     assert (victim / "thesis").read_text() == "my thesis"
     assert (outcome.state == "fetched") is (planted in ("stamps", "hard link"))
@@ -662,7 +662,7 @@ def test_a_process_that_was_forked_meanwhile_keeps_nothing_locked(lake: FullLake
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
+        Fetcher(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
     proxy.forward()
     end = time.monotonic() + 5
 
@@ -670,7 +670,7 @@ def test_a_process_that_was_forked_meanwhile_keeps_nothing_locked(lake: FullLake
         assert time.monotonic() < end, "it waits for the lock"
 
     try:
-        (outcome,) = Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(in_time)
+        (outcome,) = Fetcher(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(in_time)
     finally:
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
@@ -693,7 +693,7 @@ def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path,
                 assert whole.setdefault(name, path.stat().st_ino) == path.stat().st_ino
 
     def work() -> None:
-        transfer = Transfer(instance, wanted, target, parallel=4)
+        transfer = Fetcher(instance, wanted, target, parallel=4)
         os.write(begun[1], b".")
         transfer.run()
 
@@ -713,7 +713,7 @@ def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path,
         deaths += died
         look()
         if not died or len(whole) > 20:
-            outcomes = Transfer(instance, wanted, target, parallel=4).run()
+            outcomes = Fetcher(instance, wanted, target, parallel=4).run()
             assert {outcome.state for outcome in outcomes} <= {"there", "fetched"}
             look()
             assert {path.name: path.read_bytes() for path in (target / "ds").glob("f*")} == contents
@@ -772,7 +772,7 @@ def test_an_interrupt_leaves_no_file_waiting_for_another(lake: FullLake, tmp_pat
 
     proxy.silent()
     with within(3), pytest.raises(KeyboardInterrupt):
-        Transfer(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
+        Fetcher(load_instances().get(), wanted, tmp_path / "d", parallel=1).run(interrupt)
     assert parts() <= 1
 
 

@@ -13,7 +13,7 @@ from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import Replica, Request, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.transfer.fetch import Transfer
+from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome
 from tests.lake.lake import FullLake, quoted
 
@@ -55,7 +55,7 @@ def fetch(lake: FullLake, rse: str, folder: Path, host: str = "127.0.0.1") -> Ou
     content = path.read_bytes()
     pfn = f"gsiftp://{host}:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
     file = ResolvedFile(DID(SCOPE, NAME), (), len(content), f"{zlib.adler32(content):08x}", (Replica(rse, pfn, pfn),))
-    (outcome,) = Transfer(load_instances().get(), [(file, ("f",))], folder, parallel=1).run()
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("f",))], folder, parallel=1).run()
     assert outcome.state != "fetched" or (folder / "f").read_bytes() == content
     return outcome
 

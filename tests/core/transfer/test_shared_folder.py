@@ -50,12 +50,12 @@ def fetch(base: str, source: str, name: str = "f", parts: tuple[str, ...] = ("ds
     from rucio_lab.core.config.instances import Instance
     from rucio_lab.core.did import DID
     from rucio_lab.core.model import Replica, ResolvedFile
-    from rucio_lab.core.transfer.fetch import Transfer
+    from rucio_lab.core.transfer.fetch import Fetcher
 
     content = Path(source).read_bytes()
     file = ResolvedFile(DID("s", name), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
     instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-    fetch = Transfer(instance, [(file, (*parts, name))], Path(base), parallel=1)
+    fetch = Fetcher(instance, [(file, (*parts, name))], Path(base), parallel=1)
     (outcome,) = fetch.run()
     return [outcome.state, outcome.reason, fetch.progress.fetched]
 
@@ -228,7 +228,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         from rucio_lab.core.config.instances import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
-        from rucio_lab.core.transfer.fetch import Transfer
+        from rucio_lab.core.transfer.fetch import Fetcher
         from rucio_lab.core.transfer.folder import Folder
 
         look = Folder.status
@@ -243,7 +243,7 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         content = Path(source).read_bytes()
         file = ResolvedFile(DID("s", "f"), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
         instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-        (outcome,) = Transfer(instance, [(file, ("f",))], Path(base), parallel=1).run()
+        (outcome,) = Fetcher(instance, [(file, ("f",))], Path(base), parallel=1).run()
         return outcome.reason
 
     assert "is another file" in alice(fetch_meanwhile, shared, users.folder / "served")
@@ -272,7 +272,7 @@ def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> Non
         Path(base, part).write_bytes(content[:1000])
         came = []
         for _ in range(2):
-            moving = fetch.Transfer(instance, [(file, ("f",))], Path(base), parallel=1)
+            moving = fetch.Fetcher(instance, [(file, ("f",))], Path(base), parallel=1)
             (outcome,) = moving.run()
             came.append([outcome.state, moving.progress.fetched])
         return [*came, sorted(path.name for path in Path(base).iterdir())]
