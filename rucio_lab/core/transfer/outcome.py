@@ -1,4 +1,4 @@
-"""What became of files that were to be downloaded, and how far a download is."""
+"""The outcome of downloading a file, and the progress of a download."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rucio_lab.core.model import Replica, ResolvedFile
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A replica that was of no use, and why."""
+    """A replica that could not be used, and why."""
 
     rse: str
     reason: str
     concerns: str = "file"
-    """What it speaks for; see `rucio_lab.core.errors.StorageFailed`."""
+    """What is affected; see `rucio_lab.core.errors.StorageFailed`."""
 
     def __str__(self) -> str:
         return f"{self.rse}: {self.reason}"
@@ -24,22 +24,23 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file.
+    """The outcome of downloading one file.
 
     Attributes
     ----------
     file
         The file.
     path
-        Where it lies, or would lie.
+        The target on this machine.
     state
-        ``there`` (it was there already, and right), ``fetched``, ``failed``, or ``stopped`` (its part is kept).
+        ``there`` (it already existed and is correct), ``fetched``, ``failed``, or ``stopped`` (the partial file is
+        kept).
     replica
-        Where it was fetched from, at the end.
+        The replica that gave the last part of it.
     reason
-        Why it failed, in words.
+        Why it failed.
     faults
-        Replicas that were of no use, also where another one was.
+        Replicas that could not be used, even if another one worked.
     """
 
     file: ResolvedFile
@@ -52,18 +53,18 @@ class Outcome:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a transfer is.
+    """The progress of a download.
 
     Attributes
     ----------
     files, bytes
-        All that is asked for.
+        Everything that was requested.
     files_done, bytes_done
-        What is here, verified files and parts of others.
+        What is on this machine: verified files, for the bytes also partial files.
     files_failed
-        How many files cannot be had.
+        Number of files that failed.
     fetched
-        Bytes that came over the network, or from a mounted folder.
+        Bytes that were read from storages, over the network or from a mounted folder.
     """
 
     files: int = 0

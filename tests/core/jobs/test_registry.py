@@ -75,7 +75,7 @@ def test_a_job_brings_its_files_and_says_so(jobs: Jobs, base: Path) -> None:
     assert job.files == job.files_done == len(files) > 1
     assert job.bytes == job.bytes_done == sum(path.stat().st_size for path in files)
     assert job.files_failed == 0
-    assert f"All {len(files)} files are there." in jobs.log(job.id)
+    assert f"{len(files)} files downloaded." in jobs.log(job.id)
     assert jobs.all() == [job]
     modes = {path.stat().st_mode & 0o077 for path in (jobs.folder, jobs.folder / job.id)}
     assert modes == {0}
@@ -223,7 +223,7 @@ def test_there_is_an_end_to_how_many_jobs_there_can_be(
     first = jobs.start(request("faulty.http"))
     jobs.start(request("faulty.http", "web"))
     for ask in (lambda: jobs.start(request("https")), lambda: jobs.retry(done.id)):
-        with pytest.raises(Conflict, match="2 downloads under way") as caught:
+        with pytest.raises(Conflict, match="2 downloads") as caught:
             ask()
         assert_clear(caught.value)
     assert jobs.start(request("faulty.http")).id == first.id
@@ -300,7 +300,7 @@ def test_a_rucio_that_dies_in_the_middle_is_waited_for_and_others_have_their_tur
     lake.faulty["rucio"].refuse()  # it is asked again for what failed
     waiting = until(jobs, job.id, "waiting")
     assert (waiting.waits_for, waiting.files_done) == ("server", 1)
-    assert "It is asked again." in waiting.message
+    assert "Rucio will be asked again." in waiting.message
     other = jobs.start(Request((f"{SCOPE}:https",), "other", access="download"))
     assert until(jobs, other.id, "done").files_failed == 0
     assert jobs.get(job.id).state == "waiting"

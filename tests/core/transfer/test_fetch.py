@@ -28,7 +28,7 @@ from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.storage import known_schemes, shown
 from rucio_lab.core.transfer.base_folder import empty, usage
-from rucio_lab.core.transfer.download import Target, bring, download, transfer_of
+from rucio_lab.core.transfer.download import Download, Target, download, download_resolution
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Progress
 from rucio_lab.core.transfer.places import component, place, places
@@ -238,7 +238,7 @@ def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
     target.parent.mkdir(parents=True)
     target.write_text("my thesis")
     error = unavailable("web", folder=str(tmp_path / "mine"))
-    assert "is another file, and was not downloaded by us" in error.message
+    assert "is another file, and was not downloaded by rucio-lab" in error.message
     assert target.read_text() == "my thesis"
 
 
@@ -253,7 +253,7 @@ def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(lake: FullLak
             proxy.forward()
 
     (outcome,) = Fetcher(load_instances().get(), [(file, ("meanwhile",))], tmp_path / "d", parallel=1).run(put)
-    assert "is another file, and was not downloaded by us" in outcome.reason
+    assert "is another file, and was not downloaded by rucio-lab" in outcome.reason
     assert target.read_text() == "my thesis"
 
 
@@ -402,7 +402,7 @@ def test_the_only_storage_falters_and_comes_back(lake: FullLake) -> None:
     resolution = resolve(Request((f"{SCOPE}:faulty.https",), "", access="download"))
     proxy.reset()
     threading.Timer(0.3, proxy.forward).start()
-    assert_whole(bring(resolution))
+    assert_whole(download_resolution(resolution))
 
 
 def test_a_failed_file_fails_alone(lake: FullLake, base: Path) -> None:
@@ -436,7 +436,7 @@ def test_the_disk_is_looked_at_first(small_disk: Path) -> None:
     with pytest.raises(NoSpace) as caught:
         fetch("GamGam", folder=str(small_disk))
     assert_clear(caught.value)
-    assert "are to be downloaded, and" in caught.value.message
+    assert "The download needs " in caught.value.message
     assert not list(small_disk.rglob("*.root"))
 
 
@@ -450,12 +450,12 @@ def test_a_disk_that_fills_up_in_the_middle_is_said_and_what_came_is_kept(small_
                 (small_disk / "other").write_bytes(bytes(2_900_000))
 
     with pytest.raises(NoSpace) as caught:
-        bring(resolution, fill)
+        download_resolution(resolution, fill)
     assert_clear(caught.value)
     assert "is full" in caught.value.message
     (small_disk / "other").unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    assert_whole(bring(resolution))
+    assert_whole(download_resolution(resolution))
 
 
 def test_a_limit_on_the_size_of_files(lake: FullLake) -> None:
@@ -495,7 +495,7 @@ def test_a_mark_that_cannot_be_written(base: Path) -> None:
 
 
 def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, base: Path) -> None:
-    files, instance = fetch("web").files, load_instances().get()
+    resolution = fetch("web")
     for path in (base, *base.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     base.parent.chmod(0o777)
@@ -507,7 +507,7 @@ def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, ba
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-        (outcome,) = transfer_of(files, instance, Target(base, own=True)).run()
+        (outcome,) = Download(resolution, Target(base, own=True)).run().came
         (base.parent / "came").write_text(outcome.state)
 
     os.waitpid(_forked(by_somebody_else), 0)
@@ -641,11 +641,11 @@ def _forked(work: Callable[[], None]) -> int:
 def test_two_processes_that_want_the_same_files_fetch_them_once(lake: FullLake, base: Path) -> None:
     resolution = resolve(Request((f"{SCOPE}:GamGam.MC",), "", access="download", schemes=("http",)))
     asked = gets(lake, "http")
-    children = [_forked(lambda: bring(resolution) and None) for _ in range(3)]
+    children = [_forked(lambda: download_resolution(resolution) and None) for _ in range(3)]
     for child in children:
         os.waitpid(child, 0)
     assert gets(lake, "http") - asked == len(resolution.files)
-    assert_whole(bring(resolution))
+    assert_whole(download_resolution(resolution))
     assert gets(lake, "http") - asked == len(resolution.files)
 
 
@@ -752,10 +752,10 @@ def test_an_interrupt_leaves_soon_and_loses_nothing(lake: FullLake, base: Path) 
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with within(2), pytest.raises(KeyboardInterrupt):
-        bring(resolution, interrupt)
+        download_resolution(resolution, interrupt)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     proxy.forward()
-    assert_whole(bring(resolution))
+    assert_whole(download_resolution(resolution))
 
 
 def test_an_interrupt_leaves_no_file_waiting_for_another(lake: FullLake, tmp_path: Path) -> None:

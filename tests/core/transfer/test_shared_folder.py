@@ -185,7 +185,7 @@ def test_a_partial_file_in_the_way_that_cannot_be_removed(alice: User, bob: User
     folder.chmod(0o1777)
     state, reason, _ = alice(fetch, shared, users.folder / "served")
     assert state == "failed"
-    assert reason.endswith("is in the way, and is somebody else's")
+    assert reason.endswith("belongs to somebody else and cannot be replaced")
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
