@@ -27,8 +27,8 @@ from rucio_lab.core.errors import BadRequest, ConfigurationError, FilesUnavailab
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.storage import known_schemes, shown
-from rucio_lab.core.transfer.base_folder import empty, usage
-from rucio_lab.core.transfer.download import Download, Target, download, download_resolution
+from rucio_lab.core.transfer.base_folder import empty, mark, usage
+from rucio_lab.core.transfer.download import download, download_resolution
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Progress
 from rucio_lab.core.transfer.places import component, place, places
@@ -82,7 +82,7 @@ def assert_whole(resolution: Resolution) -> None:
 
 def gets(lake: FullLake, storage: str) -> int:
     """Count the answers of a storage that were more than a probe's."""
-    server = lake.storages[shown]
+    server = lake.storages[storage]
     assert isinstance(server, Nginx)
     return sum(line["method"] == "GET" and line["sent"] > 1 for line in server.requests())
 
@@ -92,16 +92,15 @@ def gets(lake: FullLake, storage: str) -> int:
 
 @pytest.mark.parametrize("scheme", ["root", "https", "http"])
 def test_a_container_is_downloaded_once(lake: FullLake, base: Path, scheme: str) -> None:
-    shown = {"root": "root", "https": "https", "http": "http"}[scheme]
     resolution = fetch("GamGam", schemes=(scheme,))
     assert_whole(resolution)
     assert resolution.total == len(resolution.files) == len(list(base.rglob("*.root")))
     for file in resolution.files:
         assert Path(file.url) == base / "test" / SCOPE / file.datasets[0].name / file.did.name
-    sent = lake.storages[shown].sent()
+    sent = lake.storages[scheme].sent()
     with within(2):
         assert [file.url for file in fetch("GamGam", schemes=(scheme,)).files] == [f.url for f in resolution.files]
-    assert lake.storages[shown].sent() == sent
+    assert lake.storages[scheme].sent() == sent
     assert not [path for path in base.rglob("*") if path.suffix == ".part"]
 
 
@@ -495,7 +494,8 @@ def test_a_mark_that_cannot_be_written(base: Path) -> None:
 
 
 def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, base: Path) -> None:
-    resolution = fetch("web")
+    (file,) = fetch("web").files
+    instance, wanted = load_instances().get(), [(file, Path(file.url).relative_to(base).parts)]
     for path in (base, *base.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     base.parent.chmod(0o777)
@@ -507,7 +507,8 @@ def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, ba
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-        (outcome,) = Download(resolution, Target(base, own=True)).run().came
+        mark(base, instance.name)
+        (outcome,) = Fetcher(instance, wanted, base, parallel=1).run()
         (base.parent / "came").write_text(outcome.state)
 
     os.waitpid(_forked(by_somebody_else), 0)
