@@ -1,4 +1,4 @@
-"""A download as a job: what is known of it, and the states that it goes through."""
+"""A job: a download in a process of its own, its state and its progress."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
-"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
-``done``, ``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
+"""``queued`` (waits for its turn), ``running`` or ``waiting`` (for what `Job.waits_for` says); at the end ``done``,
+``failed`` (some files or all), ``cancelled`` or ``killed`` (its process ended unexpectedly)."""
 
 ACTIVE = ("queued", "running", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it was when somebody looked.
+    """A job at one moment.
 
     Attributes
     ----------
     id
-        Of the job: the same for the same DIDs and target.
+        Identifier of the job, the same for the same DIDs and target.
     dids, instance, folder
-        What is downloaded, and where to.
+        What is downloaded, and into which folder.
     created, started, updated
-        Seconds since 1970 (UTC): when it was asked for, when its process began (None before), last sign of life.
+        Seconds since 1970 (UTC): when it was requested, when its process started (None before), last sign of life.
     state, message
-        How it is, and a sentence on it.
+        The state, and a sentence about it.
     waits_for
-        While it waits: ``sign_in`` (to Rucio), ``credentials`` (what storages are shown) or ``server`` (Rucio itself).
+        While it waits: ``sign_in`` (to Rucio), ``credentials`` (for storages) or ``server`` (for Rucio to answer).
     files, bytes
-        All of it; None as long as that is not known.
+        The totals; None until they are known.
     files_done, bytes_done, files_failed
-        How far it is.
+        The progress.
     rate
-        Bytes a second, lately.
+        Bytes per second, lately.
     seconds_left
-        At that rate; None where that cannot be said.
+        Time left at that rate; None if it cannot be estimated.
     pid, host
-        Its process, and the machine that it runs on.
+        Its process, and the machine on which it runs.
     """
 
     id: str
@@ -62,5 +62,5 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it has not ended yet."""
         return self.state in ACTIVE

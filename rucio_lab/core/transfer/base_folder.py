@@ -1,4 +1,4 @@
-"""The folder that downloads go to: which it is, how much is in it, and how it is emptied."""
+"""The folder for downloads: check its path, measure it, and empty it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rucio_lab.core.transfer.places import component
 
 
 def checked_base(folder: str) -> Path:
-    """Read the folder that somebody chose to download into.
+    """Check the path of a folder to download into.
 
     Raises
     ------
     BadRequest
-        If it can be no path.
+        If it is not a valid path.
     """
     try:
         path = Path(folder).expanduser().absolute()
@@ -29,16 +29,16 @@ def checked_base(folder: str) -> Path:
         with suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
     except OSError as error:
-        raise BadRequest(f"{folder!r} can be no folder: {error.strerror}.", "Name another.") from None
+        raise BadRequest(f"{folder!r} cannot be a folder: {error.strerror}.", "Choose another.") from None
     except (RuntimeError, ValueError) as error:
-        raise BadRequest(f"{folder!r} can be no folder: {error}.", "Name another.") from None
+        raise BadRequest(f"{folder!r} cannot be a folder: {error}.", "Choose another.") from None
     if "\0" in folder or not folder:
-        raise BadRequest(f"{folder!r} can be no folder.", "Name another.")
+        raise BadRequest(f"{folder!r} cannot be a folder.", "Choose another.")
     return path
 
 
 def tells_case_apart(base: Path) -> bool:
-    """Whether a disk tells ``a`` from ``A``; macOS's usually does not."""
+    """Whether a disk distinguishes ``a`` from ``A``; on macOS it usually does not."""
     probe = next((path for path in (base, *base.parents) if path.exists() and path.name.swapcase() != path.name), None)
     if probe is None:
         return True
@@ -50,16 +50,16 @@ def tells_case_apart(base: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much is downloaded.
+    """How much has been downloaded.
 
     Attributes
     ----------
     files, bytes
-        Whole files.
+        Complete files.
     partial, partial_bytes
-        Parts of files, which the next download of them goes on from.
+        Partial files, which the next download continues.
     free
-        Free bytes on that disk.
+        Free bytes on the disk.
     """
 
     files: int = 0
@@ -70,7 +70,7 @@ class Usage:
 
 
 def usage(base: Path) -> Usage:
-    """Count what was downloaded into a folder."""
+    """Count the files in a folder for downloads."""
     counts = {False: [0, 0], True: [0, 0]}
     for _, _, names, fd in os.fwalk(base) if base.is_dir() else ():
         for name in names:
@@ -85,23 +85,23 @@ def usage(base: Path) -> Usage:
 
 
 def free_bytes(folder: Path) -> int:
-    """Say how many bytes a user can still write where a folder is, or is to be."""
+    """Give the free bytes on the disk of a folder, which need not exist yet."""
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     return shutil.disk_usage(there).free
 
 
 def empty(base: Path) -> Usage:
-    """Remove all that was downloaded into the base folder: the folders of the instances, not the folder itself.
+    """Remove everything that was downloaded into the base folder: the folders of the instances, not the base itself.
 
     Returns
     -------
     Usage
-        What was there.
+        What was in it before.
 
     Raises
     ------
     ConfigurationError
-        If something cannot be removed, or if the folder holds what no download put there.
+        If something cannot be removed, or if the folder was not created for downloads.
     """
     was = usage(base)
     if not base.is_dir():
@@ -113,11 +113,11 @@ def empty(base: Path) -> Usage:
         if not any(base.iterdir()):
             return was
         raise ConfigurationError(
-            f"{base} was not made for downloads alone, so it is not emptied.", "Remove from it what you do not want."
+            f"{base} was not created for downloads, so it is not emptied.", "Remove by hand what you no longer need."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"{base} is not emptied by what {MARKER} in it lists: {unreadable(error)}.",
+            f"{base} is not emptied, because {MARKER} in it cannot be used: {unreadable(error)}.",
             "Remove from it what you do not want.",
         ) from error
     for path in base.iterdir():
@@ -126,31 +126,31 @@ def empty(base: Path) -> Usage:
                 shutil.rmtree(path)
             except OSError as error:
                 raise ConfigurationError(
-                    f"{error.filename} cannot be removed: {error.strerror}.", "Mend its permissions."
+                    f"{error.filename} cannot be removed: {error.strerror}.", "Check its permissions."
                 ) from error
     marker.unlink()
     return was
 
 
 MARKER = ".rucio-lab-downloads"
-"""Name of the file in the base folder that lists the folders which downloads made there, and which may be removed."""
+"""Name of the file in the base folder that lists the folders created by downloads, which can be removed."""
 
 
 def mark(base: Path, instance: str) -> None:
-    """Note that the folder of an instance in the base folder is a download's own."""
+    """Record that the folder of an instance in the base folder was created by a download."""
     name = component(instance)
     with Folder(base) as folder:
         status = folder.status(MARKER)
         if status is not None and status.st_uid not in (0, os.geteuid()):
-            return  # the folder is another user's to empty
+            return  # only another user can empty the folder
         try:
-            if name.encode() not in _marked(folder):  # or there is no need to write, where perhaps nobody may
+            if name.encode() not in _marked(folder):  # do not write without need: the folder may be read-only
                 with os.fdopen(folder.open(MARKER, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
                     file.write(f"{name}\n".encode())
         except OSError as error:
             raise ConfigurationError(
                 f"{base / MARKER} cannot be written: {error.strerror}.",
-                "Mend it, or choose another folder with downloads in rucio_lab.toml, or --to.",
+                "Remove it, or choose another folder with downloads in rucio_lab.toml, or --to.",
             ) from None
 
 

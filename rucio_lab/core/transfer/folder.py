@@ -1,7 +1,7 @@
-"""A folder below the base, opened without following links, with the partial files and stamps of downloads in it.
+"""A folder of downloaded files, their partial files, and the stamps of those that were verified.
 
-Folders are opened one below the other without following symbolic links, and everything in them is done through the
-open folder, so that a link which somebody planted leads nowhere.
+Folders are opened one below the other without following symbolic links, and everything in them is done through the open
+folder. So a link that somebody planted leads nowhere.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.private import is_own
 
 STAMPS = ".rucio-lab-verified"
-"""Name of the file, one in each folder, that says which files were verified, and how they looked then.
+"""Name of the file, one in each folder, that records which files were verified, and their status at that time.
 
-Where others can write to the folder, each user has one, with their number behind the name.
+If others can write to the folder, each user has one, with their user id at the end of the name.
 """
 
 PARTIAL = ".part"
 
 
 class Stamp(NamedTuple):
-    """How a file looked when it was verified: as long as it looks so, it is trusted without reading it again."""
+    """The status of a file when it was verified. While it does not change, the file need not be read again."""
 
     size: int
     mtime_ns: int
@@ -46,22 +46,22 @@ class Stamp(NamedTuple):
 
 
 class Folder:
-    """An open folder below the base, in which files are made, looked at and replaced.
+    """An open folder, in which files are created, examined and replaced.
 
-    A folder that others can write to serves a group without trusting it: each user has partial files and stamps of
-    their own there, and nothing counts as verified that another user could change.
+    If others can write to it, it can serve a group whose members do not trust each other: each user has their own
+    partial files and stamps there, and a file that another user could change never counts as verified.
 
     Parameters
     ----------
     base
-        The folder that the user chose; it may be reached through symbolic links, as the user likes.
+        The folder that the user chose. Its own path can contain symbolic links.
     parts
-        Folders below it, which are made.
+        Folders below it, which are created if missing.
 
     Raises
     ------
     ConfigurationError
-        If a folder cannot be made, or is a symbolic link or a file.
+        If a folder cannot be created, or is a symbolic link or a file.
     """
 
     def __init__(self, base: Path, parts: Sequence[str] = ()) -> None:
@@ -71,7 +71,7 @@ class Folder:
         self._stamps_name = f"{STAMPS}-{os.geteuid()}" if self.shared else STAMPS
         self._stamps: dict[str, Stamp] | None = None
         self._lock = threading.Lock()
-        self._journal = -1  # the file of the stamps, open for appending from the first stamp on
+        self._journal = -1  # the file of stamps, opened for appending when the first is written
 
     def __enter__(self) -> Folder:
         return self
@@ -82,21 +82,22 @@ class Folder:
             os.close(self._journal)
 
     def status(self, name: str) -> os.stat_result | None:
-        """Look at a file, without following a link; None if there is none."""
+        """Give the status of a file, without following a link; None if it does not exist."""
         try:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def names(self) -> frozenset[str]:
-        """Give the names of all that is there."""
+        """Give the names of everything in the folder."""
         with os.scandir(self._fd) as entries:
             return frozenset(entry.name for entry in entries)
 
     def open(self, name: str, flags: int) -> int:
-        """Open a plain file of this folder: a link is refused (ELOOP), all else too, and nothing waits.
+        """Open a regular file of this folder. Anything else is refused, a link with ELOOP, and nothing blocks.
 
-        What is made here others may read, and not write: whoever has it open for writing could change it later.
+        Others can read the files that are created, but not write them: somebody with a file open for writing could
+        change it later.
         """
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=self._fd)
         mode = os.fstat(fd).st_mode
@@ -107,15 +108,16 @@ class Folder:
         return fd
 
     def made_by_us(self, status: os.stat_result) -> bool:
-        """Whether a file of this folder is ours alone, as far as its disk can tell.
+        """Whether only we can write to a file of this folder, as far as its disk can tell.
 
-        Some disks show all files as one user's, or as open to all: there, a file counts that looks like one we make.
+        Some disks show all files with the same owner, or as writable by all. There, a file passes if it looks like one
+        that we create.
         """
         return is_own(status) or (not is_own(self._sample) and self._sample.st_uid == status.st_uid)
 
     @cached_property
     def _sample(self) -> os.stat_result:
-        """How the disk shows a file that was made by us just now."""
+        """The status that the disk shows for a file that we just created."""
         name = f".{secrets.token_hex(8)}{PARTIAL}"
         fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -125,12 +127,12 @@ class Folder:
             self.remove(name)
 
     def rename(self, name: str, new: str) -> None:
-        """Put a file in the place of another, in one step."""
+        """Replace a file by another, in one step."""
         os.rename(name, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def publish(self, name: str, new: str) -> bool:
-        """Give a file its name, unless there is one of that name: then that one stays, and False is given."""
-        if not self.shared:  # nobody else makes one
+        """Rename a file, unless the new name exists: then nothing changes, and the result is False."""
+        if not self.shared:  # nobody else creates files here
             self.rename(name, new)
             return True
         try:
@@ -144,19 +146,19 @@ class Folder:
         return True
 
     def partial_name(self, name: str, size: int, checksum: str) -> str:
-        """Name the partial file beside a target: it says itself of what it is a part, and is hidden."""
+        """Name the partial file next to a target. The name is hidden, and says what it is a part of."""
         known = f"{name}~{size}-{checksum.replace(':', '-')}"
-        if self.shared:  # a digest, since some names are so long that there is no room for the user
+        if self.shared:  # a digest, because a long name would leave no room for the user id
             known = f"{hashlib.sha256(os.fsencode(known)).hexdigest()[:32]}~{os.geteuid()}"
         return f".{known}{PARTIAL}"
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
 
     def stamp(self, name: str, status: os.stat_result) -> Stamp | None:
-        """Give what is known of a file from when it was verified; nothing of one that others could have changed."""
+        """Give the stamp of a file; None if there is none, or if others could have changed the file."""
         if not is_own(status):
             return None
         if self._stamps is None:
@@ -164,10 +166,10 @@ class Folder:
         return self._stamps.get(name)
 
     def write_stamp(self, name: str, stamp: Stamp) -> None:
-        """Note that a file of our own was verified just now. Where that fails, it will be read again, no more."""
+        """Record that a file of our own was just verified. If this fails, the file will only have to be read again."""
         line = json.dumps([name, *stamp], ensure_ascii=True).encode() + b"\n"
         with suppress(OSError):
-            os.write(self._appended(), line)  # in one piece: others may append, too
+            os.write(self._appended(), line)  # in one piece, as other processes may be appending, too
         if self._stamps is not None:
             self._stamps[name] = stamp
 
@@ -187,7 +189,7 @@ class Folder:
 
 def _stamps(lines: Iterable[bytes]) -> Iterator[tuple[str, Stamp]]:
     for line in lines:
-        with suppress(ValueError, TypeError):  # a line that was cut when a process was killed
+        with suppress(ValueError, TypeError):  # a line may be incomplete if a process was killed
             name, size, mtime_ns, inode, checksum = json.loads(line)
             yield str(name), Stamp(int(size), int(mtime_ns), int(inode), str(checksum))
 
@@ -218,7 +220,7 @@ def _closing(fd: int) -> Iterator[None]:
 
 def _no_folder(path: Path, error: Exception) -> ConfigurationError:
     if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
-        what = "is a symbolic link" if path.is_symlink() else "is no folder"
+        what = "is a symbolic link" if path.is_symlink() else "is not a folder"
         return ConfigurationError(f"Nothing is downloaded into {path}, which {what}.", "Remove it or choose another.")
     reason = error.strerror if isinstance(error, OSError) else error
     return ConfigurationError(

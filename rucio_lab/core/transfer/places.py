@@ -1,7 +1,7 @@
-"""Where downloaded files lie: BASE/instance/scope/dataset/name, and never anywhere else.
+"""The paths of downloaded files: BASE/instance/scope/dataset/name, and never anywhere else.
 
-Names come from Rucio, and are data: each becomes one component of a path, with what could lead elsewhere or be taken
-for something else written as ``%XX``.
+Names come from Rucio and are not trusted. Each becomes one component of a path, with ``%XX`` for every character that
+could lead elsewhere or has a special meaning.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import PurePath
 
 from rucio_lab.core.did import DID
 
-# Besides what cannot be in a name: what readers take for wildcards, for the name of a tree, or for chained URLs.
+# Characters that paths do not allow, and those that readers take for wildcards, names of trees, or chained URLs.
 _ESCAPED = frozenset('/\\%:*?[]{}"<>|~')
-_MOST_BYTES = 200  # of a component; 255 are allowed, and a partial file has a longer name
+_MOST_BYTES = 200  # of a component; disks allow 255, and the name of a partial file is longer
 
 Place = tuple[str, ...]
-"""A file's path below the base folder: the components, ready for the disk."""
+"""The path of a file below the base folder, as its components."""
 
 
 def component(name: str) -> str:
-    """Make a name of Rucio's one component of a path; different names give different components.
+    """Turn a name from Rucio into one component of a path. Different names give different components.
 
     Parameters
     ----------
     name
-        A scope, or the name of a DID or an instance: any text.
+        Any text: a scope, or the name of a DID or an instance.
     """
     escaped = "".join(
         "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
@@ -40,37 +40,37 @@ def component(name: str) -> str:
         return escaped
     suffix = PurePath(escaped[-20:]).suffix
     head = raw[: _MOST_BYTES - 50].decode(errors="ignore")
-    # a tilde is escaped in all names, so that no other name can look like this
+    # tildes are escaped in all names, so no other name gives this one
     return f"{head}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}{suffix}"
 
 
 def place(did: DID, dataset: DID | None, instance: str = "") -> Place:
     """Give the place of a file below the base folder.
 
-    The scope is the file's own: so one place never stands for two files, whatever a dataset collects.
+    The scope is the file's own, so that no two files share a place, whatever a dataset contains.
 
     Parameters
     ----------
     did
         The file.
     dataset
-        The dataset that it was reached through, if any.
+        The dataset through which it was reached, if any.
     instance
-        Name of the instance; empty for a folder that the user chose, in which there are only datasets and names.
+        Name of the instance; empty for a folder that the user chose, which has only datasets and names.
     """
     above = (instance, did.scope) if instance else ()
     return tuple(map(component, (*above, *((dataset.name,) if dataset else ()), did.name)))
 
 
 def places(wanted: Iterable[tuple[DID, Place]], *, case_sensitive: bool = True) -> dict[DID, Place]:
-    """Keep apart the files whose places would be one: by a part of a hash, made of the DID, in the name.
+    """Give files that would share a place different names, with part of a hash of the DID.
 
     Parameters
     ----------
     wanted
         Files and their places.
     case_sensitive
-        Whether the disk tells ``a`` from ``A``.
+        Whether the disk distinguishes ``a`` from ``A``.
     """
     groups: dict[Place, list[tuple[DID, Place]]] = {}
     for did, where in wanted:

@@ -116,7 +116,7 @@ def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
         while (killed := jobs.get(job.id)).active:
             time.sleep(0.01)
     assert killed.state == "killed"
-    assert "ended without a word" in killed.message
+    assert "ended unexpectedly" in killed.message
     lake.faulty["http"].forward()
     came = {path: path.stat().st_ino for path in base.rglob("*.root")}
     assert came
