@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
+import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rucio_lab.core.config.instances import load_instances
@@ -14,10 +19,10 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.model import Replica, Request, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.transfer.fetch import Fetcher
-from rucio_lab.core.transfer.outcome import Outcome
+from rucio_lab.core.transfer.outcome import Outcome, Progress
 from tests.lake.lake import FullLake, quoted
+from tests.support.downloads import SCOPE, forked
 
-SCOPE = "opendata13TeV"
 NAME = "closed._0001.root"
 
 
@@ -89,3 +94,57 @@ def test_the_configuration_of_rucios_own_tools_has_no_line_from_outside(tmp_path
 
     _configure(Instance(name="a", url="https://a/%(x)s", auth_url="https://a\n[policy]\npackage = evil"), str(tmp_path))
     assert "\n[policy]" not in (tmp_path / "rucio.cfg").read_text()
+
+
+def test_other_schemes_are_left_to_rucios_own_tools(lake: FullLake, gfal2: None, tmp_path: Path) -> None:
+    path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
+    content = path.read_bytes()
+    pfn = f"gsiftp://127.0.0.1:{lake.storages['root'].port}//{path.relative_to(lake.store)}"
+    replica = Replica("CERN-EOS", pfn, pfn)
+    did = DID(SCOPE, "closed._0001.root")
+    file = ResolvedFile(did, (), len(content), f"{zlib.adler32(content):08x}", (replica,))
+    (outcome,) = Fetcher(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run()
+    assert outcome.state == "fetched", outcome
+    assert (tmp_path / "d" / "f").read_bytes() == content
+    other = replace(file, replicas=(replace(replica, pfn="gsiftp://127.0.0.1:1/f"),))
+    (outcome,) = Fetcher(load_instances().get(), [(other, ("g",))], tmp_path / "d", parallel=1).run()
+    assert outcome.state == "failed"
+    assert "was not read over gsiftp:// by rucio-clients" in outcome.reason
+    assert "Traceback" not in outcome.reason
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_rucios_own_tools_end_with_the_download(
+    lake: FullLake, gfal2: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
+    pfn = f"gsiftp://127.0.0.1:{lake.faulty['root'].port}//{path.relative_to(lake.store)}"
+    lake.faulty["root"].silent()
+    replica = Replica("CERN-EOS", pfn, pfn)
+    file = ResolvedFile(DID(SCOPE, "closed._0001.root"), (), path.stat().st_size, "00000001", (replica,))
+    seen: list[float] = []
+
+    def running() -> list[str]:
+        folders = [it.info["cmdline"][-1] for it in psutil.process_iter(["cmdline"]) if it.info["cmdline"]]
+        return [folder for folder in folders if folder.startswith(f"{tmp_path}/rucio-lab-")]
+
+    def run() -> None:
+        Fetcher(load_instances().get(), [(file, ("f",))], tmp_path / "d", parallel=1).run(end_it)
+
+    def end_it(progress: Progress) -> None:
+        seen.extend([time.monotonic()] if running() else [])
+        if seen and time.monotonic() > seen[0] + 1:  # by then it has begun
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise KeyboardInterrupt
+
+    if how == "killed":
+        os.waitpid(forked(run), 0)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    end = time.monotonic() + 5
+    while running() or list(tmp_path.glob("rucio-lab-*")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
