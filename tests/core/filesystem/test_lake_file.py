@@ -80,7 +80,7 @@ def test_the_next_replica_takes_over(
         assert fs.cat_file(url(FAULTY), 5, 500) == content[5:500]
     (warning,) = [each for each in caught if "large.faulty" in str(each.message)]
     assert str(warning.message).startswith(f"{SCOPE}:{FAULTY}: FAULTY-{scheme.upper()} ({scheme}://127.0.0.1:")
-    assert "Reading goes on from WEB-DISK (http://127.0.0.1:" in str(warning.message)
+    assert "Reading continues from WEB-DISK (http://127.0.0.1:" in str(warning.message)
 
 
 @pytest.mark.usefixtures("mended")
@@ -141,7 +141,7 @@ def test_a_dead_mount_is_left_for_the_next_replica(
     path.parent.mkdir(parents=True)
     os.mkfifo(path)  # to open it blocks, as a dead network mount does
     configure(lake, monkeypatch, mounts={"CERN-EOS": {"prefix": "/eos/", "folder": str(tmp_path)}})
-    with within(2), pytest.warns(UserWarning, match="did not answer within 1 s. Reading goes on from CERN-EOS"):
+    with within(2), pytest.warns(UserWarning, match="did not answer within 1 s. Reading continues from CERN-EOS"):
         assert fs.cat_file(url(LARGE), 0, 4) == b"root"
     with within(0.5):
         assert fs.cat_file(url(LARGE), 4, 9) == content_of(lake)[4:9]
@@ -161,7 +161,7 @@ def test_threads_that_meet_a_dead_storage_warn_once(
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(12) as pool:
         warnings.simplefilter("always")
         assert set(pool.map(lambda start: fs.cat_file(url(FAULTY), start, start + 4), [0] * 24)) == {b"root"}
-    assert len([each for each in caught if "Reading goes on" in str(each.message)]) == 1
+    assert len([each for each in caught if "Reading continues" in str(each.message)]) == 1
 
 
 @pytest.mark.parametrize("scheme", ["root", "https"])
@@ -177,7 +177,7 @@ def test_threads_go_on_when_their_storage_dies(
         start = number * 10_007
         return fs.cat_file(url(FAULTY), start, start + 5000) == content[start : start + 5000]
 
-    with pytest.warns(UserWarning, match="Reading goes on from WEB-DISK"), ThreadPoolExecutor(8) as pool:
+    with pytest.warns(UserWarning, match="Reading continues from WEB-DISK"), ThreadPoolExecutor(8) as pool:
         assert all(list(pool.map(part, range(120))))
 
 
@@ -186,7 +186,7 @@ def test_the_replica_in_use_is_kept(lake: FullLake, fs: LakeFileSystem, monkeypa
     on_faulty(lake, monkeypatch, "https")
     lake.faulty["https"].refuse()
     with fs.open(url(FAULTY)) as file:
-        with pytest.warns(UserWarning, match="Reading goes on from WEB-DISK"):
+        with pytest.warns(UserWarning, match="Reading continues from WEB-DISK"):
             assert file.read(4) == b"root"
         probe.forget()
         lake_file.known_file(load_instances().get(), DID(SCOPE, FAULTY))._bad.clear()  # type: ignore[union-attr]

@@ -260,6 +260,8 @@ def test_pickles_hold_nothing_but_names(lake: FullLake, fs: LakeFileSystem, monk
         pickled = pickle.dumps([fs, file])
     assert lake.token().encode() not in pickled
     assert len(pickled) < 1000
+    assert b"rucio_lab.core.filesystem\x94" in pickled  # the path that stays the same
+    assert json.loads(fs.to_json())["cls"] == "rucio_lab.core.filesystem:LakeFileSystem"
     again, file = pickle.loads(pickled)
     assert again is fs
     assert file.read(4) == content_of(lake)[10:14]
