@@ -1,4 +1,4 @@
-"""Downloads in tests, and what is checked of them."""
+"""Downloads in tests, and checks of their results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ Configure = Callable[..., None]
 
 
 def fetch(*names: str, scope: str = SCOPE, **how: Any) -> Resolution:
+    """Download DIDs of a scope."""
     return download(Request(tuple(f"{scope}:{name}" for name in names), "", access="download", **how))
 
 
 def unavailable(*names: str, **how: Any) -> FilesUnavailable:
+    """Download DIDs of which some fail, and give the error."""
     with pytest.raises(FilesUnavailable) as caught:
         fetch(*names, **how)
     assert_clear(caught.value)
@@ -34,7 +36,7 @@ def unavailable(*names: str, **how: Any) -> FilesUnavailable:
 
 
 def assert_whole(resolution: Resolution) -> None:
-    """Check that each file is there with the bytes that Rucio has registered."""
+    """Check that each file exists, with the size and checksum registered in Rucio."""
     for file in resolution.files:
         content = Path(file.url).read_bytes()
         assert len(content) == file.bytes
@@ -42,13 +44,14 @@ def assert_whole(resolution: Resolution) -> None:
 
 
 def gets(lake: FullLake, storage: str) -> int:
-    """Count the answers of a storage that were more than a probe's."""
+    """Count the requests to a storage that were not just probes."""
     server = lake.storages[storage]
     assert isinstance(server, Nginx)
     return sum(line["method"] == "GET" and line["sent"] > 1 for line in server.requests())
 
 
 def forked(work: Callable[[], None]) -> int:
+    """Call a function in a forked process, and give its process id."""
     pid = os.fork()
     if not pid:
         try:
@@ -59,7 +62,7 @@ def forked(work: Callable[[], None]) -> int:
 
 
 def served(lake: FullLake, contents: dict[str, bytes], port: int = 0) -> list[ResolvedFile]:
-    """Put files where a web server serves them, at its own port or a proxy's, without telling Rucio."""
+    """Create files that a web server serves, at its own port or a proxy's, without registering them in Rucio."""
     folder = lake.store / "web" / "served"
     folder.mkdir(exist_ok=True)
     address = f"http://127.0.0.1:{port or lake.storages['http'].port}/web/served"

@@ -1,4 +1,4 @@
-"""Jobs in tests: requests for them, waiting for a state, and their processes."""
+"""Jobs in tests: request them, wait for a state, find their processes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ Configure = Callable[..., None]
 
 
 def request(*names: str, **how: Any) -> Request:
+    """Make a request to download DIDs."""
     return Request(tuple(f"{SCOPE}:{name}" for name in names), "test", access="download", **how)
 
 
 def until(jobs: Jobs, id: str, *states: str, seconds: float = 40) -> Job:
+    """Wait until a job has one of some states."""
     end = time.monotonic() + seconds
     while (job := jobs.get(id)).state not in states:
         assert time.monotonic() < end, f"{job}\n{jobs.log(id)}"

@@ -1,4 +1,4 @@
-"""A file system that knows no file yet, and files that are restored after a test."""
+"""Fixtures of the tests of ``rucio://``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.lake_files import FAULTY, forget
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> Iterator[None]:
+    """Forget everything before and after a test."""
     forget()
     yield
     forget()
@@ -22,11 +23,13 @@ def nothing_known() -> Iterator[None]:
 
 @pytest.fixture
 def fs() -> LakeFileSystem:
+    """The file system."""
     return fsspec.filesystem("rucio")
 
 
 @pytest.fixture
 def mended(lake: FullLake) -> Iterator[None]:
+    """Restore the faulty file after a test."""
     yield
     path = lake.path("FAULTY-ROOT", SCOPE, FAULTY)
     if path.with_suffix(".away").exists():

@@ -1,4 +1,4 @@
-"""Files whose replicas fail in every way, in threads and processes."""
+"""Files whose replicas fail in every way, also in threads and forked processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.lake_files import FAULTY, LARGE, configure, content_of, forge
 
 
 def on_faulty(lake: FullLake, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """Make the faulty server of a scheme the first choice, and another storage the next."""
+    """Make the faulty server of a scheme the first choice, and another storage the second."""
     configure(lake, monkeypatch, schemes=[scheme, "http"], rse=f"FAULTY-{scheme.upper()}|WEB-DISK")
 
 
@@ -84,7 +84,7 @@ def test_the_next_replica_takes_over(
 
 
 @pytest.mark.usefixtures("mended")
-def test_when_all_fail_each_is_named(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_failed_replica_is_named(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(lake, monkeypatch, rse="FAULTY-ROOT|FAULTY-HTTPS")
     lake.faulty["root"].refuse()
     lake.faulty["https"].answer_http(403)
@@ -102,15 +102,13 @@ def test_when_all_fail_each_is_named(lake: FullLake, fs: LakeFileSystem, monkeyp
         uproot.open(url(FAULTY))
 
 
-def test_the_only_replica_is_given_more_time(
-    lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_only_replica_gets_more_time(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(lake, monkeypatch, rse="FAULTY-HTTP", storage={"timeout": 0.5, "patience": 5})
     lake.faulty["http"].delay(1)
     assert fs.cat_file(url("faulty.http._0001.root"), 0, 4) == b"root"
 
 
-def test_a_slow_replica_is_the_last_chance(
+def test_a_slow_replica_is_the_last_resort(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, mended: None
 ) -> None:
     configure(lake, monkeypatch, rse="FAULTY-ROOT|FAULTY-HTTPS", storage={"timeout": 0.5, "patience": 8})
@@ -134,12 +132,12 @@ def test_a_replica_that_failed_is_not_tried_first_again(
     assert probe.verdict(where)
 
 
-def test_a_dead_mount_is_left_for_the_next_replica(
+def test_the_next_replica_replaces_a_dead_mount(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / lake.path("CERN-EOS", SCOPE, LARGE).relative_to(lake.store / "eos")
     path.parent.mkdir(parents=True)
-    os.mkfifo(path)  # to open it blocks, as a dead network mount does
+    os.mkfifo(path)  # opening it blocks, like a dead network mount
     configure(lake, monkeypatch, mounts={"CERN-EOS": {"prefix": "/eos/", "folder": str(tmp_path)}})
     with within(2), pytest.warns(UserWarning, match="did not answer within 1 s. Reading continues from CERN-EOS"):
         assert fs.cat_file(url(LARGE), 0, 4) == b"root"
@@ -153,7 +151,7 @@ def test_a_dead_mount_is_left_for_the_next_replica(
     assert lake.storages["root"].sent() == sent
 
 
-def test_threads_that_meet_a_dead_storage_warn_once(
+def test_threads_warn_once_about_a_dead_storage(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_faulty(lake, monkeypatch, "https")
@@ -165,7 +163,7 @@ def test_threads_that_meet_a_dead_storage_warn_once(
 
 
 @pytest.mark.parametrize("scheme", ["root", "https"])
-def test_threads_go_on_when_their_storage_dies(
+def test_threads_continue_when_their_storage_dies(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     on_faulty(lake, monkeypatch, scheme)
@@ -181,8 +179,8 @@ def test_threads_go_on_when_their_storage_dies(
         assert all(list(pool.map(part, range(120))))
 
 
-def test_the_replica_in_use_is_kept(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the failure of a better one is forgotten, it is not tried again in the middle of a file."""
+def test_the_replica_in_use_stays_in_use(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A better replica that failed is not tried again in the middle of a file, even when its failure is forgotten."""
     on_faulty(lake, monkeypatch, "https")
     lake.faulty["https"].refuse()
     with fs.open(url(FAULTY)) as file:
@@ -196,7 +194,7 @@ def test_the_replica_in_use_is_kept(lake: FullLake, fs: LakeFileSystem, monkeypa
 
 
 @pytest.mark.usefixtures("mended")
-def test_replicas_that_moved_are_asked_for_again(
+def test_rucio_is_asked_again_when_replicas_have_moved(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(lake, monkeypatch, schemes=["http"], rse="WEB-DISK")
@@ -204,7 +202,7 @@ def test_replicas_that_moved_are_asked_for_again(
     path = lake.path("WEB-DISK", SCOPE, FAULTY)
     file = lake_file.known_file(load_instances().get(), DID(SCOPE, FAULTY))
     assert file is not None
-    file._asked -= 10  # some time later
+    file._asked -= 10  # as if asked some time ago
     path.rename(path.with_suffix(".away"))
     try:
         with pytest.raises(OSError, match="has no such file"):
@@ -221,7 +219,7 @@ def test_replicas_that_moved_are_asked_for_again(
 
 
 @pytest.mark.parametrize("scheme", ["root", "https"])
-def test_an_interrupt_is_heeded_at_once(lake: FullLake, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_an_interrupt_takes_effect_at_once(lake: FullLake, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     configure(lake, monkeypatch, schemes=[scheme], rse=f"FAULTY-{scheme.upper()}", storage={"patience": 60})
     lake.faulty[scheme].silent()
     code = (
@@ -252,7 +250,7 @@ def test_rucio_is_asked_once(lake: FullLake, monkeypatch: pytest.MonkeyPatch) ->
     assert rucio.received == 0
 
 
-def test_storages_that_want_credentials(
+def test_storages_that_require_credentials(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"

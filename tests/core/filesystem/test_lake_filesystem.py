@@ -1,4 +1,4 @@
-"""``rucio://``: names, listings, reads that move what the direct URL moves, and replicas that fail in every way."""
+"""``rucio://`` addresses: names, listings, reading and copying."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_listings(lake: FullLake, fs: LakeFileSystem) -> None:
     assert Address.parse(file).name == CMS_FILE
 
 
-def test_what_is_below(lake: FullLake, fs: LakeFileSystem) -> None:
+def test_everything_below_a_path(lake: FullLake, fs: LakeFileSystem) -> None:
     files = fs.find(url("GamGam.Data"))
     assert len(files) == len(set(files)) > 4
     walked = {path: (folders, names) for path, folders, names in fs.walk(url("GamGam"))}
@@ -109,7 +109,7 @@ def test_patterns(lake: FullLake, fs: LakeFileSystem) -> None:
     assert fs.glob(url("no.such.file")) == []
 
 
-def test_what_is_not_there(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_exist(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for missing in (url("no.such"), url("x", "no.scope"), "rucio://test/no.scope"):
         assert not fs.exists(missing)
         with pytest.raises(FileNotFoundError) as caught:
@@ -156,7 +156,7 @@ def test_nothing_can_be_written(lake: FullLake, fs: LakeFileSystem, tmp_path: Pa
     assert fs.exists(address)
 
 
-def test_parts_and_wholes(lake: FullLake, fs: LakeFileSystem) -> None:
+def test_reading_parts_and_whole_files(lake: FullLake, fs: LakeFileSystem) -> None:
     content, address = content_of(lake), url(LARGE)
     assert fs.cat_file(address) == content
     assert fs.cat_file(address, -100) == content[-100:]
@@ -177,7 +177,7 @@ def test_parts_and_wholes(lake: FullLake, fs: LakeFileSystem) -> None:
         assert file.read() == content
 
 
-def test_a_part_that_cannot_be_had_is_no_data(lake: FullLake, fs: LakeFileSystem) -> None:
+def test_a_part_that_cannot_be_read_is_an_error(lake: FullLake, fs: LakeFileSystem) -> None:
     with pytest.raises(FileNotFoundError):
         fs.cat_ranges([url(LARGE), url("no.such")], [0, 0], [4, 4])
     good, bad = fs.cat_ranges([url(LARGE), url("no.such")], [0, 0], [4, 4], on_error="return")
@@ -229,7 +229,7 @@ def test_uproot_iterates(lake: FullLake, fs: LakeFileSystem) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["root", "http"])
-def test_bytes_and_requests_equal_those_of_the_direct_url(
+def test_costs_the_same_bytes_and_requests_as_the_direct_url(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     configure(lake, monkeypatch, schemes=[scheme], rse="CERN-EOS")
@@ -254,7 +254,7 @@ def test_bytes_and_requests_equal_those_of_the_direct_url(
     assert by_name[1] <= by_url[1]
 
 
-def test_pickles_hold_nothing_but_names(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_contain_only_names(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     with fs.open(url(LARGE)) as file:
         file.read(10)
         pickled = pickle.dumps([fs, file])
@@ -279,7 +279,7 @@ except Exception as error:
 """
 
 
-def test_a_worker_with_nothing_but_the_documented_variables(lake: FullLake, tmp_path: Path) -> None:
+def test_a_worker_with_only_the_documented_variables(lake: FullLake, tmp_path: Path) -> None:
     keep = ("PATH", "PYTHONPATH", "SSL_CERT_FILE")
     bare = {"HOME": str(tmp_path), **{name: os.environ[name] for name in keep if name in os.environ}}
 

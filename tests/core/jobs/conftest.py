@@ -1,4 +1,4 @@
-"""The jobs of a test, and where they download to."""
+"""Fixtures of the tests of jobs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from tests.support.jobs import Configure
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
+    """The folder for downloads."""
     return tmp_path / "downloads"
 
 
 @pytest.fixture
 def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Configure downloads: how many jobs at a time, and settings of the instance."""
+
     def write(jobs: int = 2, **settings: Any) -> None:
         path = lake.config(test=settings)
         path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = {jobs}\n')
@@ -30,6 +33,7 @@ def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Co
 
 @pytest.fixture
 def jobs(configure: Configure) -> Iterator[Jobs]:
+    """The jobs of the test, all of which are cancelled at its end."""
     configure()
     jobs = Jobs()
     yield jobs

@@ -1,4 +1,4 @@
-"""The journal and the lock of a job, on a disk that is full and after a crash."""
+"""The journal and the lock of a job, after crashes and on a full disk."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.lake.lake import FullLake
 from tests.support.jobs import Configure, request, until
 
 
-def test_another_process_with_its_number_is_not_taken_for_it(jobs: Jobs) -> None:
+def test_another_process_with_the_same_id_is_not_mistaken_for_the_job(jobs: Jobs) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     line = {"state": "running", "pid": os.getpid(), "started": 1.0, "host": os.uname().nodename}
     with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
         journal.write(json.dumps(line) + "\n")
     assert jobs.get(job.id).state == "killed"
-    assert jobs.cancel(job.id).state == "killed"  # and we live
+    assert jobs.cancel(job.id).state == "killed"  # and this process survived
 
 
 @pytest.mark.parametrize("rest", ['{"state": "run', "\0\0\0\0", "[1]\n", '"x"\n'])
-def test_a_journal_that_a_crash_cut(jobs: Jobs, rest: str) -> None:
+def test_a_journal_cut_by_a_crash(jobs: Jobs, rest: str) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
         journal.write(rest)
     assert jobs.get(job.id) == job
 
 
-def test_a_disk_that_is_full_where_jobs_are_kept(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
+def test_the_disk_of_the_jobs_is_full(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
     configure(url=address, auth_url=address)
@@ -41,30 +41,30 @@ def test_a_disk_that_is_full_where_jobs_are_kept(jobs: Jobs, lake: FullLake, con
     log = jobs.folder / job.id / "log.txt"
     with log.open("a") as file:
         file.write("x" * (1000 - log.stat().st_size))
-    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # what would be longer is cut, then refused
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # a longer write is cut, the next one refused
     lake.faulty["rucio"].forward()
     assert until(jobs, job.id, "done").files_done == 1
 
 
-def test_a_journal_does_not_grow_for_ever(jobs: Jobs) -> None:
+def test_a_journal_does_not_grow_forever(jobs: Jobs) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     journal = jobs.folder / job.id / "journal.ndjson"
-    journal.write_text(20_000 * f"{json.dumps({'state': 'waiting', 'message': 'so it went on, for days'})}\n")
+    journal.write_text(20_000 * f"{json.dumps({'state': 'waiting', 'message': 'again and again, for days'})}\n")
     jobs.retry(job.id)
     assert until(jobs, job.id, "done").files_done == 1
     assert journal.stat().st_size < 10_000
 
 
-def test_a_note_of_a_job_that_makes_no_sense_costs_only_this_job(jobs: Jobs, lake: FullLake) -> None:
+def test_an_invalid_job_file_hides_only_this_job(jobs: Jobs, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     good, bad = (jobs.start(request(name)) for name in ("faulty.http", "web"))
     jobs.cancel(bad.id)
-    note = jobs.folder / bad.id / "job.json"
+    file = jobs.folder / bad.id / "job.json"
     for change in ({"created": "yesterday"}, {"folder": 5}, {"request": {"dids": [1], "instance": "test"}}):
-        known = json.loads(note.read_text())
-        note.write_text(json.dumps({**known, **change}))
+        known = json.loads(file.read_text())
+        file.write_text(json.dumps({**known, **change}))
         assert [job.id for job in jobs.all()] == [good.id]
-        note.write_text(json.dumps(known))
+        file.write_text(json.dumps(known))
     with (jobs.folder / bad.id / "journal.ndjson").open("a") as journal:
         journal.write('{"id": "../..", "dids": ["x:y"], "state": "cancelled"}\n')
     assert {job.id for job in jobs.all()} == {good.id, bad.id}

@@ -1,4 +1,4 @@
-"""Downloads as processes of their own: started once, killed, cancelled, waiting, and what is known of them."""
+"""The list of jobs and their queue: start, retry, cancel and remove jobs, in several processes at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.checks import assert_clear, within
 from tests.support.jobs import SCOPE, Configure, processes, request, until
 
 
-def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullLake) -> None:
+def test_a_job_started_several_times_runs_once(jobs: Jobs, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     code = (
         "from rucio_lab.core.jobs.registry import Jobs; from rucio_lab.core.model import Request;"
@@ -40,9 +40,7 @@ def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullL
     assert jobs.cancel(name).state == "cancelled"
 
 
-def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
-    jobs: Jobs, lake: FullLake, base: Path
-) -> None:
+def test_a_killed_job_is_noticed_at_once_and_a_retry_continues_it(jobs: Jobs, lake: FullLake, base: Path) -> None:
     lake.faulty["http"].silent()
     job = until(jobs, jobs.start(request("GamGam.MC", "faulty.http")).id, "running")
     end = time.monotonic() + 30
@@ -73,7 +71,7 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     time.sleep(2)
     assert [jobs.get(job.id).state for job in (first, second, third)] == ["running", "queued", "queued"]
     assert "waits for its turn" in jobs.get(third.id).message
-    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it may wait for days
+    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it could wait for days
     jobs.cancel(first.id)
     until(jobs, second.id, "done")
     until(jobs, third.id, "done")
@@ -81,7 +79,7 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     assert ends == sorted(ends)
 
 
-def test_a_job_that_waits_for_its_turn_is_no_process(
+def test_only_the_next_job_in_the_queue_has_a_process(
     jobs: Jobs, lake: FullLake, configure: Configure, tmp_path: Path
 ) -> None:
     configure(jobs=1)
@@ -91,7 +89,7 @@ def test_a_job_that_waits_for_its_turn_is_no_process(
     others = [jobs.start(each).id for each in wanted]
     time.sleep(1)
     assert {job.state for job in jobs.all() if job.id != first.id} == {"queued"}
-    assert len(processes(jobs)) == 2  # the one that works, and the next one
+    assert len(processes(jobs)) == 2  # the running job and the next one
     last = jobs.get(others[-1])
     assert (last.message, last.pid) == ("It waits for its turn.", None)
     assert jobs.start(wanted[-1]) == jobs.retry(last.id) == last
@@ -111,7 +109,7 @@ def test_a_job_that_waits_for_its_turn_is_no_process(
     assert len(list(tmp_path.glob("to*/**/*.root"))) == 5
 
 
-def test_there_is_an_end_to_how_many_jobs_there_can_be(
+def test_the_number_of_jobs_is_limited(
     jobs: Jobs, lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rucio_lab.core.jobs.registry.MOST_ACTIVE", 2)
@@ -128,7 +126,7 @@ def test_there_is_an_end_to_how_many_jobs_there_can_be(
     assert jobs.retry(done.id).active
 
 
-def test_whichever_process_is_killed_no_job_is_lost_and_none_runs_twice(
+def test_no_job_is_lost_or_runs_twice_when_processes_are_killed(
     jobs: Jobs, configure: Configure, tmp_path: Path
 ) -> None:
     configure(jobs=2)
@@ -161,7 +159,7 @@ def test_no_such_job(jobs: Jobs, id: str) -> None:
     assert jobs.all() == []
 
 
-def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
+def test_an_active_job_cannot_be_removed(jobs: Jobs, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     job = jobs.start(request("faulty.http"))
     with pytest.raises(Conflict) as caught:
@@ -172,7 +170,7 @@ def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
     jobs.cancel(job.id)
 
 
-def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
+def test_a_job_is_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     odd: list[OSError] = []
 
@@ -199,14 +197,15 @@ def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
     assert {path.name for path in jobs.folder.iterdir()} == {job.id, "slots"}
 
 
-def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_uses_the_original_folder(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
     monkeypatch.chdir(one)
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # some locales are as poor
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # as in some locales
     job = until(jobs, jobs.start(request("web", folder="粒子")).id, "done")
-    assert f"to {one / '粒子'}" in jobs.log(job.id)
+    assert f"1 file, {job.bytes:,} bytes, to {one / '粒子'}" in jobs.log(job.id)
+    assert job.message == "1 file downloaded."
     (file,) = one.rglob("*.root")
     file.unlink()
     monkeypatch.chdir(two)
@@ -216,10 +215,10 @@ def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatc
     assert not list(two.iterdir())
 
 
-def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
+def test_a_job_in_the_queue_of_another_machine_can_be_started_here(
     jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A container that is started anew has another name."""
+    """A restarted container has another host name."""
     monkeypatch.setattr(Jobs, "start_next", lambda _: False)
     begun = jobs.start(request("web", folder=str(tmp_path / "to")))
     journal = jobs.folder / begun.id / "journal.ndjson"
@@ -233,7 +232,7 @@ def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
     assert until(jobs, begun.id, "done").files_done == 1
 
 
-def test_jobs_that_wait_for_one_rucio_hold_up_no_other(
+def test_jobs_that_wait_for_one_rucio_do_not_block_others(
     jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     down = {"url": "https://127.0.0.1:9", "auth_url": "https://127.0.0.1:9"}

@@ -1,4 +1,4 @@
-"""A lake that is configured to download into a folder of the test."""
+"""Fixtures of the tests of downloads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tests.support.downloads import Configure
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
+    """The folder for downloads."""
     return tmp_path / "downloads"
 
 
 @pytest.fixture
 def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Download into a folder of the test; set more settings of the instance."""
+    """Configure the folder for downloads. Call it to change settings of the instance."""
 
     def write(**settings: Any) -> None:
         path = lake.config(test=settings)

@@ -15,14 +15,14 @@ pytestmark = pytest.mark.usefixtures("configure")
 
 
 @pytest.mark.parametrize("folder", ["x" * 300, "x/" * 3000])
-def test_a_folder_with_too_long_a_name(tmp_path: Path, folder: str) -> None:
+def test_a_folder_whose_name_is_too_long(tmp_path: Path, folder: str) -> None:
     with pytest.raises(BadRequest) as caught:
         fetch("web", folder=str(tmp_path / folder))
     assert_clear(caught.value)
     assert "File name too long" in caught.value.message
 
 
-def test_a_mark_that_cannot_be_written(base: Path) -> None:
+def test_a_marker_that_cannot_be_written(base: Path) -> None:
     (base / ".rucio-lab-downloads").mkdir(parents=True)
     with pytest.raises(ConfigurationError) as caught:
         fetch("web")
@@ -30,7 +30,7 @@ def test_a_mark_that_cannot_be_written(base: Path) -> None:
     assert "cannot be written: Is a directory" in caught.value.message
 
 
-def test_all_is_counted_and_emptied_and_nothing_else(base: Path, tmp_path: Path) -> None:
+def test_only_downloads_are_counted_and_removed(base: Path, tmp_path: Path) -> None:
     fetch("GamGam.MC", "web")
     used = usage(base)
     assert used.files == len(list(base.rglob("*.root")))

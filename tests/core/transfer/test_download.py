@@ -50,11 +50,11 @@ def test_a_folder_of_the_users_choice_has_datasets_and_names(tmp_path: Path, bas
     assert not base.exists()
 
 
-def test_storage_without_parts_of_files(lake: FullLake) -> None:
+def test_storage_without_byte_ranges(lake: FullLake) -> None:
     assert_whole(fetch("no.range"))
 
 
-def test_storage_that_wants_a_certificate(lake: FullLake, tmp_path: Path, configure: Configure) -> None:
+def test_storage_that_requires_a_certificate(lake: FullLake, tmp_path: Path, configure: Configure) -> None:
     error = unavailable("certificate")
     assert "asks for credentials (HTTP 403)" in error.message
     alice, both = lake.users["alice"], tmp_path / "alice.pem"
@@ -65,7 +65,7 @@ def test_storage_that_wants_a_certificate(lake: FullLake, tmp_path: Path, config
 
 
 @pytest.mark.parametrize("dataset", ["token", "door", "roots"])
-def test_storages_that_want_a_token_and_who_is_shown_it(
+def test_storages_that_require_a_token_and_no_other_gets_it(
     lake: FullLake, tmp_path: Path, configure: Configure, dataset: str
 ) -> None:
     assert "no storage token is configured" in unavailable(dataset).message
@@ -80,14 +80,14 @@ def test_storages_that_want_a_token_and_who_is_shown_it(
     assert {line["authorized"] for line in redirected} <= {"no"}
 
 
-def test_a_certificate_that_is_not_trusted(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrusted_server_certificate(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setattr(shown, "_contexts", {})
     error = unavailable("https")
     assert "has a certificate that is not trusted here" in error.message
 
 
-def test_a_file_that_was_changed_is_fetched_again_and_the_others_are_not(lake: FullLake) -> None:
+def test_only_a_changed_file_is_fetched_again(lake: FullLake) -> None:
     resolution = fetch("data_A.GamGam", schemes=("http",))
     changed = Path(resolution.files[0].url)
     before = changed.read_bytes()
@@ -97,7 +97,7 @@ def test_a_file_that_was_changed_is_fetched_again_and_the_others_are_not(lake: F
     assert gets(lake, "http") == asked + 1
 
 
-def test_a_right_file_without_a_stamp_is_read_and_not_fetched(lake: FullLake, tmp_path: Path) -> None:
+def test_a_correct_file_without_a_stamp_is_verified_but_not_fetched(lake: FullLake, tmp_path: Path) -> None:
     (tmp_path / "mine" / "web").mkdir(parents=True)
     target = tmp_path / "mine" / "web" / "web._0001.root"
     shutil.copyfile(lake.path("WEB-DISK", SCOPE, "web._0001.root"), target)
@@ -106,7 +106,7 @@ def test_a_right_file_without_a_stamp_is_read_and_not_fetched(lake: FullLake, tm
     assert gets(lake, "http") == asked
 
 
-def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
+def test_a_file_that_was_not_downloaded_is_never_replaced(tmp_path: Path) -> None:
     target = tmp_path / "mine" / "web" / "web._0001.root"
     target.parent.mkdir(parents=True)
     target.write_text("my thesis")
@@ -115,7 +115,7 @@ def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
     assert target.read_text() == "my thesis"
 
 
-def test_it_goes_on_where_it_stopped(lake: FullLake, base: Path) -> None:
+def test_a_download_resumes_where_it_stopped(lake: FullLake, base: Path) -> None:
     whole = lake.path("FAULTY-HTTP", SCOPE, "faulty.http._0001.root").stat().st_size
     proxy = lake.faulty["http"]
     proxy.cut(whole // 2)
@@ -126,12 +126,12 @@ def test_it_goes_on_where_it_stopped(lake: FullLake, base: Path) -> None:
     proxy.forward()
     proxy.forget()
     assert_whole(fetch("faulty.http"))
-    assert whole - kept <= proxy.sent < whole - kept + 2000  # and the head of the answer, and the probe's
+    assert whole - kept <= proxy.sent < whole - kept + 2000  # plus the headers, and the answer to the probe
     assert not list(base.rglob("*.part"))
 
 
 @pytest.mark.parametrize("scheme", ["root", "http"])
-def test_a_flipped_byte_the_good_replica_is_taken_and_the_bad_one_named(lake: FullLake, scheme: str) -> None:
+def test_a_replica_with_a_flipped_byte_is_named_and_another_one_used(lake: FullLake, scheme: str) -> None:
     name = "faulty.and.alive._0001.root"
     bad = lake.path("FAULTY-ROOT", SCOPE, name)
     content = bad.read_bytes()
@@ -147,13 +147,13 @@ def test_a_flipped_byte_the_good_replica_is_taken_and_the_bad_one_named(lake: Fu
         bad.write_bytes(content)
 
 
-def test_a_dead_and_a_silent_rse_first_in_line(lake: FullLake) -> None:
+def test_dead_and_silent_rses_are_passed_over(lake: FullLake) -> None:
     with within(4):
         assert_whole(fetch("dead.and.alive", "silent.and.alive", schemes=("root", "http")))
 
 
-def test_the_only_storage_falters_and_comes_back(lake: FullLake) -> None:
-    fetch("web")  # warm
+def test_the_only_storage_fails_for_a_moment(lake: FullLake) -> None:
+    fetch("web")  # opens connections
     proxy = lake.faulty["https"]
     resolution = resolve(Request((f"{SCOPE}:faulty.https",), "", access="download"))
     proxy.reset()
@@ -161,7 +161,7 @@ def test_the_only_storage_falters_and_comes_back(lake: FullLake) -> None:
     assert_whole(download_resolution(resolution))
 
 
-def test_a_failed_file_fails_alone(lake: FullLake, base: Path) -> None:
+def test_a_failed_file_does_not_stop_the_others(lake: FullLake, base: Path) -> None:
     error = unavailable("unavailable", "web", "posix")
     assert "4 of 5 files could not be downloaded" in error.message
     assert set(error.reasons) == {f"{SCOPE}:unavailable._000{n}.root" for n in (1, 2, 3)} | {
@@ -185,7 +185,7 @@ def test_hostile_names_stay_in_the_folder(lake: FullLake, base: Path) -> None:
     assert {did.name for did in resolution.missing} >= {f"{name}.root" for name in ESCAPING_NAMES}
 
 
-def test_two_processes_that_want_the_same_files_fetch_them_once(lake: FullLake, base: Path) -> None:
+def test_several_processes_fetch_the_same_files_only_once(lake: FullLake, base: Path) -> None:
     resolution = resolve(Request((f"{SCOPE}:GamGam.MC",), "", access="download", schemes=("http",)))
     asked = gets(lake, "http")
     children = [forked(lambda: download_resolution(resolution) and None) for _ in range(3)]
@@ -196,7 +196,7 @@ def test_two_processes_that_want_the_same_files_fetch_them_once(lake: FullLake, 
     assert gets(lake, "http") - asked == len(resolution.files)
 
 
-def test_an_interrupt_leaves_soon_and_loses_nothing(lake: FullLake, base: Path) -> None:
+def test_an_interrupt_takes_effect_quickly_and_loses_nothing(lake: FullLake, base: Path) -> None:
     proxy = lake.faulty["http"]
     resolution = resolve(Request((f"{SCOPE}:faulty.http",), "", access="download"))
     proxy.silent()

@@ -1,4 +1,4 @@
-"""Folders in which somebody planted links, and folders that are read-only."""
+"""Folders with planted links, and read-only folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.downloads import fetch, forked
 pytestmark = pytest.mark.usefixtures("configure")
 
 
-def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, base: Path) -> None:
+def test_files_in_a_read_only_folder_are_used(lake: FullLake, base: Path) -> None:
     (file,) = fetch("web").files
     instance, wanted = load_instances().get(), [(file, Path(file.url).relative_to(base).parts)]
     for path in (base, *base.rglob("*")):
@@ -28,8 +28,8 @@ def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, ba
     for folder in base.parent.parents[:2]:
         folder.chmod(0o755)
 
-    def by_somebody_else() -> None:
-        if os.geteuid() == 0:  # who is not root may not write there anyway
+    def as_another_user() -> None:
+        if os.geteuid() == 0:  # other users cannot write there anyway
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
@@ -37,12 +37,12 @@ def test_a_folder_that_one_may_only_read_serves_what_is_there(lake: FullLake, ba
         (outcome,) = Fetcher(instance, wanted, base, parallel=1).run()
         (base.parent / "came").write_text(outcome.state)
 
-    os.waitpid(forked(by_somebody_else), 0)
+    os.waitpid(forked(as_another_user), 0)
     assert (base.parent / "came").read_text() == "there"
 
 
 @pytest.mark.parametrize("planted", ["folder", "file", "part", "stamps", "hard link"])
-def test_links_that_were_planted_lead_nowhere(tmp_path: Path, planted: str) -> None:
+def test_planted_links_lead_nowhere(tmp_path: Path, planted: str) -> None:
     victim, target = tmp_path / "victim", tmp_path / "d" / "ds"
     victim.mkdir()
     (victim / "thesis").write_text("my thesis")

@@ -52,7 +52,7 @@ _NASTY = [
 ]
 
 
-def test_each_name_is_one_component_of_its_own() -> None:
+def test_each_name_gives_one_unique_component() -> None:
     made = [component(name) for name in _NASTY if name]
     assert len(set(made)) == len(made)
     for each in made:
@@ -79,7 +79,7 @@ def test_every_nasty_name_can_be_downloaded(tmp_path: Path) -> None:
     }
 
 
-def test_names_that_a_disk_does_not_tell_apart() -> None:
+def test_names_that_a_disk_does_not_distinguish() -> None:
     dids = [DID("s", name) for name in ("A.root", "a.root", "b.root", "Straße", "STRASSE", "e\u0301", "\u00e9")]
     wanted = [(did, place(did, None)) for did in dids]
     kept = places(wanted, case_sensitive=False)
