@@ -47,7 +47,7 @@ class Lake:
     instance
         Which Rucio to ask.
     sign_in
-        Whether to sign in when there is no valid token and nobody has to be asked for anything.
+        Whether to sign in without a valid token, if that needs no questions to the user.
     timeout
         How long Rucio may stay silent, in seconds; by default as the instance says.
 

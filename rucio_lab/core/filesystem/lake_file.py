@@ -78,11 +78,11 @@ class LakeFile:
             return [b""] * len(spans)
         failures: dict[Replica, StorageFailed] = {}
         news: list[str] = []
-        asked_anew = False
+        asked_again = False
         while True:
             replica = self._next(failures)
-            if replica is None and not asked_anew and self._ask_again(failures):
-                asked_anew = True
+            if replica is None and not asked_again and self._ask_again(failures):
+                asked_again = True
                 continue
             if replica is None:
                 return self._last_chance(spans, failures)

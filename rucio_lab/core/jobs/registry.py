@@ -250,7 +250,7 @@ class Jobs:
         return self.get(id)
 
     def _queue_here(self, id: str, lock: IO[bytes] | None) -> Job:
-        """Move a job to this machine's queue, where it was requested now, if it is in that of another machine."""
+        """Move a job from another machine's queue to this one's, because it was now requested here."""
         job = self.get(id)
         return self._queue(id) if lock is not None and job.host != os.uname().nodename else job
 

@@ -262,8 +262,9 @@ class _Run:
             self._say(note)
         for did, reason in list(result.missing.items())[:_MOST_FAILURES]:
             self._say(f"{did} failed: {reason}")
-        came, failed = ([outcome.file.bytes for outcome in some] for some in (result.came, result.failed))
-        self._snapshot |= _numbers(result.total, sum(came) + sum(failed), len(came), sum(came))
+        done = sum(outcome.file.bytes for outcome in result.downloaded)
+        failed = sum(outcome.file.bytes for outcome in result.failed)
+        self._snapshot |= _numbers(result.total, done + failed, len(result.downloaded), done)
         self._snapshot["files_failed"] = len(result.missing)
         if not result.missing:
             self._end("done", f"{count(result.total, 'file')} downloaded.")

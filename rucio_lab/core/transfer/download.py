@@ -81,7 +81,7 @@ def download(request: Request, watch: Watch = lambda _: None) -> Resolution:
 
 
 def resolve_for_download(request: Request) -> Resolution:
-    """Resolve DIDs to files; those without a readable replica are in `Resolution.missing`, so the others can be had."""
+    """Resolve DIDs to files. Files without a readable replica are listed as missing, which is not an error."""
     return resolve(replace(request, access="download", allow_missing=True))
 
 
@@ -90,12 +90,12 @@ def download_resolution(resolution: Resolution, watch: Watch = lambda _: None) -
     request = resolution.request
     target = Target.of(request.folder)
     result = Download(resolution, target).run(watch)
-    if result.missing and not (request.allow_missing and result.came):
+    if result.missing and not (request.allow_missing and result.downloaded):
         raise _not_all(result, target)
     return replace(
         resolution,
         request=replace(request, access="download"),
-        files=tuple(_local(outcome) for outcome in result.came),
+        files=tuple(_local(outcome) for outcome in result.downloaded),
         missing=result.missing,
         notes=(*resolution.notes, *result.notes()),
     )
@@ -128,9 +128,9 @@ class Download:
     def run(self, watch: Watch = lambda _: None) -> Result:
         """Fetch the files; see `rucio_lab.core.transfer.fetch.Fetcher.run`."""
         outcomes = self._fetcher.run(watch)
-        came = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
+        downloaded = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
         failed = tuple(outcome for outcome in outcomes if outcome.state == "failed")
-        return Result(came, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
+        return Result(downloaded, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ class Result:
 
     Attributes
     ----------
-    came
-        The files that are on this machine now.
+    downloaded
+        The files that are on this machine now, whether fetched or already there.
     failed
         The files that failed.
     missing
@@ -148,14 +148,14 @@ class Result:
         replica.
     """
 
-    came: tuple[Outcome, ...]
+    downloaded: tuple[Outcome, ...]
     failed: tuple[Outcome, ...]
     missing: dict[DID, str]
 
     @property
     def total(self) -> int:
         """Number of files that were requested."""
-        return len(self.came) + len(self.missing)
+        return len(self.downloaded) + len(self.missing)
 
     def share_missing(self) -> str:
         """Say how many files are missing, for example ``2 of 3 files``."""
@@ -169,14 +169,14 @@ class Result:
         """Say what a user should know: which replicas could not be used, and which files could not be checked."""
         notes = []
         faults: dict[str, list[DID]] = {}
-        for outcome in self.came:
+        for outcome in self.downloaded:
             for fault in outcome.faults:
                 faults.setdefault(str(fault), []).append(outcome.file.did)
         for fault_text, dids in list(faults.items())[:_MOST_NAMES]:
             notes.append(f"{fault_text}. {_names(dids)} came from another replica, or from the same one later.")
         if len(faults) > _MOST_NAMES:
             notes.append(f"Not shown: {count(len(faults) - _MOST_NAMES, 'more failure')} of replicas.")
-        unchecked = [outcome.file.did for outcome in self.came if not (outcome.file.adler32 or outcome.file.md5)]
+        unchecked = [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
         if unchecked:
             notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
         return notes
@@ -215,7 +215,7 @@ def _names(dids: Sequence[DID]) -> str:
 def _not_all(result: Result, target: Target) -> FilesUnavailable:
     reasons = result.reasons()
     why = "; ".join([*reasons[:_MOST_NAMES], *(["and others"] if len(reasons) > _MOST_NAMES else [])])
-    rest = f" The others are in {target.base}." if result.came else ""
+    rest = f" The others are in {target.base}." if result.downloaded else ""
     return FilesUnavailable(
         f"{result.share_missing()} could not be downloaded: {_names(list(result.missing))}. Why: {why}.{rest}",
         "Try again when this is fixed: downloaded files are kept and not fetched again.",

@@ -1,4 +1,4 @@
-"""Download files: verified before they appear, resumed where they stopped, from the next replica where one breaks.
+"""Fetch files: verified before they appear, resumed where they stopped, from another replica if one fails.
 
 `Fetcher` checks the disk and which files already exist, then fetches the others in a few threads. Each file is first
 written to a partial file next to its target. The partial file is locked meanwhile, and its name says what it is a part
@@ -210,9 +210,9 @@ class Fetcher:
         return Outcome(file, path, state, replica, "", tuple(faults))
 
     def _full(self) -> NoSpace:
-        came = f"{self.progress.files_done:,} of {count(self.progress.files, 'file')}"
+        share = f"{self.progress.files_done:,} of {count(self.progress.files, 'file')}"
         return NoSpace(
-            f"The disk of {self._base} is full ({size(free_bytes(self._base))} left) after {came}.",
+            f"The disk of {self._base} is full ({size(free_bytes(self._base))} left) after {share}.",
             "Free some space and download again: what was fetched is kept.",
         )
 
