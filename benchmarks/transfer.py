@@ -29,13 +29,13 @@ from pathlib import Path
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.transfer.places import place
 from rucio_lab.core.model import Request
-from rucio_lab.core.resolve import resolve
-from rucio_lab.core.transfer import Transfer
+from rucio_lab.core.resolve.resolution import resolve
+from rucio_lab.core.transfer.fetch import Fetcher
 did, scheme, folder, parallel = sys.argv[1:]
 files = resolve(Request((did,), "", "download", schemes=(scheme,))).files
 wanted = [(file, place(file.did, file.datasets[0])) for file in files]
 before, begin = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-outcomes = Transfer(load_instances().get(), wanted, Path(folder), parallel=int(parallel)).run()
+outcomes = Fetcher(load_instances().get(), wanted, Path(folder), parallel=int(parallel)).run()
 seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF)
 assert {outcome.state for outcome in outcomes} == {"fetched"}, outcomes
 cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

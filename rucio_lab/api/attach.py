@@ -28,7 +28,7 @@ from rucio_lab.core.model import Access, DidInfo, DIDType, Request
 from rucio_lab.core.storage.known_schemes import schemes_of
 from rucio_lab.core.storage.shown import StorageFacts, describe
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.places import checked_base
+from rucio_lab.core.transfer.base_folder import checked_base
 from rucio_lab.core.words import count, several, size
 
 SEARCH_LIMIT = 1000

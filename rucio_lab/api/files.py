@@ -220,8 +220,8 @@ class FileList(list[str]):
             As `rucio_lab.download`.
         """
         from rucio_lab.api.progress import bar
-        from rucio_lab.core.transfer.download import bring
-        from rucio_lab.core.transfer.places import checked_base
+        from rucio_lab.core.transfer.base_folder import checked_base
+        from rucio_lab.core.transfer.download import download_resolution
 
         folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
         came: dict[tuple[Source, DID], FileEntry] = {}
@@ -230,7 +230,9 @@ class FileList(list[str]):
             files = tuple(dict.fromkeys(entry._file for entry in self._entries() if entry._source is source))
             request = replace(source.request, access="download", folder=folder, allow_missing=allow_missing)
             with bar() as watch:
-                local = FileList(bring(Resolution(request, files, {}, source.total, (), source.shared), watch))
+                local = FileList(
+                    download_resolution(Resolution(request, files, {}, source.total, (), source.shared), watch)
+                )
             sources[source] = local._whole[0]
             came.update({(source, entry.did): entry for entry in local})
         items: list[str] = []

@@ -7,7 +7,8 @@ import sys
 from datetime import datetime
 
 from rucio_lab.api.tables import text_table
-from rucio_lab.core.jobs.registry import Job, Jobs
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import several, size
 

@@ -13,7 +13,8 @@ from typing import Any
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.jobs.registry import Job, Jobs
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.server import rows
 from rucio_lab.server.handler import LakeHandler, lake_of, verb

@@ -11,7 +11,7 @@ from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 
 if TYPE_CHECKING:
-    from rucio_lab.core.catalogue.lake import Holding
+    from rucio_lab.core.catalogue.replies import Holding
     from rucio_lab.core.identity.oidc import PendingSignIn
 
 Row = dict[str, Any]

@@ -66,7 +66,7 @@ def test_explain_says_where_they_would_be_read_from() -> None:
 def test_explain_after_a_failure_puts_the_dead_storage_last(lake: FullLake) -> None:
     lake.faulty["root"].refuse()
     files = attach(FAULTY, access="lake")
-    with pytest.warns(UserWarning, match="Reading goes on from"), uproot.open(files[0]) as file:
+    with pytest.warns(UserWarning, match="Reading continues from"), uproot.open(files[0]) as file:
         assert file["mini"].num_entries > 0
     taken = {row.rse for row in files.explain().rows if row.state == "taken"}
     assert "FAULTY-ROOT" not in taken
@@ -84,10 +84,10 @@ def test_a_loop_goes_on_when_its_storage_dies(lake: FullLake) -> None:
             got.extend(chunk.tolist())
             lake.faulty["root"].refuse()
 
-    with pytest.warns(UserWarning, match=r"FAULTY-ROOT .* Reading goes on from") as caught, within(10):
+    with pytest.warns(UserWarning, match=r"FAULTY-ROOT .* Reading continues from") as caught, within(10):
         loop()
     assert got == expected
-    assert len([each for each in caught if "Reading goes on" in str(each.message)]) == 1
+    assert len([each for each in caught if "Reading continues" in str(each.message)]) == 1
 
 
 def test_a_worker_reads_what_was_pickled(lake: FullLake) -> None:

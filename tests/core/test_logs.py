@@ -1,4 +1,4 @@
-"""A signature in an address is shown by no log, whatever its level, by no error, and by no warning."""
+"""Signatures in addresses never appear in logs, errors or warnings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DID = f"{SCOPE}:{CONTAINER}"
 
 @pytest.fixture
 def signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRucio]:
-    """A Rucio whose replicas have signed addresses."""
+    """A Rucio that gives signed addresses of replicas."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     with hostile_rucio() as server:
         more = f'[downloads]\nfolder = "{tmp_path / "downloads"}"'

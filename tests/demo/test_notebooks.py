@@ -43,7 +43,7 @@ def test_a_read_survives_the_storage_that_dies(execute: Execute, tmp_path: Path)
     assert found["went_on_after"] < 5
     assert printed.count("UserWarning") == 1
     assert "DEMO-DISK" in printed
-    assert "Reading goes on from DEMO-MIRROR" in printed
+    assert "Reading continues from DEMO-MIRROR" in printed
     assert "FileNotFoundError" in printed  # the direct URL
 
 

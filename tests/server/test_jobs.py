@@ -128,7 +128,7 @@ async def test_two_tabs_start_one_job_which_is_cancelled_and_started_again(ask: 
         ("jobs", {"method": "POST", "body": '{"dids": ["no colon"]}'}, 400, "no colon"),
         ("jobs", {"method": "POST", "body": '{"dids": ["a:*"]}'}, 400, "is a pattern"),
         ("jobs", {"method": "POST", "body": '{"dids": ["a:b"], "to": 1}'}, 400, "folder"),
-        ("jobs", {"method": "POST", "body": body("web", to="a\0b")}, 400, "can be no folder"),
+        ("jobs", {"method": "POST", "body": body("web", to="a\0b")}, 400, "cannot be a folder"),
         ("jobs", {"method": "POST", "body": body("nothing")}, 404, "no DID"),
         ("job", {"id": "../../tokens"}, 404, "no job"),
         ("job", {}, 400, "id is missing"),

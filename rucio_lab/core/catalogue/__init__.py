@@ -1,1 +1,1 @@
-"""What Rucio is asked about data: search, metadata, contents, replicas."""
+"""Questions to Rucio about data: search, metadata, contents, replicas."""

@@ -1,4 +1,4 @@
-"""What Rucio is asked: search, contents, files, replicas, scopes and RSEs of one instance."""
+"""Questions to the Rucio of one instance: search, contents, files, replicas, scopes and RSEs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import difflib
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any
 
-import msgspec
-
+from rucio_lab.core.catalogue.replies import (
+    FileReplicas,
+    Holding,
+    Rse,
+    checked,
+    did_info,
+    file_in_collection,
+    file_info,
+    file_replicas,
+    holding,
+    readable_rses,
+)
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, NotFound
@@ -20,172 +29,32 @@ from rucio_lab.core.text import printable
 from rucio_lab.core.upstream.faults import speaking_to
 from rucio_lab.core.upstream.rucio_api import chunks, exception, parse_filters
 
-T = TypeVar("T")
-
 MOST_DIDS = 1000
-"""Rucio refuses more DIDs than this in one request for replicas."""
+"""Rucio refuses a request for the replicas of more DIDs than this."""
 
 MOST_CONTAINERS = 10_000
-"""A container that holds more containers than this is refused: each of them is a question to Rucio."""
+"""Containers that hold more containers than this are refused: each costs a request to Rucio."""
 
 ALL_SCHEMES = ("root", "roots", "xroot", "xroots", "https", "davs", "http", "file", "gsiftp", "srm")
-"""What replicas are asked for: also schemes that no reader here knows, so that it can be said why they are left out."""
-
-
-class Pfn(NamedTuple):
-    """One address of a replica, as Rucio gave it."""
-
-    url: str
-    rse: str
-    rse_type: str
-    domain: str
-    priority: int
-
-
-class FileReplicas(NamedTuple):
-    """A file with all its replicas, whatever their state.
-
-    Attributes
-    ----------
-    did, bytes, adler32
-        The file, as registered.
-    pfns
-        Addresses, in Rucio's order.
-    states
-        RSE -> state of the replica there, for example ``AVAILABLE``.
-    md5
-        Another checksum, as registered.
-    """
-
-    did: DID
-    bytes: int
-    adler32: str | None
-    pfns: tuple[Pfn, ...]
-    states: dict[str, str]
-    md5: str | None = None
-
-
-@dataclass(slots=True)
-class Holding:
-    """What one RSE has of a DID.
-
-    Attributes
-    ----------
-    rse
-        Its name.
-    files
-        Number of files of the DID that have a replica there, in any state.
-    available
-        Number of those that are AVAILABLE.
-    bytes
-        Size of the available ones, in bytes.
-    """
-
-    rse: str
-    files: int = 0
-    available: int = 0
-    bytes: int = 0
-
-    def add(self, more: Holding) -> None:
-        """Add what the RSE has of another DID."""
-        self.files += more.files
-        self.available += more.available
-        self.bytes += more.bytes
-
-
-# What Rucio's answers hold, as far as it matters here. They are checked when they become one of these.
-
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-
-class _DidRow(msgspec.Struct):
-    scope: _Text
-    name: _Text
-    did_type: str | None = None
-    type: str | None = None
-    bytes: _Count | None = None
-    length: _Count | None = None
-    open: bool | None = None
-    adler32: str | None = None
-    md5: str | None = None
-
-
-class _FileRow(_DidRow, kw_only=True):
-    parent_scope: str
-    parent_name: str
-
-
-class _PfnRow(msgspec.Struct):
-    rse: _Text
-    type: str | None = None
-    domain: str | None = None
-    priority: int | None = None
-
-
-class _ReplicasRow(msgspec.Struct):
-    scope: _Text
-    name: _Text
-    bytes: _Count | None
-    pfns: dict[str, _PfnRow]
-    adler32: str | None = None
-    md5: str | None = None
-    states: dict[str, str] | None = None
-    rses: dict[str, Any] | None = None
-
-
-class _HoldingRow(msgspec.Struct):
-    rse: _Text
-    length: _Count | None = None
-    available_length: _Count | None = None
-    available_bytes: _Count | None = None
-
-
-class _RseRow(msgspec.Struct):
-    rse: _Text
-    availability_read: bool | None = True
-
-
-class Protocol(msgspec.Struct, frozen=True):
-    """One way to the files of an RSE, as its settings say."""
-
-    impl: str
-    scheme: str
-    hostname: str
-    port: _Count | None = None
-    prefix: str | None = None
-    extended_attributes: Any = None
-
-
-class Rse(msgspec.Struct, frozen=True):
-    """The settings of an RSE that its PFNs follow from."""
-
-    protocols: list[Protocol]
-    deterministic: bool | None = None
-    lfn2pfn_algorithm: str | None = None
-
-
-def _checked(row: Any, kind: type[T]) -> T:
-    """Make one of them of a part of an answer; a ValueError, and so a `LakeBroken`, if it is something else."""
-    return msgspec.convert(row, kind, strict=False)
+"""The schemes to ask for, including those that cannot be read here, so that a user learns why a replica is left out."""
 
 
 class Lake:
-    """What can be asked of one instance. Cheap to make; every thread may make its own.
+    """The catalogue of one instance. Cheap to make; each thread can make its own.
 
     Parameters
     ----------
     instance
-        Which Rucio.
+        Which Rucio to ask.
     sign_in
-        Whether a sign-in that needs no questions may be made where there is no valid token.
+        Whether to sign in without a valid token, if that needs no questions to the user.
     timeout
-        Longest silence of Rucio, in seconds; by default the instance's.
+        How long Rucio may stay silent, in seconds; by default as the instance says.
 
     Notes
     -----
-    Every method can raise `SignInNeeded`, `Refused`, `LakeBroken`, `LakeUnreachable` and `LakeTooSlow`. Those that give
-    an iterator ask when it is first read, and stop Rucio when it is closed.
+    Every method can raise `SignInNeeded`, `Refused`, `LakeBroken`, `LakeUnreachable` and `LakeTooSlow`. Methods that
+    return an iterator send the request when it is first read, and abandon it when it is closed.
     """
 
     def __init__(self, instance: Instance, *, sign_in: bool = True, timeout: float | None = None) -> None:
@@ -201,23 +70,23 @@ class Lake:
         Parameters
         ----------
         pattern
-            Scope, and a name which may hold the wildcard ``*``.
+            A scope, and a name that can contain the wildcard ``*``.
         type
-            What to find; ``collection`` means containers and datasets.
+            What to find. ``collection`` means containers and datasets.
         filters
-            Conditions on metadata in Rucio's own form, for example ``events>=1000``; all must hold.
+            Conditions on metadata in Rucio's own syntax, for example ``events>=1000``. All must hold.
         limit
-            At most so many; None for all.
+            The most DIDs to return; None for all.
 
         Raises
         ------
         NotFound
-            If there is no such scope; an existing scope without a match gives nothing.
+            If the scope does not exist. A scope without a match gives nothing.
         BadRequest
-            If a filter makes no sense.
+            If a filter is not valid.
         """
         if limit is not None and limit < 1:
-            raise BadRequest(f"A limit of {limit} makes no sense.", "Ask for 1 at least.")
+            raise BadRequest(f"The limit {limit} is too low.", "Ask for at least 1.")
         found = False
         parameters = {"type": type, "filters": _conditions(pattern.name, filters), "long": True, "recursive": False}
         if limit is not None:
@@ -226,12 +95,12 @@ class Lake:
             rows = self._client().rows(["dids", pattern.scope, "dids", "search"], parameters)
             for row in _by_filters(rows, filters) if filters else rows:
                 found = True
-                yield _did_info(row)
+                yield did_info(row)
         if not found:
             self._check_scope(pattern.scope)
 
     def info(self, did: DID) -> DidInfo:
-        """Describe one DID, with the bytes and number of files of all that it contains.
+        """Describe one DID, with the size and the number of all files in it.
 
         Raises
         ------
@@ -239,9 +108,9 @@ class Lake:
             If Rucio has no such DID.
         """
         with speaking_to(self.instance), suppress(exception.DataIdentifierNotFound):
-            found = _did_info(self._one(["dids", *did], {"dynamic_depth": "FILE"}))
+            found = did_info(self._one(["dids", *did], {"dynamic_depth": "FILE"}))
             if found.did != did:
-                raise self._out_of_turn(f"{found.did} when it was asked for {did}")
+                raise self._unexpected(f"{found.did} when it was asked for {did}")
             return found
         self._check_scope(did.scope)
         raise NotFound(
@@ -251,27 +120,25 @@ class Lake:
         )
 
     def contents(self, did: DID) -> Iterator[DidInfo]:
-        """List what a container or dataset holds, one level down."""
+        """List the contents of a container or dataset, one level down."""
         with speaking_to(self.instance):
-            yield from map(_did_info, self._client().rows(["dids", *did, "dids"]))
+            yield from map(did_info, self._client().rows(["dids", *did, "dids"]))
 
     def files(self, did: DID) -> Iterator[DidInfo]:
-        """List all files below a DID."""
+        """List all files of a DID, at any depth."""
         with speaking_to(self.instance):
-            for row in self._client().rows(["dids", *did, "files"]):
-                yield _described(_checked(row, _DidRow), "file")
+            yield from map(file_info, self._client().rows(["dids", *did, "files"]))
 
     def files_of(self, collections: Iterable[DID]) -> Generator[tuple[DID, DidInfo], None, None]:
-        """List all files of several containers and datasets in few requests, each with the collection it is in."""
+        """List all files of several containers and datasets in few requests, each file with its collection."""
         with speaking_to(self.instance):
             for some in chunks(collections, MOST_DIDS):
                 asked = set(some)
-                for each in self._client().bulk_list_files([did._asdict() for did in some]):
-                    row = _checked(each, _FileRow)
-                    parent = DID(row.parent_scope, row.parent_name)
+                for row in self._client().bulk_list_files([did._asdict() for did in some]):
+                    parent, file = file_in_collection(row)
                     if parent not in asked:
-                        raise self._out_of_turn(f"files of {parent}, which it was not asked for")
-                    yield parent, _described(row, "file")
+                        raise self._unexpected(f"files of {parent}, which it was not asked for")
+                    yield parent, file
 
     def replicas(
         self, dids: Iterable[DID], *, rse: str = "", site: str = "", blocked: bool = False, archives: bool = True
@@ -283,18 +150,18 @@ class Lake:
         dids
             Files, datasets and containers.
         rse
-            An RSE expression that limits them.
+            An RSE expression that limits the replicas.
         site
-            The site of this machine: Rucio then puts its replicas first, with their LAN addresses.
+            The site of this machine. Rucio puts the replicas there first, with their LAN addresses.
         blocked
-            Whether to list replicas on RSEs that are blocked for reading, too.
+            Whether to include replicas on RSEs that are blocked for reading.
         archives
-            Whether an archive that holds a file is a replica of it. Rucio never says so of the files of collections.
+            Whether an archive counts as a replica of the files in it. For collections, Rucio never lists archives.
 
         Raises
         ------
         BadRequest
-            If the RSE expression is not valid, or no RSE fits it.
+            If the RSE expression is not valid, or matches no RSE.
         """
         with speaking_to(self.instance):
             for some in chunks(dids, MOST_DIDS):
@@ -310,20 +177,20 @@ class Lake:
                     )
                 except exception.InvalidRSEExpression as error:
                     raise self._no_rse(rse) from error
-                yield from map(_file_replicas, rows)
+                yield from map(file_replicas, rows)
 
     def metadata(self, did: DID) -> dict[str, Any]:
-        """Give the metadata of a DID, without those that are not set."""
+        """Give the metadata of a DID that are set."""
         path = ["dids", *did, "meta"]
         with speaking_to(self.instance):
             try:
                 known = self._one(path, {"plugin": "ALL"})
-            except LakeBroken:  # a Rucio whose database cannot hold JSON fails on all plugins but its own
+            except LakeBroken:  # if its database cannot store JSON, Rucio fails for all plugins but its own
                 known = self._one(path)
             return {key: value for key, value in sorted(known.items()) if value is not None}
 
     def datasets(self, info: DidInfo) -> list[DID]:
-        """Find the datasets of a container, at any depth, each once; a dataset is its own."""
+        """Find the datasets in a container, at any depth, each once; for a dataset, the dataset itself."""
         if info.type != "container":
             return [info.did]
         found: dict[DID, None] = {}
@@ -335,14 +202,14 @@ class Lake:
                 elif child.type == "container" and child.did not in seen:
                     if len(seen) >= MOST_CONTAINERS:
                         raise BadRequest(
-                            f"{info.did} holds more than {MOST_CONTAINERS:,} containers.", "Attach what is in it."
+                            f"{info.did} holds more than {MOST_CONTAINERS:,} containers.", "Attach its parts instead."
                         )
                     seen.add(child.did)
                     todo.append(child.did)
         return list(found)
 
     def holdings(self, did: DID) -> Iterator[Holding]:
-        """Say which RSEs have how much of a DID, those with the most first."""
+        """Say how much of a DID each RSE has, those with the most files first."""
         info = self.info(did)
         found: dict[str, Holding] = {}
         if info.type == "file":
@@ -352,44 +219,42 @@ class Lake:
                     found[rse] = Holding(rse, 1, int(available), file.bytes if available else 0)
         else:
             for dataset in self.datasets(info):
-                for rse, holding in self.holdings_of(dataset).items():
-                    found.setdefault(rse, Holding(rse)).add(holding)
-        yield from sorted(found.values(), key=lambda holding: (-holding.available, holding.rse))
+                for rse, its in self.holdings_of(dataset).items():
+                    found.setdefault(rse, Holding(rse)).add(its)
+        yield from sorted(found.values(), key=lambda its: (-its.available, its.rse))
 
     def holdings_of(self, dataset: DID) -> dict[str, Holding]:
-        """Say how much of a dataset each RSE has that has available files of it."""
+        """Say how much of a dataset each RSE has. RSEs without an available file are left out."""
         found: dict[str, Holding] = {}
         with speaking_to(self.instance):
-            for each in self._client().rows(["replicas", *dataset, "datasets"], {"deep": True}):
-                row = _checked(each, _HoldingRow)
-                its = Holding(row.rse, row.length or 0, row.available_length or 0, row.available_bytes or 0)
+            for its in map(holding, self._client().rows(["replicas", *dataset, "datasets"], {"deep": True})):
                 found.setdefault(its.rse, Holding(its.rse)).add(its)
         return found
 
     def scopes(self) -> list[str]:
         """List all scopes, in alphabetical order."""
         with speaking_to(self.instance):
-            return sorted(_checked(self._client().list_scopes(), list[str]))
+            return sorted(checked(self._client().list_scopes(), list[str]))
 
     def rses(self, expression: str = "") -> dict[str, bool]:
-        """List RSEs: name -> whether it may be read from.
+        """List RSEs: name -> whether it can be read from.
 
         Parameters
         ----------
         expression
-            An RSE expression that limits them.
+            An RSE expression that limits the RSEs.
 
         Raises
         ------
         BadRequest
-            If the RSE expression is not valid, or no RSE fits it.
+            If the RSE expression is not valid, or matches no RSE.
         """
         with speaking_to(self.instance):
             try:
                 rows = list(self._client().list_rses(expression or None))
             except exception.InvalidRSEExpression as error:
                 raise self._no_rse(expression) from error
-            return {row.rse: bool(row.availability_read) for row in _checked(rows, list[_RseRow])}
+            return readable_rses(rows)
 
     def rse(self, name: str) -> Rse:
         """Give the settings of an RSE, with its protocols.
@@ -400,29 +265,29 @@ class Lake:
             If there is no such RSE.
         """
         with speaking_to(self.instance):
-            return _checked(self._client().get_rse(name), Rse)
+            return checked(self._client().get_rse(name), Rse)
 
     def _client(self) -> RucioClient:
         return client_for(self.instance, may_sign_in=self._sign_in, timeout=self._timeout)
 
     def _one(self, path: list[str], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask REST for a single thing."""
+        """Ask Rucio's REST interface for a single object."""
         for row in self._client().rows(path, parameters):
-            return _checked(row, dict[str, Any])
-        raise self._out_of_turn("an empty answer")
+            return checked(row, dict[str, Any])
+        raise self._unexpected("an empty answer")
 
-    def _out_of_turn(self, what: str) -> LakeBroken:
+    def _unexpected(self, what: str) -> LakeBroken:
         return LakeBroken(f"Rucio ({self.instance.name}) sent {printable(what)}.", "Check the address of the instance.")
 
     def _no_rse(self, expression: str) -> BadRequest:
         return BadRequest(
-            f"No RSE of {self.instance.name} fits the RSE expression {expression!r}.",
-            "Check its spelling; it is built of RSE names and attributes, for example tier=1&country=CH.",
+            f"No RSE of {self.instance.name} matches the RSE expression {expression!r}.",
+            "Check the spelling. It combines RSE names and attributes, for example tier=1&country=CH.",
             rucio="InvalidRSEExpression",
         )
 
     def _check_scope(self, scope: str) -> None:
-        """Tell an unknown scope from one without a match: Rucio answers both with an empty list."""
+        """Raise `NotFound` for a scope that does not exist: Rucio answers with an empty list, as for no match."""
         scopes = self.scopes()
         if scope in scopes:
             return
@@ -438,42 +303,25 @@ class Lake:
 
 
 def _conditions(name: str, filters: Sequence[str]) -> str:
-    """Write conditions on metadata as REST wants them."""
+    """Write conditions on metadata in the form that Rucio's REST interface takes."""
     try:
         return json.dumps(parse_filters(",".join(filters), name=name)[0])
     except (exception.DIDFilterSyntaxError, exception.DuplicateCriteriaInDIDFilter, UnboundLocalError) as error:
         raise BadRequest(
-            f"The filter {','.join(filters)!r} makes no sense.",
-            "Write it as key, operator (=, !=, <, <=, > or >=) and value, for example events>=1000; each at most once.",
+            f"The filter {','.join(filters)!r} is not valid.",
+            "Write key, operator (=, !=, <, <=, > or >=) and value, for example events>=1000; each at most once.",
         ) from error
 
 
 def _by_filters(rows: Iterator[Any], filters: Sequence[str]) -> Iterator[Any]:
-    """Read what filters found; a value of the wrong kind is an error of most databases, and Rucio hands that on."""
+    """Read the matches. Most databases fail for a value of the wrong type, and Rucio passes their error on."""
     try:
         yield from rows
     except exception.RucioException as error:
         if "Database" not in str(error):  # DatabaseException, or InvalidMetadata with the database's own words
             raise
         raise BadRequest(
-            f"The database of Rucio cannot apply the filter {','.join(filters)!r}.",
-            "Give each key a value of its kind: a number, true or false, a time like 2026-01-31T00:00:00, or a text.",
+            f"Rucio's database cannot apply the filter {','.join(filters)!r}.",
+            "Give each key a value of its type: a number, true or false, a time like 2026-01-31T00:00:00, or text.",
             rucio=type(error).__name__,
         ) from error
-
-
-def _did_info(row: Any) -> DidInfo:
-    known = _checked(row, _DidRow)
-    return _described(known, (known.did_type or known.type or "").lower())
-
-
-def _described(row: _DidRow, kind: str) -> DidInfo:
-    return DidInfo(DID(row.scope, row.name), kind, row.bytes, row.length, row.open, row.adler32, row.md5)
-
-
-def _file_replicas(each: Any) -> FileReplicas:
-    row = _checked(each, _ReplicasRow)
-    pfns = [Pfn(url, its.rse, its.type or "", its.domain or "wan", its.priority or 0) for url, its in row.pfns.items()]
-    pfns.sort(key=lambda pfn: pfn.priority)
-    states = row.states or dict.fromkeys(row.rses or {}, "AVAILABLE")
-    return FileReplicas(DID(row.scope, row.name), row.bytes or 0, row.adler32, tuple(pfns), states, row.md5)

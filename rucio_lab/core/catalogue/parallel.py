@@ -1,7 +1,7 @@
-"""Several questions to one Rucio side by side: a few threads for each instance, however many ask.
+"""Several requests to one Rucio in parallel, in at most four threads per instance, however many callers there are.
 
-They are daemon threads that are kept, since each has its own connection to Rucio, and a Rucio that hangs must hold up
-neither an interrupt nor the end of Python.
+The threads are kept, because each has its own connection to Rucio. They are daemon threads, so that a Rucio that hangs
+delays neither an interrupt nor the exit of Python.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from rucio_lab.core.config.settings import Instance
 T = TypeVar("T")
 
 THREADS = 4
-"""Most questions to one instance that are asked so at a time."""
+"""The most requests to one instance at a time."""
 
 
 def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event], T]]) -> Generator[T, None, None]:
-    """Make some calls in threads, and give their results in the order in which they come.
+    """Make calls in threads, and yield each result as soon as it is there.
 
     Parameters
     ----------
     instance
-        Whom they ask.
+        The instance that the calls ask.
     calls
-        What to do. Each gets an event that is set when its result is of no use any more: one that reads a long answer
-        should look at it for each row, and leave. A call must not itself wait for others of the same instance.
+        Functions, each of which is given an event. It is set when the result is no longer wanted: a call that reads a
+        long answer should check it for each row, and return. A call must not wait for others of the same instance.
 
     Raises
     ------
     Exception
-        That of the first call which failed. As after an interrupt, and when the iterator is closed, the others are
-        told to stop, and those that have not begun never do.
+        The exception of the first call that failed. The other calls are then told to stop, and those that have not
+        started never do; likewise after an interrupt, and when the iterator is closed.
     """
     if len(calls) < 2:
         yield from (call(threading.Event()) for call in calls)
@@ -60,11 +60,11 @@ def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event],
 
 
 def _outcome(call: Callable[[threading.Event], T], reasons: tuple[threading.Event, ...]) -> Callable[[], T]:
-    """Make a call, as long as somebody waits for it; what comes of it, a result or an exception, is for them."""
+    """Make a call while somebody waits for it. Returns a function that gives the result, or raises the exception."""
     try:
         with until(*reasons):
             result = call(reasons[0])
-    except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread of the caller
         failure = error
 
         def fail() -> T:
@@ -89,7 +89,7 @@ class _Crew:
             threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
 
     def end(self) -> None:
-        """Let each thread end, after what it has been given so far."""
+        """Let each thread end when it has done its tasks."""
         for _ in range(self._threads):
             self._tasks.put(None)
 
@@ -99,7 +99,7 @@ class _Crew:
 
 
 def _dismiss(instance: Instance, crew: _Crew) -> None:
-    """Do without a crew whose threads may still wait for a Rucio that hangs: the next question gets new ones."""
+    """Drop a crew, as its threads may still be waiting for a Rucio that hangs. The next request gets new threads."""
     with _lock:
         if _crews.get(instance.key) is crew:
             del _crews[instance.key]
@@ -111,7 +111,7 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child, which has none of its parent's threads."""
+    """Forget the threads of the parent in a forked child, where they do not exist."""
     global _lock  # noqa: PLW0603
     _crews.clear()
     _lock = threading.Lock()

@@ -1,18 +1,19 @@
-"""The replicas of very many files: worked out here where that can be shown to be right, else asked of Rucio.
+"""The replicas of very many files: computed here where the result is certain, else looked up in Rucio.
 
-To list replicas costs Rucio most of a millisecond a file. To count what an RSE has of a dataset costs it next to
-nothing, and where a deterministic RSE has all of it, a PFN follows from the name of a file. What makes it sure:
+Listing replicas costs Rucio most of a millisecond per file. Counting what an RSE has of a dataset costs almost nothing,
+and if a deterministic RSE has all of it, the PFN of a file follows from its name. These checks make it certain:
 
-- *Which replicas there are* is no guess: Rucio counts as many available replicas on an RSE as the dataset has files, of
-  as many bytes, and lists what there is on other RSEs, in whatever state. Files that have such replicas are asked for.
-- *What holds for an RSE* (its protocols, domain, priorities, order, whether it is blocked or fits the RSE expression)
-  holds for all its files, and is taken from what Rucio says of some; and their PFNs must be what the settings of the
-  RSE and its algorithm make of their names, to the letter. Proxies, caches and signatures fail that.
-- *What may differ from file to file* is the path alone. Only algorithms of Rucio's own are trusted, on files from all
-  over the dataset, with the oddest names, of each scope. What can slip through are single files that were registered
-  with a path of their own when their RSE was not deterministic yet.
+- *Which replicas exist* is not guessed. Rucio must count as many available replicas on the RSE as the dataset has
+  files, with the same total size. It also lists the replicas on all other RSEs, in any state, and the files that have
+  such replicas are looked up.
+- *What belongs to the RSE* (its protocols, domain, priorities, order, whether it is blocked or matches the RSE
+  expression) is the same for all its files. It is taken from Rucio's answer for a sample of files, whose PFNs must be
+  exactly what the settings of the RSE and its algorithm make of their names. Proxies, caches and signatures fail this.
+- *What can differ between files* is only the path. Only Rucio's own algorithms are trusted, and they are checked on
+  files from all parts of the dataset and from each scope, and on the oddest names. This can miss single files that
+  were registered with a path of their own before their RSE became deterministic.
 
-With any doubt the files of a dataset are asked for, in several requests side by side.
+If anything differs, every file of the dataset is looked up, in several requests in parallel.
 """
 
 from __future__ import annotations
@@ -27,41 +28,42 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn, Protocol, Rse
+from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.catalogue.parallel import side_by_side
+from rucio_lab.core.catalogue.replies import FileReplicas, Pfn, Protocol, Rse
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, LakeTooSlow, NotFound, Refused
 from rucio_lab.core.model import DidInfo
 from rucio_lab.core.upstream.rucio_api import RSEDeterministicTranslation, chunks
 
 MANY = 500
-"""Datasets with fewer files are asked for."""
+"""In datasets with fewer files, every file is looked up."""
 
 LEAST_SAMPLE, MOST_SAMPLE = 100, 800
-"""Of so many files, one in a hundred in between, Rucio is asked for the replicas to compare with."""
+"""Limits of the sample, for which Rucio is asked; between them it is one file in a hundred."""
 
 AT_ONCE = 250
-"""So many files are asked for in one request: few enough to show how it goes on, and to stop soon."""
+"""Files in one request: few enough to show progress, and to stop soon."""
 
 _MOST_ODD = 100
 _USUAL = string.ascii_letters + string.digits
 _MOST_SCOPES = 20
 _ALGORITHMS = ("hash", "identity")
 _IMPLEMENTATIONS = "rucio.rse.protocols."
-_RSE_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")  # what an RSE expression takes for a name
+_RSE_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")  # what RSE expressions accept as a name
 
 
 def replicas_of_datasets(
     lake: Lake, datasets: Mapping[DID, Sequence[DidInfo]], *, rse: str = "", site: str = ""
 ) -> Iterator[FileReplicas]:
-    """Give the replicas of all files of some datasets, as `Lake.replicas` does.
+    """Give the replicas of all files of some datasets, as `Lake.replicas` would.
 
     Parameters
     ----------
     lake
-        Whom to ask.
+        The catalogue to ask.
     datasets
-        Each with all its files, as `Lake.files_of` lists them.
+        The datasets, each with all its files as `Lake.files_of` lists them.
     rse, site
         As for `Lake.replicas`.
     """
@@ -77,14 +79,14 @@ def replicas_of_datasets(
 def replicas_of_files(
     lake: Lake, files: Sequence[DID], *, rse: str = "", site: str = "", archives: bool = True
 ) -> Iterator[FileReplicas]:
-    """Ask for the replicas of files, in several requests side by side.
+    """Ask for the replicas of files, in several requests in parallel.
 
     Parameters
     ----------
     lake
-        Whom to ask.
+        The catalogue to ask.
     files
-        Only files: of a dataset, Rucio lists all.
+        Files only: for a dataset, Rucio would list all its files.
     rse, site, archives
         As for `Lake.replicas`.
     """
@@ -111,18 +113,18 @@ def _until(left: threading.Event, rows: Iterator[FileReplicas]) -> Iterator[File
 
 @dataclass(frozen=True)
 class _Survey:
-    """What Rucio says of the replicas of a dataset as a whole.
+    """What Rucio says about the replicas of a whole dataset.
 
     Attributes
     ----------
     dataset
-        Which.
+        The dataset.
     rses
-        Those where all its files are AVAILABLE, that fit the RSE expression and are not blocked.
+        The RSEs on which all its files are AVAILABLE, that match the RSE expression and are not blocked.
     others
-        The files that have replicas on other RSEs, in whatever state.
+        The files that have replicas on other RSEs, in any state.
     sample
-        The files of which Rucio is asked for the replicas to compare with.
+        The files for which Rucio is asked, to compare its answer with what is computed.
     """
 
     dataset: DID
@@ -132,11 +134,11 @@ class _Survey:
 
 
 _NO_HELP = (BadRequest, NotFound, Refused, LakeBroken, LakeTooSlow)
-"""Errors of questions that only the shortcut asks: the sure way may still be open."""
+"""Errors of requests that only the shortcut makes: looking up every file may still work."""
 
 
 class _Shortcut:
-    """Works out the replicas of those datasets where it is certain what they are."""
+    """Computes the replicas of the datasets for which the result is certain."""
 
     def __init__(self, lake: Lake, datasets: Mapping[DID, Sequence[DidInfo]], rse: str, site: str) -> None:
         self._lake = lake
@@ -146,7 +148,7 @@ class _Shortcut:
         self._settings: dict[str, Rse] = {}
 
     def rows(self) -> Iterator[FileReplicas]:
-        """Give the replicas of files of which they are certain, each file once."""
+        """Give the replicas of the files for which they are certain, each file once."""
         surveys = self._surveys()
         sample = list(dict.fromkeys(did for survey in surveys for did in survey.sample))
         asked = replicas_of_files(self._lake, sample, rse=self._rse, site=self._site, archives=False)
@@ -171,9 +173,9 @@ class _Shortcut:
             return [found for found in answers if found is not None]
 
     def _survey(self, dataset: DID, left: threading.Event) -> _Survey | None:
-        """Find where all of a dataset is, and which of its files are elsewhere, too; None if that is no help.
+        """Find the RSEs that have all of a dataset, and the files with replicas elsewhere; None if that does not help.
 
-        That an RSE has all of it is told by numbers: an archive that holds files of the dataset counts a second time.
+        The numbers show whether an RSE has all of it: an archive with files of the dataset would count a second time.
         """
         files = self._datasets[dataset]
         whole = (len(files), len(files), sum(file.bytes or 0 for file in files))
@@ -183,7 +185,7 @@ class _Shortcut:
             return None
         names = "|".join(sorted(complete))
         named = self._lake.rses(names)
-        if named.keys() != complete:  # an attribute of another RSE has such a name
+        if named.keys() != complete:  # an attribute of another RSE has the name of one of them
             return None
         fitting = self._lake.rses(f"({self._rse})&({names})") if self._rse else named
         others = self._elsewhere(dataset, complete, left)
@@ -193,7 +195,7 @@ class _Shortcut:
         return _Survey(dataset, rses, frozenset(others), tuple(_sample(files, others)))
 
     def _elsewhere(self, dataset: DID, complete: Set[str], left: threading.Event) -> set[DID] | None:
-        """Find the files that have replicas on other RSEs; None if they are too many to be asked for one by one."""
+        """Find the files that have replicas on other RSEs; None if they are too many to look up."""
         most, found = len(self._datasets[dataset]) // 10, set[DID]()
         all_of_them = self._lake.rses(self._rse)
         if all_of_them.keys() <= complete:
@@ -207,7 +209,7 @@ class _Shortcut:
         return found
 
     def _pattern(self, survey: _Survey, rows: Sequence[FileReplicas]) -> _Pattern | None:
-        """Find what the answers for some files have in common, and check that it makes each of them."""
+        """Find what the answers for the sample have in common, and check that it reproduces each of them."""
         scopes = {file.did.scope for file in self._datasets[survey.dataset]}
         if not rows or len(rows) < len(survey.sample) or len(scopes) > _MOST_SCOPES:
             return None
@@ -237,12 +239,12 @@ class _Shortcut:
 
 
 def _sample(files: Sequence[DidInfo], others: Set[DID]) -> list[DID]:
-    """Choose files to ask for: the ends of each scope, the oddest names, one at random of each part of the dataset."""
+    """Choose the sample: the ends of each scope, the oddest names, and a random file from each part of the dataset."""
     dids = sorted(file.did for file in files if file.did not in others)
     parts = min(max(len(dids) // 100, LEAST_SAMPLE), MOST_SAMPLE)
     bounds = [len(dids) * part // parts for part in range(parts + 1)]
     chosen = [
-        dids[random.randrange(begin, end)]  # noqa: S311 - nobody is to be kept from guessing it
+        dids[random.randrange(begin, end)]  # noqa: S311 - it need not be unpredictable
         for begin, end in pairwise(bounds)
         if end > begin
     ]
@@ -261,7 +263,7 @@ def _sample(files: Sequence[DidInfo], others: Set[DID]) -> list[DID]:
 
 @dataclass(frozen=True)
 class _Template:
-    """One PFN of every file of a dataset: all but the path is the same."""
+    """One of the PFNs of every file of a dataset, which differ only in the path."""
 
     base: str
     algorithm: str
@@ -280,7 +282,7 @@ class _Pattern:
         self._paths = {each.algorithm: _translator(each.algorithm) for each in templates}
 
     def row(self, file: DidInfo) -> FileReplicas:
-        """Make what Rucio would answer."""
+        """Compute what Rucio would answer."""
         paths = {algorithm: path(*file.did) for algorithm, path in self._paths.items()}
         pfns = tuple(
             Pfn(each.base + paths[each.algorithm], each.rse, each.rse_type, each.domain, each.priority)
@@ -290,22 +292,22 @@ class _Pattern:
 
 
 def _may_be_cached(template: _Template) -> bool:
-    """Whether Rucio can put a cache of a site before it, for some files and not for others."""
+    """Whether Rucio could put a site's cache before it, for some files but not for others."""
     return template.domain == "wan" and template.base.partition(":")[0] in {"root", "http", "https"}
 
 
 def _in_one_order(templates: Iterable[_Template]) -> bool:
     """Whether the order of the PFNs cannot depend on the file.
 
-    Rucio sorts by domain, priority and distance of the host, and what is equal then, as text: only where one PFN
-    begins like the other, the rest of them decides.
+    Rucio sorts by domain, priority and distance of the host, and then by the text of the PFN. The paths decide only
+    where the base of one PFN starts with the base of another.
     """
     bases = sorted(template.base for template in templates)
     return not any(after.startswith(before) for before, after in pairwise(bases))
 
 
 def _template(pfn: Pfn, did: DID, rse: Rse) -> _Template | None:
-    """Take a PFN apart, where it is what the RSE's settings say; None where it is not."""
+    """Take a PFN apart; None if it is not what the settings of the RSE make of the name."""
     algorithm = rse.lfn2pfn_algorithm
     if rse.deterministic is not True or algorithm not in _ALGORITHMS:
         return None
@@ -317,7 +319,7 @@ def _template(pfn: Pfn, did: DID, rse: Rse) -> _Template | None:
 
 
 def _base(protocol: Protocol) -> str:
-    """Give what the PFNs of a protocol begin with; empty for one that is not Rucio's own.
+    """Give the start of all PFNs of a protocol; empty for an implementation that is not Rucio's own.
 
     Source: ``lfns2pfns`` in rucio.rse.protocols, protocol.py and gfal.py.
     """
@@ -331,8 +333,8 @@ def _base(protocol: Protocol) -> str:
 
 
 def _translator(algorithm: str) -> Callable[[str, str], str]:
-    """Give the function that makes a path of scope and name."""
-    # not through an instance, which wants a rucio.cfg and loads what that names
+    """Give the function that makes a path from scope and name."""
+    # not through an instance, which needs a rucio.cfg and loads what it names
     function = RSEDeterministicTranslation._get_one_algorithm("lfn2pfn", algorithm)
 
     def path(scope: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The replicas of single files, looked up ahead: with a file of an attached list come those that are next in it."""
+"""The replicas of single files. With a file of an attached list, those of the next files in it are looked up, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import NotFound
@@ -18,45 +19,45 @@ LIFE = 300.0
 """How long the replicas of a file stay in memory, in seconds."""
 
 _MOST_ROWS = 20_000
-_AHEAD = 200  # files to look up together, when the files of a list are opened one after the other
+_AHEAD = 200  # files to look up in one request when the files of a list are opened one after the other
 
 _rows: OrderedDict[tuple[tuple[str, ...], DID], tuple[FileReplicas, float]] = OrderedDict()
-_expected: dict[tuple[str, ...], tuple[Sequence[DID], int]] = {}  # a sorted list, and how many of it were looked up
+_expected: dict[tuple[str, ...], tuple[Sequence[DID], int]] = {}  # a list, and how many of it were looked up
 _lock = threading.Lock()
 
 
 def expect(instance: Instance, dids: Sequence[DID]) -> None:
-    """Tell that these files will be opened, likely one after the other.
+    """Announce files that will probably be opened one after the other.
 
     Parameters
     ----------
     instance
-        Whose they are.
+        Their instance.
     dids
-        Sorted. It is kept as it is, not copied.
+        The files, sorted. The sequence is kept, not copied.
     """
     _expected[instance.key] = (dids, 0)
 
 
 def replicas_of_file(instance: Instance, did: DID) -> FileReplicas | None:
-    """Give the replicas of a file from memory, or ask Rucio; None if it knows none."""
+    """Give the replicas of a file from memory, or else from Rucio; None if it has none."""
     with _lock:
         row, asked = _rows.get((instance.key, did), (None, 0.0))
     return row if row is not None and is_fresh(asked) else _look_up(instance, did)
 
 
 def ask(instance: Instance, did: DID) -> FileReplicas | None:
-    """Ask Rucio for the replicas of one file now."""
+    """Ask Rucio for the replicas of one file, whatever is in memory."""
     return next(iter(_rows_of(instance, [did])), None)
 
 
 def is_fresh(asked: float) -> bool:
-    """Say whether what was asked at this time of the monotonic clock can be used still."""
+    """Say whether an answer is still usable that Rucio gave at this time of the monotonic clock."""
     return asked > time.monotonic() - LIFE
 
 
 def _look_up(instance: Instance, did: DID) -> FileReplicas | None:
-    """Ask Rucio for the replicas of a file, and of those that come next, if it is one of a list."""
+    """Ask Rucio for the replicas of a file and, if it is in an announced list, of the next ones there."""
     dids, looked_up = _expected.get(instance.key, ((), 0))
     place = bisect.bisect_left(dids, did)
     listed = place < len(dids) and dids[place] == did
@@ -74,7 +75,7 @@ def _look_up(instance: Instance, did: DID) -> FileReplicas | None:
 
 
 def _rows_of(instance: Instance, dids: Sequence[DID]) -> list[FileReplicas]:
-    """Ask Rucio; a DID that it does not know, or a dataset, gives no row of its own."""
+    """Ask Rucio. There is no row for a DID that does not exist, nor for a dataset."""
     wanted = set(dids)
     try:
         rows = list(Lake(instance).replicas(dids, rse=instance.rse, site=instance.site))
@@ -84,14 +85,14 @@ def _rows_of(instance: Instance, dids: Sequence[DID]) -> list[FileReplicas]:
 
 
 def forget() -> None:
-    """Forget all that was looked up and is expected."""
+    """Forget all replicas and all announced files."""
     with _lock:
         _rows.clear()
         _expected.clear()
 
 
 def _after_fork() -> None:
-    """Give a forked child a lock of its own: its parent's may be held by a thread that the child does not have."""
+    """Give a forked child its own lock: the parent's may be held by a thread that does not exist in the child."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
 

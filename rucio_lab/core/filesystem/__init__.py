@@ -1,6 +1,6 @@
-"""``rucio://`` for fsspec, and the file systems for plain XRootD addresses.
+"""The file system ``rucio://`` for fsspec.
 
-`LakeFileSystem` keeps this path: files that others wrote name it.
+`LakeFileSystem` keeps its path here, because pickles and other files contain it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A file of the lake that is being read: its replicas, which of them is open, and what happens when one breaks.
+"""Files that are being read over ``rucio://``: their replicas, which one is open, and what happens when it fails.
 
-`known_file` asks Rucio once for the replicas of a file; where the file is one of a list that was attached, also for
-those that come next in it. `LakeFile.read` takes the best replica, and goes on with the next one when it fails.
+`known_file` asks Rucio once for the replicas of a file and, if the file is in a list that was attached, for those of
+the next files in the list. `LakeFile.read` uses the best replica, and continues with the next one if it fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from rucio_lab.core.catalogue import read_ahead
-from rucio_lab.core.catalogue.lake import FileReplicas
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
@@ -24,12 +24,12 @@ from rucio_lab.core.reading.replicas import Reader, Span, open_replica
 from rucio_lab.core.resolve.resolution import readable_replicas
 from rucio_lab.core.text import printable
 
-_REMEMBER_BAD = 120.0  # seconds for which a replica that failed is not tried before others
-_MOST_FILES = 256  # that are kept in memory, with an open replica each
+_REMEMBER_BAD = 120.0  # seconds for which a replica that failed is tried after the others
+_MOST_FILES = 256  # to keep in memory, each with an open replica
 
 
 class NoSuchDid(NotFound, FileNotFoundError):  # noqa: N818
-    """There is no such DID, scope or instance."""
+    """A DID, scope or instance does not exist."""
 
 
 class NoReplicaLeft(FilesUnavailable, OSError):  # noqa: N818
@@ -37,16 +37,16 @@ class NoReplicaLeft(FilesUnavailable, OSError):  # noqa: N818
 
 
 class LakeFile:
-    """One file, read from whichever of its replicas works. Safe in threads; made by `known_file`.
+    """One file, read from any of its replicas that works. It is thread-safe, and created by `known_file`.
 
     Attributes
     ----------
     did
         The file.
     size
-        In bytes, as registered in Rucio.
+        Size in bytes, as registered in Rucio.
     adler32
-        Checksum, as registered in Rucio; None where there is none.
+        Checksum, as registered in Rucio; None if there is none.
     """
 
     def __init__(self, instance: Instance, row: FileReplicas) -> None:
@@ -62,27 +62,27 @@ class LakeFile:
         self._holds = 0
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
-        """Read parts of the file, whatever happens to single replicas.
+        """Read parts of the file, from another replica if one fails.
 
         Parameters
         ----------
         spans
-            Which bytes; all within the file.
+            The bytes to read, all within the file.
 
         Raises
         ------
         NoReplicaLeft
-            If no replica gives them; says for each of them why.
+            If no replica gives them. The error says why for each of them.
         """
         if all(stop <= start for start, stop in spans):
             return [b""] * len(spans)
         failures: dict[Replica, StorageFailed] = {}
         news: list[str] = []
-        asked_anew = False
+        asked_again = False
         while True:
             replica = self._next(failures)
-            if replica is None and not asked_anew and self._ask_again(failures):
-                asked_anew = True
+            if replica is None and not asked_again and self._ask_again(failures):
+                asked_again = True
                 continue
             if replica is None:
                 return self._last_chance(spans, failures)
@@ -93,12 +93,12 @@ class LakeFile:
                 news += self._note(replica, error)
                 continue
             if news:
-                words = f"{self.did}: {'; '.join(news)}. Reading goes on from {_where(replica)}."
+                words = f"{self.did}: {'; '.join(news)}. Reading continues from {_where(replica)}."
                 warnings.warn(printable(words), stacklevel=2)
             return parts
 
     def hold(self) -> Callable[[], None]:
-        """Keep the replica open that is read from, until what is returned is called."""
+        """Keep the current replica open until the returned function is called."""
         with self._lock:
             self._holds += 1
 
@@ -106,14 +106,14 @@ class LakeFile:
             with self._lock:
                 self._holds -= 1
                 if self._holds <= 0:
-                    self._reader = None  # closed when the last thread has read from it
+                    self._reader = None  # it closes when no thread reads from it any longer
 
         return release
 
     # ------------------------------------------------------------------------------------ which replica
 
     def _next(self, failures: dict[Replica, StorageFailed]) -> Replica | None:
-        """Choose the one that is open, else the best that did not fail just now; those that failed before come last."""
+        """Choose the replica that is open, or else the best. Those that failed earlier come last."""
         left = [replica for replica in self._replicas if replica not in failures]
         reader = self._reader
         in_use = reader.replica if reader else None
@@ -126,26 +126,26 @@ class LakeFile:
         return probe.verdict((replica.rse, replica.endpoint)) or "" if replica.scheme != "file" else ""
 
     def _silence(self) -> float:
-        """How long a storage may be silent: not for long where there are others."""
+        """How long a storage may stay silent: not long if there are other replicas."""
         limits = self._instance.storage
         return limits.timeout if len(self._replicas) > 1 else max(limits.timeout, limits.patience)
 
     def _ask_again(self, failures: dict[Replica, StorageFailed]) -> bool:
-        """Ask Rucio again, unless it was asked just now: replicas move, and signed addresses end."""
+        """Ask Rucio again, unless that was just done: replicas move, and signed addresses expire."""
         if time.monotonic() - self._asked < 1:
             return False
         self._asked = time.monotonic()
         try:
             row = read_ahead.ask(self._instance, self.did)
         except RucioLabError:
-            return False  # what is wrong with the replicas that are known is the answer
+            return False  # the faults of the known replicas will be reported instead
         if row is None:
             return False
         self._replicas, self._left_out = readable_replicas(self._instance, row)
         return any(replica not in failures for replica in self._replicas)
 
     def _last_chance(self, spans: Sequence[Span], failures: dict[Replica, StorageFailed]) -> list[bytes]:
-        """Wait longer for one that was only slow; else say why each replica failed."""
+        """Wait longer for a replica that was only slow, or else report why each replica failed."""
         limits = self._instance.storage
         slow = [replica for replica, error in failures.items() if error.slow and limits.patience > self._silence()]
         for replica in slow[:1]:
@@ -169,7 +169,7 @@ class LakeFile:
     # ------------------------------------------------------------------------------------ reading it
 
     def _read_from(self, replica: Replica, spans: Sequence[Span], silence: float) -> list[bytes]:
-        with self._lock:  # one thread opens it for all
+        with self._lock:  # so that one thread opens it for all
             reader = self._reader
             if reader is None or reader.replica != replica:
                 reader = open_replica(replica, self._instance, self.size, silence=silence)
@@ -183,7 +183,7 @@ class LakeFile:
             raise
 
     def _note(self, replica: Replica, error: StorageFailed) -> list[str]:
-        """Remember a failure; give what is to be said of it, if it is news."""
+        """Remember a failure. Returns its description, unless it was already known."""
         known = bool(self._known_bad(replica))
         self._bad[replica.url] = (error.message, time.monotonic() + _REMEMBER_BAD)
         if error.concerns == "server" and replica.scheme != "file":
@@ -196,7 +196,7 @@ def _where(replica: Replica) -> str:
     return f"{replica.rse} ({place})"
 
 
-# ------------------------------------------------------------------------------------------------ what is in memory
+# ------------------------------------------------------------------------------------------------ files in memory
 
 _Key = tuple[tuple[str, ...], DID]
 
@@ -206,18 +206,18 @@ _asking = [threading.Lock() for _ in range(64)]
 
 
 def known_file(instance: Instance, did: DID) -> LakeFile | None:
-    """Give a file with its replicas; asks Rucio, unless it was asked a short time ago.
+    """Give a file with its replicas. Asks Rucio, unless that was done a short time ago.
 
     Returns
     -------
     LakeFile or None
-        None if Rucio has no replica of such a file: it may be a dataset, or no DID at all.
+        None if Rucio has no replica of it: the DID may be a dataset, or may not exist.
     """
     file = in_memory(instance, did)
     if file is not None:
         return file
     key = (instance.key, did)
-    with _asking[hash(key) % len(_asking)]:  # many threads may want one file: the first of them asks
+    with _asking[hash(key) % len(_asking)]:  # of several threads that open a file, only the first asks
         file = in_memory(instance, did)
         if file is not None:
             return file
@@ -226,7 +226,7 @@ def known_file(instance: Instance, did: DID) -> LakeFile | None:
 
 
 def in_memory(instance: Instance, did: DID) -> LakeFile | None:
-    """Give a file that is being read, or was a short time ago; asks nobody."""
+    """Give a file that is being read, or was a short time ago, without asking Rucio; else None."""
     key = (instance.key, did)
     with _lock:
         file = _files.get(key)
@@ -237,7 +237,7 @@ def in_memory(instance: Instance, did: DID) -> LakeFile | None:
 
 
 def file_without_replicas(instance: Instance, info: DidInfo) -> LakeFile:
-    """Give a file that Rucio knows without any replica: to read it fails, and says so."""
+    """Give a file that has no replica. Reading it fails, and the error says so."""
     row = FileReplicas(info.did, info.bytes or 0, info.adler32, (), {})
     return _kept((instance.key, info.did), LakeFile(instance, row))
 
@@ -246,7 +246,7 @@ def _kept(key: _Key, file: LakeFile) -> LakeFile:
     with _lock:
         held = _files.get(key)
         if held is not None and held._instance == file._instance and read_ahead.is_fresh(held._asked):
-            return held  # another thread was quicker
+            return held  # another thread was faster
         _files[key] = file
         while len(_files) > _MOST_FILES:
             _files.popitem(last=False)
@@ -254,7 +254,7 @@ def _kept(key: _Key, file: LakeFile) -> LakeFile:
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: open replicas are its parent's, and are left alone."""
+    """Forget all files in a forked child: their open replicas belong to the parent, and must not be touched."""
     global _files, _lock, _asking  # noqa: PLW0603
     _inherited.append(_files)
     _files, _lock = OrderedDict(), threading.Lock()

@@ -1,1 +1,1 @@
-"""Downloads as processes of their own, which outlive the Jupyter server."""
+"""Downloads in processes of their own, which outlive the Jupyter server."""

@@ -1,19 +1,13 @@
-"""Long downloads as processes of their own, which outlive the Jupyter server, and what is known of them.
+"""All jobs of the user: list, start, cancel and remove them, and start the next one in the queue.
 
-Each job has a folder below Jupyter's data folder: ``job.json`` says what is wanted, ``journal.ndjson`` how far it is
-(each line is a whole snapshot: one that was cut by a crash is passed over), ``log.txt`` what happened, for people. Its
-process holds a lock on the file ``lock`` from before it is started until it ends, however it ends: so it is known at
-once whether it lives, whatever its process id was given to since.
-
-A job that waits for its turn is a file ``queued`` in its folder, and no process; but for the next one, which is started
-ahead, so that one turn follows the other though a process is killed. Whoever starts, ends or lists a job looks whether
-another one is to be started.
+Each job has a folder below Jupyter's data folder; `rucio_lab.core.jobs.job_folder` says what is in it. A queued job has
+no process, except for the next one: it is started before its turn, so that it follows even if the process before it is
+killed. Whoever starts, ends or lists a job also checks whether another one can start.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -27,89 +21,39 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
 import msgspec
 
 from rucio_lab.core.config.instances import load_downloads
 from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.job_folder import (
+    Forgotten,
+    is_alive,
+    is_ours,
+    is_queued,
+    journal_size,
+    last_snapshot,
+    locked,
+    take_lock,
+    write_file,
+    write_snapshot,
+)
 from rucio_lab.core.model import Request
-from rucio_lab.core.private import is_own, lab_folder, own_folder
+from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.places import checked_base
-
-State = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "killed"]
-"""``queued`` (waits for its turn), ``running``, ``waiting`` (for what `Job.waits_for` says), and how it ended:
-``done``, ``failed`` (some files, or all), ``cancelled``, ``killed`` (its process ended without a word)."""
-
-ACTIVE = ("queued", "running", "waiting")
+from rucio_lab.core.transfer.base_folder import checked_base
 
 MOST_ACTIVE = 50
-"""Most jobs that have not ended."""
+"""The most jobs that are queued, running or waiting."""
 
 _QUEUED = "It waits for its turn."
-_MOST_WAITING = 8  # processes of jobs of an instance that wait for a sign-in and the like; others have their turn
-_KEPT = 100  # jobs that ended; older ones are forgotten
-_TAIL = 65536  # bytes at the end of a journal in which the last snapshot stands
-_MOST_JOURNAL = 1_000_000  # bytes; a job that waits for days begins it anew
-_LOG = 200_000  # bytes of a log that are shown
-_KILL = 10.0  # seconds in which a job that is cancelled ends by itself
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as it was when somebody looked.
-
-    Attributes
-    ----------
-    id
-        Of the job: the same for the same DIDs and target.
-    dids, instance, folder
-        What is downloaded, and where to.
-    created, started, updated
-        Seconds since 1970 (UTC): when it was asked for, when its process began (None before), last sign of life.
-    state, message
-        How it is, and a sentence on it.
-    waits_for
-        While it waits: ``sign_in`` (to Rucio), ``credentials`` (what storages are shown) or ``server`` (Rucio itself).
-    files, bytes
-        All of it; None as long as that is not known.
-    files_done, bytes_done, files_failed
-        How far it is.
-    rate
-        Bytes a second, lately.
-    seconds_left
-        At that rate; None where that cannot be said.
-    pid, host
-        Its process, and the machine that it runs on.
-    """
-
-    id: str
-    dids: tuple[str, ...]
-    instance: str
-    folder: str
-    created: float
-    started: float | None = None
-    updated: float = 0.0
-    state: State = "queued"
-    message: str = ""
-    waits_for: Literal["", "sign_in", "credentials", "server"] = ""
-    files: int | None = None
-    bytes: int | None = None
-    files_done: int = 0
-    bytes_done: int = 0
-    files_failed: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-    pid: int | None = None
-    host: str = ""
-
-    @property
-    def active(self) -> bool:
-        """Whether it has not ended."""
-        return self.state in ACTIVE
+_MOST_WAITING = 8  # processes per instance that wait for a sign-in or the like; more would only wait, too
+_KEPT = 100  # jobs that ended; older ones are removed from the list
+_LOG = 200_000  # bytes at the end of a log that are shown
+_KILL = 10.0  # seconds after which a cancelled job is killed
 
 
 class Jobs:
@@ -118,17 +62,17 @@ class Jobs:
     Parameters
     ----------
     folder
-        Where they are kept; by default below Jupyter's data folder.
+        The folder of all jobs; by default below Jupyter's data folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or lab_folder("jobs")
 
-    # ---------------------------------------------------------------------------------------- what is known
+    # ---------------------------------------------------------------------------------------- reading
 
     def all(self) -> list[Job]:
         """Give all jobs, the newest first."""
-        self.start_next()  # where the processes that should have were killed
+        self.start_next()  # in case the processes were killed that should have done so
         return self._known()
 
     def _known(self) -> list[Job]:
@@ -141,7 +85,7 @@ class Jobs:
         Raises
         ------
         NotFound
-            If there is none.
+            If it does not exist.
         """
         job = self._look(self._folder(id))
         if job is None:
@@ -149,12 +93,12 @@ class Jobs:
         return job
 
     def request(self, id: str) -> Request:
-        """Give what a job is to download."""
+        """Give the request of a job."""
         wanted = json.loads((self._folder(id) / "job.json").read_text(encoding="utf-8"))["request"]
         return msgspec.convert(wanted, Request)
 
     def log(self, id: str) -> str:
-        """Give the end of the log of a job, without what a terminal would act on: its tools write there, too."""
+        """Give the end of a job's log, with control characters escaped, since external tools write to it, too."""
         self.get(id)
         try:
             with (self._folder(id) / "log.txt").open("rb") as file:
@@ -164,22 +108,19 @@ class Jobs:
             return ""
 
     def stamp(self) -> dict[str, tuple[int, bool, bool]]:
-        """Say cheaply how each job looks: if that has not changed, neither has the job."""
-        return {
-            folder.name: (_size(folder / "journal.ndjson"), _alive(folder), _in_queue(folder))
-            for folder in self._folders()
-        }
+        """Give a cheap fingerprint of each job: while it stays the same, so does the job."""
+        return {folder.name: (journal_size(folder), is_alive(folder), is_queued(folder)) for folder in self._folders()}
 
     def _folders(self) -> list[Path]:
         try:
             own_folder(self.folder, make=False)
-            return [path for path in self.folder.iterdir() if _is_id(path.name) and _is_ours(path)]
+            return [path for path in self.folder.iterdir() if _is_id(path.name) and is_ours(path)]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise ConfigurationError(
                 f"The jobs in {self.folder} cannot be read: {error.strerror}.",
-                "Let JUPYTER_DATA_DIR name a folder of your own.",
+                "Set JUPYTER_DATA_DIR to a folder of your own.",
             ) from None
 
     def _folder(self, id: str) -> Path:
@@ -188,43 +129,43 @@ class Jobs:
         return self.folder / id
 
     def _look(self, folder: Path) -> Job | None:
-        if not _is_ours(folder):
+        if not is_ours(folder):
             return None
-        alive = _in_queue(folder) or _alive(folder)  # before its last words are read, or they could be missed
+        alive = is_queued(folder) or is_alive(folder)  # before the journal is read, or its last entry could be missed
         try:
             wanted = json.loads((folder / "job.json").read_text(encoding="utf-8"))
             request = wanted["request"]
             asked = {"dids": request["dids"], "instance": request["instance"], "folder": wanted["folder"]}
-            known = {**_last(folder / "journal.ndjson"), **asked, "id": folder.name, "created": wanted["created"]}
+            known = {**last_snapshot(folder), **asked, "id": folder.name, "created": wanted["created"]}
             job = msgspec.convert(known, Job)
         except (OSError, ValueError, KeyError, TypeError):  # a ValidationError is a ValueError
             return None
-        if job.active and not (alive or _in_queue(folder) or _alive(folder)):  # it may just have been started again
-            words = "Its process ended without a word: it was killed, or the machine was restarted."
-            return dataclasses.replace(job, state="killed", message=words, waits_for="", rate=0.0, seconds_left=None)
+        if job.active and not (alive or is_queued(folder) or is_alive(folder)):  # it may just have been restarted
+            why = "Its process ended unexpectedly: it was killed, or the machine was restarted."
+            return dataclasses.replace(job, state="killed", message=why, waits_for="", rate=0.0, seconds_left=None)
         return job
 
-    # ---------------------------------------------------------------------------------------- what is done
+    # ---------------------------------------------------------------------------------------- changing
 
     def start(self, request: Request) -> Job:
-        """Start a job, unless the same is under way.
+        """Start a job, unless the same one is already active.
 
         Parameters
         ----------
         request
-            What to download; its instance is named.
+            What to download. It must name the instance.
 
         Returns
         -------
         Job
-            The new one, or the one that is under way for the same DIDs and target.
+            The new job, or the active one for the same DIDs and target.
 
         Raises
         ------
         ConfigurationError
-            If nothing can be written where jobs are kept.
+            If the folder of the jobs is not writable.
         Conflict
-            If there are too many that have not ended.
+            If too many jobs are active.
         """
         base = checked_base(request.folder or load_downloads().folder)
         what = [request.instance, sorted(request.dids), str(base), bool(request.folder), *request.schemes, request.rse]
@@ -232,62 +173,62 @@ class Jobs:
         self._prune()
         folder = self._folder(name)
         while True:
-            # when it is removed from the list just now, it begins anew
-            with self._kept(), suppress(_Gone), self._then_next():
+            # if the job is removed from the list meanwhile, try again
+            with self._storing(), suppress(Forgotten), self._then_next():
                 own_folder(self.folder)
                 folder.mkdir(mode=0o700, exist_ok=True)
-                with _held(folder) as lock:
-                    if lock is None or _in_queue(folder):
-                        return self._here(name, lock)
+                with locked(folder) as lock:
+                    if lock is None or is_queued(folder):
+                        return self._queue_here(name, lock)
                     self._check_room()
                     wanted = {"request": dataclasses.asdict(request), "folder": str(base), "created": time.time()}
-                    _write(folder / "job.json", json.dumps(wanted))
+                    write_file(folder / "job.json", json.dumps(wanted))
                     return self._queue(name)
 
     def retry(self, id: str) -> Job:
-        """Start a job again that ended; what came is kept, and is not fetched again."""
+        """Start a job again that has ended. Files that were downloaded are kept and not fetched again."""
         self.get(id)
         folder = self._folder(id)
-        with self._kept(), suppress(_Gone), self._then_next(), _held(folder) as lock:
-            if lock is not None and not _in_queue(folder):
+        with self._storing(), suppress(Forgotten), self._then_next(), locked(folder) as lock:
+            if lock is not None and not is_queued(folder):
                 self._check_room()
                 return self._queue(id)
-            return self._here(id, lock)
+            return self._queue_here(id, lock)
         return self.get(id)
 
     def cancel(self, id: str) -> Job:
-        """End a job that is under way; what came is kept. Returns when it has ended.
+        """Cancel an active job, and return when it has ended. Files that were downloaded are kept.
 
         Raises
         ------
         Conflict
-            If it runs on another machine, and does not end by itself.
+            If it runs on another machine and does not end.
         """
         job = self.get(id)
         folder = self._folder(id)
         if not job.active:
             return job
-        with suppress(OSError):  # where it cannot be told, it is killed
+        with suppress(OSError):  # if this fails, the process is killed below
             (folder / "cancel").touch()
-        if _in_queue(folder):
+        if is_queued(folder):
             self._take_out(folder)
         until = time.monotonic() + _KILL
-        while time.monotonic() < until and _alive(folder):
+        while time.monotonic() < until and is_alive(folder):
             time.sleep(0.05)
-        if _alive(folder):
+        if is_alive(folder):
             self._kill(self.get(id))
         self.start_next()
         return self.get(id)
 
     def forget(self, id: str) -> None:
-        """Remove a job that ended from the list; what it downloaded stays."""
+        """Remove a job that has ended from the list. Its files are kept."""
         folder = self._folder(id)
         self.get(id)
-        with self._kept(), suppress(_Gone), _held(folder) as lock:
-            if lock is None or _in_queue(folder):
-                raise Conflict(f"The job {id} is under way.", "Cancel it first.")
+        with self._storing(), suppress(Forgotten), locked(folder) as lock:
+            if lock is None or is_queued(folder):
+                raise Conflict(f"The job {id} has not ended yet.", "Cancel it first.")
             gone = tempfile.mkdtemp(dir=self.folder)
-            folder.replace(gone)  # in one step, or who starts it again could do so in what is half removed
+            folder.replace(gone)  # in one step, or it could be restarted in a folder that is half removed
             shutil.rmtree(gone, ignore_errors=True)
 
     # ---------------------------------------------------------------------------------------- the queue
@@ -295,12 +236,12 @@ class Jobs:
     def _check_room(self) -> None:
         if sum(job.active for job in self._known()) >= MOST_ACTIVE:
             raise Conflict(
-                f"There are {MOST_ACTIVE} downloads under way, or waiting for their turn, and there can be no more.",
+                f"{MOST_ACTIVE} downloads are active or waiting for their turn, which is the maximum.",
                 "Wait until one has ended, or cancel one.",
             )
 
     def _queue(self, id: str) -> Job:
-        """Let a job wait for its turn; for who holds its lock."""
+        """Put a job into the queue; the caller holds its lock."""
         folder = self._folder(id)
         (folder / "cancel").unlink(missing_ok=True)
         now = {"updated": time.time(), "pid": None, "host": os.uname().nodename}
@@ -308,48 +249,48 @@ class Jobs:
         (folder / "queued").touch()
         return self.get(id)
 
-    def _here(self, id: str, lock: IO[bytes] | None) -> Job:
-        """Let a job that waits for its turn on another machine do so on this one, where it is asked for now."""
+    def _queue_here(self, id: str, lock: IO[bytes] | None) -> Job:
+        """Move a job from another machine's queue to this one's, because it was now requested here."""
         job = self.get(id)
         return self._queue(id) if lock is not None and job.host != os.uname().nodename else job
 
     def _take_out(self, folder: Path) -> None:
         """Cancel a job that has no process yet."""
-        with self._kept(), suppress(_Gone), _held(folder) as lock:
-            if lock is not None and _in_queue(folder):
+        with self._storing(), suppress(Forgotten), locked(folder) as lock:
+            if lock is not None and is_queued(folder):
                 (folder / "queued").unlink()
                 write_snapshot(folder, {"state": "cancelled", "message": "It was cancelled.", "updated": time.time()})
 
     @contextmanager
     def _then_next(self) -> Iterator[None]:
-        """See to the queue when what is done with one job is done."""
+        """Start the next job afterwards."""
         yield
         self.start_next()
 
     def start_next(self) -> bool:
-        """Start what is next in the queue, if there is room and nobody did; give whether something was started."""
-        if not any(map(_in_queue, self._folders())):
+        """Start the next jobs of the queue, if there is room. Returns whether any were started."""
+        if not any(map(is_queued, self._folders())):
             return False
         with suppress(OSError, ConfigurationError), _alone(self.folder / "slots"):
             return self._start_queued()
         return False
 
     def _start_queued(self) -> bool:
-        """Start jobs of the queue until there is one process more than may work at a time: that one waits."""
+        """Start queued jobs until there is one process more than can run at a time; that one waits for its turn."""
         active = [job for job in reversed(self._known()) if job.active]
-        alive = [job for job in active if _alive(self._folder(job.id))]
+        alive = [job for job in active if is_alive(self._folder(job.id))]
         room = load_downloads().jobs + 1 - sum(job.state != "waiting" for job in alive)
         waiting = Counter(job.instance for job in alive if job.state == "waiting")
         here = [job for job in active if job not in alive and job.host == os.uname().nodename]
         here = [job for job in here if waiting[job.instance] < _MOST_WAITING]
         for job in here[: max(room, 0)]:
-            with suppress(_Gone), _held(self._folder(job.id)) as lock:
-                if lock is not None and _in_queue(self._folder(job.id)):
+            with suppress(Forgotten), locked(self._folder(job.id)) as lock:
+                if lock is not None and is_queued(self._folder(job.id)):
                     self._spawn(job.id, lock)
         return bool(here) and room > 0
 
     def _spawn(self, id: str, lock: IO[bytes]) -> None:
-        """Start the process of a job; it inherits the lock as its standard input."""
+        """Start the process of a job, which inherits the lock as its standard input."""
         folder = self._folder(id)
         with (folder / "log.txt").open("ab") as log:
             subprocess.Popen(
@@ -361,32 +302,32 @@ class Jobs:
                 env={
                     **os.environ,
                     "JUPYTER_DATA_DIR": str(self.folder.parents[1]),
-                    "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log can hold any name, in every locale
+                    "PYTHONIOENCODING": "utf-8:backslashreplace",  # for any name in any locale
                 },
             )
-        (folder / "queued").unlink(missing_ok=True)  # not before: a job is never without queue and process
+        (folder / "queued").unlink(missing_ok=True)  # last, so that the job is always queued or has a process
 
     def _kill(self, job: Job) -> None:
-        """Kill a job that does not end by itself, if it is sure which process it is."""
+        """Kill a job that does not end, if it is certain which process it is."""
         import psutil
 
         if job.host != os.uname().nodename or job.pid is None or job.started is None:
-            raise Conflict(f"The job runs on {job.host or 'another machine'} and does not end.", "End it there.")
+            raise Conflict(f"The job runs on {job.host or 'another machine'} and does not end.", "Cancel it there.")
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(job.pid)
-            if abs(process.create_time() - job.started) < 5:  # another may have its number by now
+            if abs(process.create_time() - job.started) < 5:  # the id may belong to another process by now
                 os.kill(job.pid, signal.SIGKILL)
                 process.wait(5)
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """Say what is wrong where nothing can be written."""
+    def _storing(self) -> Iterator[None]:
+        """Explain a folder of jobs that is not writable."""
         try:
             yield
         except OSError as error:
             raise ConfigurationError(
-                f"No job can be kept in {self.folder}: {error.strerror}.",
-                "Let JUPYTER_DATA_DIR name a folder that can be written to.",
+                f"The jobs cannot be stored in {self.folder}: {error.strerror}.",
+                "Set JUPYTER_DATA_DIR to a folder that is writable.",
             ) from error
 
     def _prune(self) -> None:
@@ -395,131 +336,14 @@ class Jobs:
                 self.forget(job.id)
 
 
-# ------------------------------------------------------------------------------------------------ files and locks
-
-
-def write_snapshot(folder: Path, snapshot: dict[str, Any]) -> None:
-    """Add a snapshot to the journal of a job, in one piece; where there is no room for it, instead of those before."""
-    journal, line = folder / "journal.ndjson", json.dumps(snapshot).encode() + b"\n"
-    if _size(journal) > _MOST_JOURNAL:
-        with suppress(OSError):
-            _write(journal, line.decode())
-            return
-    fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(OSError):
-            if os.write(fd, line) == len(line):
-                return
-        os.ftruncate(fd, 0)
-        os.write(fd, line)
-    finally:
-        os.close(fd)
-
-
-def holds_lock(folder: Path) -> bool:
-    """Whether this process was given the lock of a job as its standard input."""
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(0), (folder / "lock").stat())
-    return False
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from starting the next job. If one of them hangs, an extra job may start, but none twice."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "queue").open("ab") as lock:
+        take_lock(lock, tries=100)
+        yield
 
 
 def _is_id(name: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{16}", name) is not None
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether the folder of a job is there, and nobody else's."""
-    try:
-        return is_own(folder.lstat())
-    except OSError:
-        return False
-
-
-def _alive(folder: Path) -> bool:
-    """Whether somebody holds the lock of a job."""
-    try:
-        with (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _in_queue(folder: Path) -> bool:
-    """Whether a job has no process yet, and is to get one."""
-    return (folder / "queued").exists()
-
-
-class _Gone(Exception):  # noqa: N818 - never leaves this module
-    """The job was removed from the list meanwhile."""
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[IO[bytes] | None]:
-    """Hold the lock of a job; None if it is under way."""
-    try:
-        lock = (folder / "lock").open("ab")
-    except FileNotFoundError:
-        raise _Gone from None
-    with lock:
-        if not _take(lock):
-            yield None
-            return
-        try:
-            same = os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat())
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise _Gone
-        yield lock
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from starting what is next; where one of them hangs, a process too many is started, no job twice."""
-    folder.mkdir(exist_ok=True)
-    with (folder / "queue").open("ab") as lock:
-        _take(lock, tries=100)
-        yield
-
-
-def _take(lock: IO[bytes], tries: int = 10) -> bool:
-    """Take a lock; who only looks whether it is taken holds it for no time."""
-    for _ in range(tries):
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _last(journal: Path) -> dict[str, Any]:
-    """Read the last whole snapshot."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    known = {field.name for field in dataclasses.fields(Job)}
-    for line in reversed(lines):
-        with suppress(ValueError):
-            snapshot = json.loads(line)
-            if isinstance(snapshot, dict):
-                return {key: value for key, value in snapshot.items() if key in known}
-    return {}
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The process of a job: waits for its turn, for a sign-in and for Rucio; downloads, and keeps the journal."""
+"""The process of a job: it waits for its turn, a sign-in and Rucio, downloads the files, and writes the journal."""
 
 from __future__ import annotations
 
@@ -9,37 +9,45 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import psutil
+
 from rucio_lab.core.config.instances import load_downloads, load_instances
 from rucio_lab.core.errors import Conflict, LakeBroken, LakeTooSlow, LakeUnreachable, RucioLabError, SignInNeeded
-from rucio_lab.core.jobs.registry import Job, Jobs, holds_lock, write_snapshot
+from rucio_lab.core.identity.signing_in import signed_in
+from rucio_lab.core.identity.x509 import find_proxy
+from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
+from rucio_lab.core.storage.shown import find_token
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
+from rucio_lab.core.transfer.download import Download, Result, Target, resolve_for_download
+from rucio_lab.core.transfer.outcome import Progress
+from rucio_lab.core.words import count
 
 T = TypeVar("T")
 
-_TICK = 0.2  # seconds between two looks at whether it was cancelled
-_GRACE = 3.0  # seconds in which a question to Rucio may end by itself then
+_TICK = 0.2  # seconds between two checks whether the job was cancelled
+_GRACE = 3.0  # seconds that a request to Rucio may then take to end
 _SECONDS = 1.0  # between two snapshots, at first
 _MOST_SECONDS = 5.0
-_RATE_SECONDS = 15.0  # over which the rate is taken
-_MOST_FAILURES = 1000  # files that are named in the log
-_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds before a Rucio is asked again that does not answer
-_LONGEST_LOOK = 30.0  # seconds before it is asked again with a sign-in that looks as the one it refused
-_PATIENCE = 86400.0  # seconds for which that is tried
-_PATIENCE_BROKEN = 600.0  # the same where it answers, with an error of its own: perhaps to this question alone
+_RATE_SECONDS = 15.0  # over which the rate is measured
+_MOST_FAILURES = 1000  # failed files to name in the log
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds before asking a Rucio again that does not answer
+_LONGEST_LOOK = 30.0  # seconds before asking it again with the same sign-in that it refused
+_PATIENCE = 86400.0  # seconds after which to give up
+_PATIENCE_BROKEN = 600.0  # the same if it answers with an internal error, perhaps only to this request
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
-    """Somebody cancelled the job."""
+    """The job was cancelled."""
 
 
 def run(jobs: Jobs, id: str) -> int:
@@ -48,14 +56,14 @@ def run(jobs: Jobs, id: str) -> int:
     Returns
     -------
     int
-        Exit status: 0 if all files are there.
+        Exit status: 0 if all files were downloaded.
 
     Raises
     ------
     NotFound
-        If there is no such job.
+        If the job does not exist.
     Conflict
-        If another process runs it.
+        If another process is running it.
     """
     job = jobs.get(id)
     folder = jobs.folder / id
@@ -65,24 +73,24 @@ def run(jobs: Jobs, id: str) -> int:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Conflict(f"The job {id} is under way.", "`rucio-lab jobs` shows how far it is.") from None
-        (folder / "queued").unlink(missing_ok=True)  # where who started it was killed before
+                raise Conflict(f"The job {id} is already running.", "`rucio-lab jobs` shows its progress.") from None
+        (folder / "queued").unlink(missing_ok=True)  # who started it may have been killed before that
         try:
             return _Run(jobs, job, jobs.request(id)).run()
-        finally:  # Python takes a while to end
+        finally:  # before Python exits, which takes a while
             fcntl.flock(lock if not given else 0, fcntl.LOCK_UN)
             jobs.start_next()
 
 
 class _Run:
-    """A job while it runs."""
+    """A running job."""
 
     def __init__(self, jobs: Jobs, job: Job, request: Request) -> None:
         self._jobs = jobs
         self._job = job
         self._folder = jobs.folder / job.id
         self._request = request
-        self._begun = time.monotonic()  # the time of day can jump
+        self._begun = time.monotonic()  # unlike the time of day, this never jumps
         self._snapshot: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "started": _process_start()}
         self._written = -math.inf
         self._rates: deque[tuple[float, int]] = deque()
@@ -90,74 +98,67 @@ class _Run:
         self._turn: IO[bytes] | None = None
 
     def run(self) -> int:
-        """Do all of it, and write down how it ended."""
+        """Run the job, and record how it ended."""
         threading.Thread(target=self._watch_for_cancel, daemon=True).start()
         try:
             self._take_turn()
-            self._note(state="running", message="Rucio is asked for the files.")
-            outcomes = self._download()
-            return self._finish(outcomes)
+            self._note(state="running", message="Asking Rucio for the files.")
+            return self._finish(self._download())
         except _Cancelled:
-            self._end("cancelled", "It was cancelled; what came is kept.")
+            self._end("cancelled", "It was cancelled; the files downloaded so far are kept.")
         except RucioLabError as error:
             self._end("failed", str(error))
         except BaseException as error:
             traceback.print_exc()  # to the log
-            self._end("failed", f"It broke: {type(error).__name__}. The log has more.")
+            self._end("failed", f"It failed with an internal error ({type(error).__name__}); see the log.")
             raise
         return 1
 
-    def _download(self) -> list[Outcome]:
-        """Bring the files; those that failed a second time, with what Rucio says of them then."""
+    def _download(self) -> Result:
+        """Download the files. If some fail, ask Rucio again and try once more."""
         again = False
         while True:
-            outcomes = self._bring(self._request)
-            failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-            concerns = {fault.concerns for outcome in failed for fault in outcome.faults}
+            result = self._try()
+            concerns = {fault.concerns for outcome in result.failed for fault in outcome.faults}
             if "credentials" in concerns and self._wait_for_credentials():
                 continue
-            if not failed or again:
-                return outcomes
-            self._say("Some files failed; Rucio is asked again.")
+            if not result.missing or again:
+                return result
+            self._say("Some files failed. Asking Rucio again.")
             again = True
 
-    def _bring(self, request: Request) -> list[Outcome]:
-        from rucio_lab.core.resolve.resolution import resolve
-        from rucio_lab.core.transfer.download import Target, remote_files, transfer_of
-
-        instance = load_instances().get(request.instance)
-        target = Target(Path(self._job.folder), own=not request.folder)  # whatever is configured since, and from where
-        wanted = replace(request, access="download", allow_missing=True)
-        resolution = self._asked(lambda: resolve(wanted))
-        files = self._asked(lambda: remote_files(resolution.files, instance))
-        transfer: Transfer = transfer_of(files, instance, target)
-        total = transfer.progress.bytes
-        self._say(f"{len(resolution.files):,} files, {total:,} bytes, to {target.base}")
-        outcomes = transfer.run(lambda progress: self._tell(progress, len(resolution.missing)))
+    def _try(self) -> Result:
+        """Resolve the files and fetch them."""
+        target = Target(Path(self._job.folder), own=not self._request.folder)  # whatever is configured by now
+        resolution = self._asked(lambda: resolve_for_download(self._request))
+        download = self._asked(lambda: Download(resolution, target))
+        files, size = count(len(resolution.files), "file"), count(download.progress.bytes, "byte")
+        self._say(f"{files}, {size}, to {target.base}")
+        result = download.run(lambda progress: self._tell(progress, len(resolution.missing)))
         self._written = -math.inf
-        self._tell(transfer.progress, len(resolution.missing))
-        return [*outcomes, *(_lost(did, reason) for did, reason in resolution.missing.items())]
+        self._tell(download.progress, len(resolution.missing))
+        return result
 
     # ---------------------------------------------------------------------------------------- waiting
 
     def _take_turn(self) -> None:
-        """Wait for the turn of this job, unless it has it: the oldest that waits takes what is free."""
+        """Wait for this job's turn, unless it has it. The oldest job that waits takes a free slot."""
         folder = self._jobs.folder / "slots"
         folder.mkdir(exist_ok=True)
         if self._turn is None:
             self._note(state="queued", message="It waits for its turn.")
         while self._turn is None:
             self._check_cancelled()
-            if _has_free_slot(folder) and not any(  # the others are looked at only then
+            if _has_free_slot(folder) and not any(  # look at the other jobs only if a slot is free
                 job.state == "queued" and job.pid and job.created < self._job.created for job in self._jobs.all()
             ):
                 self._turn = _free_slot(folder)
             if self._turn is None:
                 time.sleep(2 * _TICK)
-        self._jobs.start_next()  # which then waits for its turn
+        self._jobs.start_next()  # start the process that is the next to wait for its turn
 
     def _wait(self, waits_for: str, message: str) -> None:
-        """Say that it waits, and for what; others may have their turn meanwhile."""
+        """Record what the job waits for, and give its turn to another job meanwhile."""
         self._note(state="waiting", message=message, waits_for=waits_for)
         if self._turn is not None:
             self._turn.close()
@@ -165,7 +166,7 @@ class _Run:
             self._jobs.start_next()
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        """Ask Rucio; where nobody is signed in, or it does not answer, say so and ask again until that is mended."""
+        """Ask Rucio. Without a sign-in, or while Rucio does not answer, record that and ask again later."""
         pause, begun = _FIRST_PAUSE, time.monotonic()
         look = _FIRST_PAUSE
         while True:
@@ -178,7 +179,7 @@ class _Run:
             except (LakeUnreachable, LakeTooSlow, LakeBroken) as error:
                 if time.monotonic() - begun > (_PATIENCE_BROKEN if isinstance(error, LakeBroken) else _PATIENCE):
                     raise
-                self._wait("server", f"{error.message} It is asked again.")
+                self._wait("server", f"{error.message} Rucio will be asked again.")
                 self._pause(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
@@ -186,9 +187,7 @@ class _Run:
                 return answer
 
     def _wait_for_sign_in(self, refusal: SignInNeeded, seconds: float) -> None:
-        """Wait until it makes sense to ask again: a password that was refused is not tried over and over."""
-        from rucio_lab.core.identity.signing_in import signed_in
-
+        """Wait until it makes sense to ask again. A password that was refused is not tried over and over."""
         instance = load_instances().get(self._request.instance)
         refused = refusal.rucio is not None and instance.auth in ("userpass", "x509", "x509_proxy", "ssh", "gss")
         before = None if refused else signed_in(instance)
@@ -198,10 +197,7 @@ class _Run:
             time.sleep(2 * _TICK)
 
     def _wait_for_credentials(self) -> bool:
-        """Wait until what is shown to storages is of use again; False if nothing is wrong with it."""
-        from rucio_lab.core.identity.x509 import find_proxy
-        from rucio_lab.core.storage.shown import find_token
-
+        """Wait until the storage credentials are valid again; False if nothing is wrong with them."""
         waited = False
         while True:
             instance = load_instances().get(self._request.instance)
@@ -227,20 +223,20 @@ class _Run:
             raise _Cancelled
 
     def _watch_for_cancel(self) -> None:
-        """End the process though it waits for Rucio, which cannot be interrupted."""
+        """End the process even while it waits for Rucio, which cannot be interrupted."""
         while not self._ended.wait(_TICK):
             try:
                 self._check_cancelled()
             except _Cancelled:
                 if self._ended.wait(_GRACE):
                     return
-                self._end("cancelled", "It was cancelled; what came is kept.")
+                self._end("cancelled", "It was cancelled; the files downloaded so far are kept.")
                 os._exit(1)
 
     # ---------------------------------------------------------------------------------------- journal and log
 
     def _tell(self, progress: Progress, missing: int) -> None:
-        """Write down how far it is, more seldom the longer it takes."""
+        """Record the progress, less often the longer the job runs."""
         self._check_cancelled()
         now = time.monotonic()
         if now - self._written < min(_MOST_SECONDS, max(_SECONDS, (now - self._begun) / 200)):
@@ -260,24 +256,20 @@ class _Run:
             seconds_left=None if left is None else round(left),
         )
 
-    def _finish(self, outcomes: Sequence[Outcome]) -> int:
-        """Write down what came of it."""
-        from rucio_lab.core.transfer.download import notes_of
-
-        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-        here = [outcome for outcome in outcomes if outcome.state in ("there", "fetched")]
-        for note in notes_of(outcomes):
+    def _finish(self, result: Result) -> int:
+        """Record the result, and give the exit status."""
+        for note in result.notes():
             self._say(note)
-        for outcome in failed[:_MOST_FAILURES]:
-            self._say(f"{outcome.file.did} failed: {outcome.reason}")
-        size = sum(outcome.file.bytes for outcome in here)
-        self._snapshot |= _numbers(len(outcomes), sum(outcome.file.bytes for outcome in outcomes), len(here), size)
-        self._snapshot["files_failed"] = len(failed)
-        if not failed:
-            self._end("done", f"All {len(outcomes):,} files are there.")
+        for did, reason in list(result.missing.items())[:_MOST_FAILURES]:
+            self._say(f"{did} failed: {reason}")
+        done = sum(outcome.file.bytes for outcome in result.downloaded)
+        failed = sum(outcome.file.bytes for outcome in result.failed)
+        self._snapshot |= _numbers(result.total, done + failed, len(result.downloaded), done)
+        self._snapshot["files_failed"] = len(result.missing)
+        if not result.missing:
+            self._end("done", f"{count(result.total, 'file')} downloaded.")
             return 0
-        why = Counter(outcome.reason for outcome in failed).most_common(1)[0][0]
-        self._end("failed", f"{len(failed):,} of {len(outcomes):,} files failed. Why: {why}.")
+        self._end("failed", f"{result.share_missing()} failed. Why: {result.reasons()[0]}.")
         return 1
 
     def _end(self, state: str, message: str) -> None:
@@ -285,7 +277,7 @@ class _Run:
         self._ended.set()
 
     def _note(self, **changed: Any) -> None:
-        """Write a snapshot; what changed in words goes to the log, too."""
+        """Write a snapshot. A new state or message goes to the log, too."""
         if (changed.get("state"), changed.get("message")) != (
             self._snapshot.get("state"),
             self._snapshot.get("message"),
@@ -293,7 +285,7 @@ class _Run:
             self._say(f"{changed['state']}{': ' if changed.get('message') else ''}{changed.get('message', '')}")
         self._written = time.monotonic()
         self._snapshot |= {"waits_for": "", **changed, "updated": time.time()}
-        with suppress(OSError):  # a full disk keeps nobody from downloading to another
+        with suppress(OSError):  # this disk may be full, but not the one that is downloaded to
             write_snapshot(self._folder, self._snapshot)
 
     def _say(self, words: str) -> None:
@@ -303,7 +295,7 @@ class _Run:
 
 
 def _free_slot(folder: Path) -> IO[bytes] | None:
-    """Take the lock of one of those who work at a time; None if all are taken."""
+    """Take the lock of a free slot; None if all jobs that may run at a time are running."""
     for number in range(load_downloads().jobs):
         slot = (folder / str(number)).open("ab")
         with suppress(BlockingIOError):
@@ -324,20 +316,12 @@ def _numbers(files: int, size: int, files_done: int, bytes_done: int) -> dict[st
     return {"files": files, "bytes": size, "files_done": files_done, "bytes_done": bytes_done}
 
 
-def _lost(did: Any, reason: str) -> Outcome:
-    from rucio_lab.core.model import ResolvedFile
-
-    return Outcome(ResolvedFile(did, (), 0, None, ()), Path(), "failed", None, reason)
-
-
 def _process_start() -> float:
-    import psutil
-
     return float(psutil.Process().create_time())
 
 
 def main() -> int:
-    """Run the job that the command line names, as its own process does."""
+    """Run the job that is named on the command line, in this process."""
     try:
         return run(Jobs(), sys.argv[1])
     except RucioLabError as error:

@@ -16,8 +16,9 @@ from urllib.parse import quote, urlsplit
 
 from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue import pfns, read_ahead
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn
+from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.catalogue.parallel import side_by_side
+from rucio_lab.core.catalogue.replies import FileReplicas, Pfn
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID

@@ -1,1 +1,1 @@
-"""Downloads: verified, resumed, and put in their place."""
+"""Downloads: verified, resumed, and stored under safe names."""

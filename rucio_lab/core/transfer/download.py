@@ -1,4 +1,4 @@
-"""From DIDs to verified files on this machine: resolve, bring, and say what became of it."""
+"""Download the files of DIDs, verified: resolve them, fetch them, and report the outcome."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import replicas_of, resolve
-from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
-from rucio_lab.core.transfer.places import checked_base, mark, place, places, tells_case_apart
+from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
+from rucio_lab.core.transfer.fetch import Fetcher
+from rucio_lab.core.transfer.outcome import Outcome, Progress
+from rucio_lab.core.transfer.places import Place, place, places
+from rucio_lab.core.words import count
 
 Watch = Callable[[Progress], None]
 
@@ -23,14 +26,15 @@ _MOST_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where files go.
+    """The folder that files are downloaded into.
 
     Attributes
     ----------
     base
         The folder.
     own
-        Whether it is the configured one, with a folder for each instance and scope, and not one that the user named.
+        Whether it is the configured folder, with a subfolder for each instance and scope, and not one that the user
+        named.
     """
 
     base: Path
@@ -38,77 +42,159 @@ class Target:
 
     @classmethod
     def of(cls, folder: str) -> Target:
-        """Find the folder for downloads.
+        """Find the target of a download.
 
         Parameters
         ----------
         folder
-            One that the user named; empty for the configured one.
+            A folder that the user named; empty for the configured one.
         """
         return cls(checked_base(folder or load_downloads().folder), own=not folder)
 
 
 def download(request: Request, watch: Watch = lambda _: None) -> Resolution:
-    """Bring the files of some DIDs to this machine.
+    """Download the files of some DIDs to this machine.
 
     Parameters
     ----------
     request
-        What is wanted, and where to.
+        What to download, and into which folder.
     watch
-        Is told the progress several times a second.
+        Is called with the progress several times a second.
 
     Returns
     -------
     Resolution
-        The files, whose first replica is the path on this machine.
+        The files. The first replica of each is the path on this machine.
 
     Raises
     ------
     FilesUnavailable
-        If files cannot be had, and `Request.allow_missing` is not set (or none can). The others are there then.
+        If files failed and `Request.allow_missing` is not set, or if all failed. Files that were downloaded are kept.
     NoSpace
-        If the disk is full, or too small.
+        If the disk is full or too small.
     RucioLabError
         As `rucio_lab.core.resolve.resolution.resolve`.
     """
-    resolution = resolve(replace(request, access="download", allow_missing=True))  # the rest is to arrive
-    return bring(replace(resolution, request=replace(resolution.request, allow_missing=request.allow_missing)), watch)
+    resolution = resolve_for_download(request)
+    asked = replace(resolution.request, allow_missing=request.allow_missing)
+    return download_resolution(replace(resolution, request=asked), watch)
 
 
-def bring(resolution: Resolution, watch: Watch = lambda _: None) -> Resolution:
-    """Bring the files of a resolution to this machine; see `download`."""
+def resolve_for_download(request: Request) -> Resolution:
+    """Resolve DIDs to files. Files without a readable replica are listed as missing, which is not an error."""
+    return resolve(replace(request, access="download", allow_missing=True))
+
+
+def download_resolution(resolution: Resolution, watch: Watch = lambda _: None) -> Resolution:
+    """Download the files of a resolution to this machine; see `download`."""
     request = resolution.request
     target = Target.of(request.folder)
-    instance = load_instances().get(request.instance)
-    outcomes = transfer_of(remote_files(resolution.files, instance), instance, target).run(watch)
-    came = tuple(_local(outcome) for outcome in outcomes if outcome.state in ("there", "fetched"))
-    missing = dict(resolution.missing)
-    missing |= {outcome.file.did: outcome.reason for outcome in outcomes if outcome.state == "failed"}
-    if missing and not (request.allow_missing and came):
-        raise _not_all(missing, len(came) + len(missing), target)
+    result = Download(resolution, target).run(watch)
+    if result.missing and not (request.allow_missing and result.downloaded):
+        raise _not_all(result, target)
     return replace(
         resolution,
         request=replace(request, access="download"),
-        files=came,
-        missing=missing,
-        notes=(*resolution.notes, *notes_of(outcomes)),
+        files=tuple(_local(outcome) for outcome in result.downloaded),
+        missing=result.missing,
+        notes=(*resolution.notes, *result.notes()),
     )
 
 
-def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Target) -> Transfer:
-    """Prepare the transfer of some files, each to its own place."""
-    name = instance.name if target.own else ""
+class Download:
+    """The download of the files of a resolution.
+
+    Parameters
+    ----------
+    resolution
+        The files. Rucio is asked for the replicas of those that would be read over ``rucio://``.
+    target
+        The folder.
+
+    Attributes
+    ----------
+    progress
+        The progress, without the files that are missing in the resolution.
+    """
+
+    def __init__(self, resolution: Resolution, target: Target) -> None:
+        instance = load_instances().get(resolution.request.instance)
+        files = _remote_files(resolution.files, instance)
+        wanted = _placed(files, target, instance.name)
+        self._missing = resolution.missing
+        self._fetcher = Fetcher(instance, wanted, target.base, parallel=load_downloads().parallel)
+        self.progress = self._fetcher.progress
+
+    def run(self, watch: Watch = lambda _: None) -> Result:
+        """Fetch the files; see `rucio_lab.core.transfer.fetch.Fetcher.run`."""
+        outcomes = self._fetcher.run(watch)
+        downloaded = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
+        failed = tuple(outcome for outcome in outcomes if outcome.state == "failed")
+        return Result(downloaded, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a download.
+
+    Attributes
+    ----------
+    downloaded
+        The files that are on this machine now, whether fetched or already there.
+    failed
+        The files that failed.
+    missing
+        All files that are not on this machine, with the reason: those that failed, and those without a readable
+        replica.
+    """
+
+    downloaded: tuple[Outcome, ...]
+    failed: tuple[Outcome, ...]
+    missing: dict[DID, str]
+
+    @property
+    def total(self) -> int:
+        """Number of files that were requested."""
+        return len(self.downloaded) + len(self.missing)
+
+    def share_missing(self) -> str:
+        """Say how many files are missing, for example ``2 of 3 files``."""
+        return "1 file" if self.total == 1 else f"{len(self.missing):,} of {count(self.total, 'file')}"
+
+    def reasons(self) -> list[str]:
+        """Give the reasons why files are missing, the most frequent first."""
+        return [reason for reason, _ in Counter(self.missing.values()).most_common()]
+
+    def notes(self) -> list[str]:
+        """Say what a user should know: which replicas could not be used, and which files could not be checked."""
+        notes = []
+        faults: dict[str, list[DID]] = {}
+        for outcome in self.downloaded:
+            for fault in outcome.faults:
+                faults.setdefault(str(fault), []).append(outcome.file.did)
+        for fault_text, dids in list(faults.items())[:_MOST_NAMES]:
+            notes.append(f"{fault_text}. {_names(dids)} came from another replica, or from the same one later.")
+        if len(faults) > _MOST_NAMES:
+            notes.append(f"Not shown: {count(len(faults) - _MOST_NAMES, 'more failure')} of replicas.")
+        unchecked = [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
+        if unchecked:
+            notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
+        return notes
+
+
+def _placed(files: Sequence[ResolvedFile], target: Target, instance: str) -> list[tuple[ResolvedFile, Place]]:
+    """Give each file a place of its own."""
+    above = instance if target.own else ""
     if target.own:
-        mark(target.base, name)
-    wanted = [(file.did, place(file.did, file.datasets[0] if file.datasets else None, name)) for file in files]
+        mark(target.base, instance)
+    wanted = [(file.did, place(file.did, file.datasets[0] if file.datasets else None, above)) for file in files]
     where = places(wanted, case_sensitive=tells_case_apart(target.base))
-    parallel = load_downloads().parallel
-    return Transfer(instance, [(file, where[file.did]) for file in files], target.base, parallel=parallel)
+    return [(file, where[file.did]) for file in files]
 
 
-def remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:
-    """Give the files with their remote replicas alone; Rucio is asked for those that are read over ``rucio://``."""
+def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:
+    """Give the files with only their remote replicas. Rucio is asked for those that are read over ``rucio://``."""
     known = [
         replace(file, replicas=tuple(it for it in file.replicas if it.rse and it.scheme != "rucio")) for file in files
     ]
@@ -122,36 +208,17 @@ def _local(outcome: Outcome) -> ResolvedFile:
     return replace(outcome.file, replicas=(Replica("", str(outcome.path), domain="lan"), *outcome.file.replicas))
 
 
-def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """Say what a user should know of files that came: replicas that were of no use, and what could not be checked."""
-    notes = []
-    came = [outcome for outcome in outcomes if outcome.state in ("there", "fetched")]
-    faults: dict[str, list[DID]] = {}
-    for outcome in came:
-        for fault in outcome.faults:
-            faults.setdefault(str(fault), []).append(outcome.file.did)
-    for words, dids in list(faults.items())[:_MOST_NAMES]:
-        notes.append(f"{words}. It was not read from for {_names(dids)}; another replica was, or the same one later.")
-    if len(faults) > _MOST_NAMES:
-        notes.append(f"There were {len(faults) - _MOST_NAMES:,} more such failures of replicas.")
-    unchecked = [outcome.file.did for outcome in came if not (outcome.file.adler32 or outcome.file.md5)]
-    if unchecked:
-        notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
-    return notes
-
-
 def _names(dids: Sequence[DID]) -> str:
     shown = ", ".join(map(str, dids[:_MOST_NAMES]))
     return f"{shown} and {len(dids) - _MOST_NAMES:,} more" if len(dids) > _MOST_NAMES else shown
 
 
-def _not_all(failed: dict[DID, str], total: int, target: Target) -> FilesUnavailable:
-    why = [reason for reason, _ in Counter(failed.values()).most_common(_MOST_NAMES)]
-    also = "; and others" if len(set(failed.values())) > _MOST_NAMES else ""
-    files = "1 file" if total == 1 else f"{len(failed):,} of {total:,} files"
-    rest = f" The others are in {target.base}." if len(failed) < total else ""
+def _not_all(result: Result, target: Target) -> FilesUnavailable:
+    reasons = result.reasons()
+    why = "; ".join([*reasons[:_MOST_NAMES], *(["and others"] if len(reasons) > _MOST_NAMES else [])])
+    rest = f" The others are in {target.base}." if result.downloaded else ""
     return FilesUnavailable(
-        f"{files} could not be downloaded: {_names(list(failed))}. Why: {'; '.join(why)}{also}.{rest}",
-        "Ask again when that is mended: what came is kept, and is not fetched again.",
-        reasons={str(did): reason for did, reason in failed.items()},
+        f"{result.share_missing()} could not be downloaded: {_names(list(result.missing))}. Why: {why}.{rest}",
+        "Try again when this is fixed: downloaded files are kept and not fetched again.",
+        reasons={str(did): reason for did, reason in result.missing.items()},
     )

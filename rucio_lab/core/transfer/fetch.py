@@ -1,20 +1,18 @@
-"""Download files: verified before they appear, resumed where they stopped, from the next replica where one breaks.
+"""Fetch files: verified before they appear, resumed where they stopped, from another replica if one fails.
 
-The data flows one way: `Transfer` looks at what is there already and at the disk, then brings file after file in a few
-threads. Each file is written to a partial file beside its target, which is locked meanwhile and which says in its name
-what it is a part of; when its checksum is the one that Rucio has registered, it takes the target's name in one step.
+`Fetcher` checks the disk and which files already exist, then fetches the others in a few threads. Each file is first
+written to a partial file next to its target. The partial file is locked meanwhile, and its name says what it is a part
+of. When its checksum matches the one registered in Rucio, it is renamed to the target in one step.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import threading
 import time
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,137 +20,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own
-from rucio_lab.core.transfer.places import Folder, Place, Stamp, free_bytes
+from rucio_lab.core.transfer.base_folder import free_bytes
+from rucio_lab.core.transfer.folder import Folder, Stamp
+from rucio_lab.core.transfer.outcome import Fault, Outcome, Progress
+from rucio_lab.core.transfer.places import Place
 from rucio_lab.core.transfer.sources import CHUNK, Sources, Stream
+from rucio_lab.core.words import count, size
 
 TICK = 0.1
-"""So often the progress is told, in seconds."""
+"""Seconds between two calls with the progress."""
 
-_ROUNDS = 2  # so often a replica is asked whose failure may pass
-_MOST_TRIES = 50  # so often one is asked that breaks off, but each time gives more
-_PAUSE = 0.5  # seconds before a replica is asked again
-_REMEMBER = 60.0  # seconds for which a server that failed is asked last
+_ROUNDS = 2  # tries of a replica whose server failed
+_MOST_TRIES = 50  # tries of a replica that breaks off, but gives more each time
+_PAUSE = 0.5  # seconds before a replica is tried again
+_REMEMBER = 60.0  # seconds for which a server that failed is tried last
 _LOCK_TICK = 0.05
-_LEAVE = 1.5  # seconds in which reads that are under way are waited for, when all is to end
-_MOST_PLANTED = 3  # so often what is in the way of a partial file is removed
+_LEAVE = 1.5  # seconds to wait for running reads when the download is stopped
+_MOST_PLANTED = 3  # tries to remove what is in the place of a partial file
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A replica that was of no use, and why."""
-
-    rse: str
-    reason: str
-    concerns: str = "file"
-    """What it speaks for; see `rucio_lab.core.errors.StorageFailed`."""
-
-    def __str__(self) -> str:
-        return f"{self.rse}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file.
-
-    Attributes
-    ----------
-    file
-        The file.
-    path
-        Where it lies, or would lie.
-    state
-        ``there`` (it was there already, and right), ``fetched``, ``failed``, or ``stopped`` (its part is kept).
-    replica
-        Where it was fetched from, at the end.
-    reason
-        Why it failed, in words.
-    faults
-        Replicas that were of no use, also where another one was.
-    """
-
-    file: ResolvedFile
-    path: Path
-    state: Literal["there", "fetched", "failed", "stopped"]
-    replica: Replica | None = None
-    reason: str = ""
-    faults: tuple[Fault, ...] = ()
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a transfer is.
-
-    Attributes
-    ----------
-    files, bytes
-        All that is asked for.
-    files_done, bytes_done
-        What is here, verified files and parts of others.
-    files_failed
-        How many files cannot be had.
-    fetched
-        Bytes that came over the network, or from a mounted folder.
-    """
-
-    files: int = 0
-    bytes: int = 0
-    files_done: int = 0
-    bytes_done: int = 0
-    files_failed: int = 0
-    fetched: int = 0
-
-
-class Checksum:
-    """The running checksum of a file, of the kind that Rucio has registered: adler32, else md5, else none."""
-
-    def __init__(self, file: ResolvedFile) -> None:
-        self._adler = 1
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        if file.adler32:
-            self.kind, self._expected = "adler32", file.adler32.lower().rjust(8, "0")
-        elif file.md5:
-            self.kind, self._expected = "md5", file.md5.lower()
-        else:
-            self.kind, self._expected = "", ""
-
-    def update(self, some: bytes) -> None:
-        """Take in more bytes."""
-        if self.kind == "adler32":
-            self._adler = zlib.adler32(some, self._adler)
-        elif self.kind == "md5":
-            self._md5.update(some)
-
-    @property
-    def expected(self) -> str:
-        """What Rucio has registered, for example ``adler32:0a1b2c3d``; ``size`` where it has no checksum."""
-        return f"{self.kind}:{self._expected}" if self.kind else "size"
-
-    @property
-    def found(self) -> str:
-        """What the bytes give, in the same form."""
-        if not self.kind:
-            return "size"
-        return f"{self.kind}:{self._adler:08x}" if self.kind == "adler32" else f"md5:{self._md5.hexdigest()}"
-
-
-class Transfer:
-    """Brings files to this machine.
+class Fetcher:
+    """Fetches files from storages to this machine.
 
     Parameters
     ----------
     instance
-        Whose files they are.
+        The instance of the files.
     wanted
-        The files, each with its place below the base; places are different from one another.
+        The files, each with its place below the base. No place occurs twice.
     base
         The folder.
     parallel
-        How many files at a time.
+        The number of files to fetch at a time.
     """
 
     def __init__(
@@ -168,32 +73,32 @@ class Transfer:
         self._sources = Sources(instance, self._parallel)
         self._servers = _Servers()
         self._lock = threading.Lock()
-        self._lines = threading.Semaphore(self._parallel)
+        self._connections = threading.Semaphore(self._parallel)
         self._stopped = threading.Event()
         self._streams: set[Stream] = set()
         self._broken: BaseException | None = None
 
     def run(self, watch: Callable[[Progress], None] = lambda _: None) -> list[Outcome]:
-        """Bring all files; returns when nothing more can be done.
+        """Fetch all files. Returns when each has been fetched or has failed.
 
         Parameters
         ----------
         watch
-            Is told the progress several times a second, in the calling thread. What it raises ends the transfer, as
-            does an interrupt; what came is kept, and the next transfer goes on from it.
+            Is called with the progress several times a second, in the calling thread. If it raises, the download stops
+            as after an interrupt: what was fetched is kept, and the next download continues from it.
 
         Returns
         -------
         list of Outcome
-            One for each file, in the order in which they were given.
+            One for each file, in the given order.
 
         Raises
         ------
         NoSpace
-            If the disk is too small, or is full in the middle.
+            If the disk is too small, or becomes full.
         """
         self._check_disk()
-        workers = self._parallel + 1  # one more than lines: while it waits for the disk, the lines are busy
+        workers = self._parallel + 1  # one more than connections, to keep these busy while a thread waits for the disk
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
         for thread in threads:
             thread.start()
@@ -216,31 +121,31 @@ class Transfer:
         return [self._outcomes[number] for number in sorted(self._outcomes)]
 
     def stop(self) -> None:
-        """End it soon: what came is kept."""
+        """Stop the download soon; what was fetched is kept."""
         self._stopped.set()
-        self._lines.release(self._parallel + 1)  # nobody waits for one any more
+        self._connections.release(self._parallel + 1)  # no thread may wait for one any longer
         with self._lock:
             streams = list(self._streams)
         for stream in streams:
             stream.abort()
 
-    # ---------------------------------------------------------------------------------------- the whole
+    # ---------------------------------------------------------------------------------------- all files
 
     def _check_disk(self) -> None:
-        """Look before the first byte whether the disk can take what is not there yet."""
+        """Check that the disk has room for all that is to be fetched, before fetching anything."""
         lacking = 0
         for parts, items in _grouped(self._todo):
             try:
                 with Folder(self._base, parts) as folder:
-                    names = folder.names()  # one question, where a disk over the network would be asked for each file
+                    names = folder.names()  # one request, instead of one for each file, which is slow on a network disk
                     lacking += sum(_lacking(folder, names, file, where[-1]) for file, where in items)
             except ConfigurationError:
-                continue  # its files fail, each by itself
+                continue  # each of its files will fail with this error
         free = free_bytes(self._base)
         if lacking > free:
             raise NoSpace(
-                f"{_size(lacking)} are to be downloaded, and {self._base} has room for {_size(free)}.",
-                "Free some, or choose another folder with --to or downloads in rucio_lab.toml.",
+                f"The download needs {size(lacking)}, and {self._base} has room for {size(free)}.",
+                "Free some space, or choose another folder with --to or downloads in rucio_lab.toml.",
             )
 
     def _work(self) -> None:
@@ -250,8 +155,8 @@ class Transfer:
                     return
                 number, (file, where) = self._todo.popleft()
             try:
-                outcome = self._bring(file, where)
-            except BaseException as error:  # noqa: BLE001 - of a thread: raised again by run()
+                outcome = self._fetch_one(file, where)
+            except BaseException as error:  # noqa: BLE001 - raised again by run()
                 self._broken = self._broken or error
                 self.stop()
                 return
@@ -264,8 +169,8 @@ class Transfer:
 
     @contextmanager
     def _stream(self, file: ResolvedFile, replica: Replica, offset: int, silence: float) -> Iterator[Stream]:
-        """Open a replica when a line is free, so that `stop` can end it."""
-        with self._lines:
+        """Open a replica when a connection is free. `stop` can end the stream."""
+        with self._connections:
             if self._stopped.is_set():
                 raise _Stopped
             stream = self._sources.open(file, replica, offset, silence)
@@ -285,14 +190,14 @@ class Transfer:
 
     # ---------------------------------------------------------------------------------------- one file
 
-    def _bring(self, file: ResolvedFile, where: Place) -> Outcome:
-        """Bring one file, or say why not; what speaks for the whole transfer is raised."""
+    def _fetch_one(self, file: ResolvedFile, where: Place) -> Outcome:
+        """Fetch one file, or say why it failed. Raises only what ends the whole download."""
         path = self._base.joinpath(*where)
         faults: list[Fault] = []
         try:
             folder = self._folders.get(where[:-1])
             arrival = _Arrival(self, folder, file, where[-1])
-            state, replica = arrival.bring(faults)
+            state, replica = arrival.fetch(faults)
         except ConfigurationError as error:
             return Outcome(file, path, "failed", None, error.message.rstrip("."), tuple(faults))
         except _Hopeless as error:
@@ -300,24 +205,16 @@ class Transfer:
         except OSError as error:
             if error.errno in _FULL:
                 raise self._full() from None
-            reason = f"it cannot be written to {path}: {error.strerror or error}"
+            reason = f"{path} cannot be written: {error.strerror or error}"
             return Outcome(file, path, "failed", None, reason, tuple(faults))
         return Outcome(file, path, state, replica, "", tuple(faults))
 
     def _full(self) -> NoSpace:
-        done, free = self.progress.files_done, free_bytes(self._base)
+        share = f"{self.progress.files_done:,} of {count(self.progress.files, 'file')}"
         return NoSpace(
-            f"The disk of {self._base} is full ({_size(free)} left): {done:,} of {self.progress.files:,} files came.",
-            "Free some and ask again: what came is kept.",
+            f"The disk of {self._base} is full ({size(free_bytes(self._base))} left) after {share}.",
+            "Free some space and download again: what was fetched is kept.",
         )
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"
 
 
 def _grouped(
@@ -330,8 +227,8 @@ def _grouped(
 
 
 def _lacking(folder: Folder, names: frozenset[str], file: ResolvedFile, name: str) -> int:
-    """Say how many bytes of a file are not there, by the sizes alone."""
-    part = folder.partial_name(name, file.bytes, Checksum(file).expected)
+    """Give the number of bytes of a file that are missing, judging by the sizes only."""
+    part = folder.partial_name(name, file.bytes, Checksum(file.adler32, file.md5).expected)
     status, partial = (folder.status(each) if each in names else None for each in (name, part))
     if status is not None and status.st_size == file.bytes:
         return 0
@@ -339,7 +236,7 @@ def _lacking(folder: Folder, names: frozenset[str], file: ResolvedFile, name: st
 
 
 class _Folders:
-    """The folders of the files that are under way, each open as long as one of its files is to come."""
+    """The folders of the files, each kept open until all its files are done."""
 
     def __init__(self, base: Path, wanted: Iterable[Place]) -> None:
         self._base = base
@@ -362,7 +259,7 @@ class _Folders:
 
 @dataclass
 class _Servers:
-    """Which servers failed lately: they are asked last."""
+    """Which servers failed lately: they are tried last."""
 
     failed: dict[str, float] = field(default_factory=dict)
 
@@ -376,60 +273,60 @@ class _Servers:
 
 
 class _Hopeless(Exception):  # noqa: N818 - never leaves this module
-    """One file cannot be had, and why."""
+    """A file cannot be fetched; the text says why."""
 
 
 class _Stopped(Exception):  # noqa: N818 - never leaves this module
-    """The transfer is to end."""
+    """The download is being stopped."""
 
 
 class _Arrival:
-    """One file on its way."""
+    """One file that is being fetched."""
 
-    def __init__(self, transfer: Transfer, folder: Folder, file: ResolvedFile, name: str) -> None:
-        self._transfer = transfer
+    def __init__(self, fetcher: Fetcher, folder: Folder, file: ResolvedFile, name: str) -> None:
+        self._fetcher = fetcher
         self._folder = folder
         self._file = file
         self._name = name
-        self._checksum = Checksum(file)
+        self._checksum = Checksum(file.adler32, file.md5)
         self._part = folder.partial_name(name, file.bytes, self._checksum.expected)
         self._at = self._began = 0
 
-    def bring(self, faults: list[Fault]) -> tuple[Literal["there", "fetched", "stopped"], Replica | None]:
-        """Bring it, unless it is there."""
+    def fetch(self, faults: list[Fault]) -> tuple[Literal["there", "fetched", "stopped"], Replica | None]:
+        """Fetch the file, unless it exists."""
         try:
             if self._is_there():
                 return "there", None
             with self._own_part() as part:
                 if part is None:
                     return "there", None
-                return "fetched", self._fetch(part, faults)
+                return "fetched", self._fill(part, faults)
         except _Stopped:
             return "stopped", None
 
-    # ---------------------------------------------------------------------------------------- what is there
+    # ---------------------------------------------------------------------------------------- the target
 
     def _is_there(self) -> bool:
-        """Whether the file is there and right: by its stamp, else by reading it."""
+        """Whether the file exists and is correct, by its stamp or else by reading it."""
         status = self._folder.status(self._name)
         if status is None:
             return False
         path = self._folder.path / self._name
         if not stat.S_ISREG(status.st_mode):
-            raise _Hopeless(f"{path} is there, and is no plain file")
+            raise _Hopeless(f"{path} exists and is not a regular file")
         stamp = self._folder.stamp(self._name, status)
         trusted = stamp == Stamp.of(status, self._checksum.expected)
-        if status.st_size == self._file.bytes and (trusted or self._is_right()):
-            self._transfer._count(self._file.bytes)
+        if status.st_size == self._file.bytes and (trusted or self._is_correct()):
+            self._fetcher._count(self._file.bytes)
             return True
         if stamp is None:
-            raise _Hopeless(f"{path} is there, is another file, and was not downloaded by us")
-        return False  # ours, and changed since, or registered anew: replaced
+            raise _Hopeless(f"{path} exists, is another file, and was not downloaded by rucio-lab")
+        return False  # our own, but it changed, or its checksum in Rucio did: replace it
 
-    def _is_right(self) -> bool:
-        checksum = Checksum(self._file)
+    def _is_correct(self) -> bool:
+        checksum = self._new_checksum()
         with os.fdopen(self._folder.open(self._name, os.O_RDONLY), "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())  # before the first byte: who changes one now also changes the stamp's time
+            status = os.fstat(file.fileno())  # before reading: a change from now on will differ from the stamp
             self._read(file.fileno(), checksum)
         if checksum.found != checksum.expected:
             return False
@@ -443,21 +340,21 @@ class _Arrival:
             self._check_stopped()
             checksum.update(some)
             size += len(some)
-            if size > self._file.bytes:  # somebody goes on to write to it
+            if size > self._file.bytes:  # somebody is writing to it
                 break
         return size
 
     def _check_stopped(self) -> None:
-        if self._transfer._stopped.is_set():
+        if self._fetcher._stopped.is_set():
             raise _Stopped
 
     # ---------------------------------------------------------------------------------------- the partial file
 
     @contextmanager
     def _own_part(self) -> Iterator[int | None]:
-        """Hold the partial file, which nobody else writes to then; None if another process brought the file meanwhile.
+        """Lock the partial file, so that nobody else writes to it; None if another process fetched the file meanwhile.
 
-        The lock is on the partial file itself: it goes with the process that holds it, and leaves nothing behind.
+        The lock is on the partial file itself: it ends with the process that holds it, and leaves nothing behind.
         """
         while True:
             fd = self._open_part()
@@ -465,7 +362,7 @@ class _Arrival:
                 self._wait_for_lock(fd)
                 mine, there = os.fstat(fd), self._folder.status(self._part)
                 if there is None or (there.st_ino, there.st_dev) != (mine.st_ino, mine.st_dev):
-                    if self._is_there():  # who held it is done
+                    if self._is_there():  # the process that held the lock has fetched it
                         yield None
                         return
                     continue
@@ -477,19 +374,19 @@ class _Arrival:
                 return
             finally:
                 with suppress(OSError):
-                    fcntl.flock(fd, fcntl.LOCK_UN)  # a process that was forked meanwhile would hold it on
+                    fcntl.flock(fd, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep it
                 os.close(fd)
 
     def _open_part(self) -> int:
-        """Open the partial file, or make it; what others put in its place is removed.
+        """Open or create the partial file. What others put in its place is removed.
 
-        Who has it open for writing could change it when it has been verified, and who has another name of it, too.
+        Otherwise somebody who has it open for writing, or has a hard link to it, could change it after it was verified.
         """
         for _ in range(_MOST_PLANTED):
             try:
                 fd = self._folder.open(self._part, os.O_RDWR | os.O_CREAT)
             except (FileExistsError, PermissionError):
-                if self._folder.status(self._part) is None:  # it is the folder that may not be written to
+                if self._folder.status(self._part) is None:  # it is the folder that is not writable
                     raise
             else:
                 status = os.fstat(fd)
@@ -498,7 +395,7 @@ class _Arrival:
                 os.close(fd)
             with suppress(PermissionError):
                 self._folder.remove(self._part)
-        raise _Hopeless(f"{self._folder.path / self._part} is in the way, and is somebody else's")
+        raise _Hopeless(f"{self._folder.path / self._part} belongs to somebody else and cannot be replaced")
 
     def _wait_for_lock(self, fd: int) -> None:
         while True:
@@ -508,23 +405,28 @@ class _Arrival:
                 self._check_stopped()
                 time.sleep(_LOCK_TICK)
             except OSError as error:
-                raise _Hopeless(f"the disk of {self._folder.path} has no file locks ({error.strerror})") from None
+                raise _Hopeless(
+                    f"the disk of {self._folder.path} does not support file locks ({error.strerror})"
+                ) from None
             else:
                 return
+
+    def _new_checksum(self) -> Checksum:
+        return Checksum(self._file.adler32, self._file.md5)
 
     def _restart(self, part: int) -> None:
         os.ftruncate(part, 0)
         os.lseek(part, 0, os.SEEK_SET)
-        self._transfer._count(-self._at)
-        self._at, self._checksum = 0, Checksum(self._file)
+        self._fetcher._count(-self._at)
+        self._at, self._checksum = 0, self._new_checksum()
 
     # ---------------------------------------------------------------------------------------- the bytes
 
-    def _fetch(self, part: int, faults: list[Fault]) -> Replica | None:
-        """Fill the partial file from the replicas, in turn, until it is whole and right."""
+    def _fill(self, part: int, faults: list[Fault]) -> Replica | None:
+        """Fill the partial file from one replica after another, until it is complete and correct."""
         self._resume(part)
         source: Replica | None = None
-        waiting = deque((replica, 1) for replica in self._transfer._servers.order(self._file.replicas))
+        waiting = deque((replica, 1) for replica in self._fetcher._servers.order(self._file.replicas))
         while True:
             if self._at == self._file.bytes:
                 if self._checksum.found == self._checksum.expected:
@@ -532,7 +434,7 @@ class _Arrival:
                     return source
                 if source is not None and self._began == 0:
                     faults.append(Fault(source.rse, f"{_where(source)} {self._wrong_bytes()}"))
-                elif source is not None:  # parts of several: whose are wrong is not known, so it is asked for all
+                elif source is not None:  # the wrong bytes may be another replica's: ask this one for all
                     waiting.append((source, 1))
                 self._restart(part)
             if not waiting:
@@ -545,60 +447,60 @@ class _Arrival:
                 self._check_stopped()
                 faults.append(Fault(replica.rse, f"{_where(replica)} {error.message}", error.concerns))
                 if error.concerns == "server":
-                    self._transfer._servers.note(replica)
-                went_on = self._at - self._began >= CHUNK
-                if (went_on or error.concerns == "server") and tries < (_MOST_TRIES if went_on else _ROUNDS):
+                    self._fetcher._servers.note(replica)
+                gave_more = self._at - self._began >= CHUNK
+                if (gave_more or error.concerns == "server") and tries < (_MOST_TRIES if gave_more else _ROUNDS):
                     waiting.append((replica, tries + 1))
 
     def _resume(self, part: int) -> None:
-        """Take up what an earlier transfer left, by reading it again."""
+        """Continue the partial file of an earlier download; it is read again for its checksum."""
         size = os.fstat(part).st_size
         if size > self._file.bytes:
             os.ftruncate(part, 0)
         elif size:
             self._at = self._read(part, self._checksum)
-            self._transfer._count(self._at)
+            self._fetcher._count(self._at)
 
     def _take(self, part: int, replica: Replica, tries: int, *, last: bool) -> None:
-        """Write what one replica gives, from where the partial file ends."""
-        transfer = self._transfer
+        """Append what one replica gives to the partial file."""
+        fetcher = self._fetcher
         self._began = self._at
-        if tries > 1 and transfer._stopped.wait(_PAUSE):
+        if tries > 1 and fetcher._stopped.wait(_PAUSE):
             raise _Stopped
-        settings = transfer._instance.storage
-        with transfer._stream(self._file, replica, self._at, settings.patience if last else settings.timeout) as stream:
+        settings = fetcher._instance.storage
+        with fetcher._stream(self._file, replica, self._at, settings.patience if last else settings.timeout) as stream:
             if stream.start != self._at:
                 self._restart(part)
                 self._began = 0
             while some := stream.read():
                 self._check_stopped()
                 if self._at + len(some) > self._file.bytes:
-                    raise StorageFailed(f"has more than the {self._file.bytes:,} bytes that Rucio has registered")
+                    raise StorageFailed(f"has more than the {self._file.bytes:,} bytes registered in Rucio")
                 _write(part, some)
                 self._checksum.update(some)
                 self._at += len(some)
-                transfer._count(len(some), fetched=True)
+                fetcher._count(len(some), fetched=True)
         if self._at < self._file.bytes:
             words = f"broke off after {self._at:,} of {self._file.bytes:,} bytes"
             raise StorageFailed(words, concerns="server")
 
     def _wrong_bytes(self) -> str:
-        return f"has wrong bytes: their checksum is {self._checksum.found}, and Rucio has {self._checksum.expected}"
+        return f"has wrong bytes: their checksum is {self._checksum.found}, but Rucio has {self._checksum.expected}"
 
     def _publish(self, part: int) -> None:
-        os.fsync(part)  # or the name could be on the disk before the bytes are, when the power fails
+        os.fsync(part)  # or after a power failure the name could be on the disk without the bytes
         mine = os.fstat(part)
         if self._folder.status(self._name) is None and self._folder.publish(self._part, self._name):
             pass
-        elif self._is_there():  # brought by others meanwhile
-            self._transfer._count(-self._file.bytes)
+        elif self._is_there():  # another process fetched it meanwhile
+            self._fetcher._count(-self._file.bytes)
             self._folder.remove(self._part)
             return
         else:
             self._folder.rename(self._part, self._name)
         there = self._folder.status(self._name)
         if there is None or not os.path.samestat(there, mine):
-            raise _Hopeless(f"{self._folder.path / self._name} was replaced by somebody else just now")
+            raise _Hopeless(f"{self._folder.path / self._name} was just replaced by somebody else")
         self._folder.write_stamp(self._name, Stamp.of(mine, self._checksum.expected))
 
 

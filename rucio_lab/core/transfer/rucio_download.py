@@ -1,10 +1,10 @@
-"""A child process in which rucio-clients download one file.
+"""Download one file with rucio-clients, in a child process.
 
 Run as ``python -m rucio_lab.core.transfer.rucio_download PARENT FOLDER``.
 
-For schemes that need tools of the grid. Rucio's DownloadClient blocks the signals of the process that it runs in, and
-prints; so it has one of its own. The task comes as JSON on standard input, and the answer is the last line of standard
-output: ``{"path": ...}`` or ``{"error": ...}``.
+This is for schemes that need grid tools. Rucio's DownloadClient blocks the signals of its process and prints, so it
+runs in a process of its own. The task is JSON on standard input, and the answer is the last line of standard output:
+``{"path": ...}`` or ``{"error": ...}``.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from typing import Any
 
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.errors import RucioLabError
 
 
 def main() -> None:
-    """Do the task."""
+    """Read the task, download the file, and print the answer."""
     threading.Thread(target=_end_with, args=(int(sys.argv[1]), sys.argv[2]), daemon=True).start()
     task: dict[str, Any] = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
         answer = _download(task, sys.argv[2])
-    print(json.dumps(answer))  # noqa: T201 - its way to answer
+    print(json.dumps(answer))  # noqa: T201 - the answer
 
 
 def _end_with(parent: int, folder: str) -> None:
-    """End, with all programs that were started, when nobody waits for the file any more."""
+    """End this process and all its children when the parent has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     shutil.rmtree(folder, ignore_errors=True)
@@ -44,7 +45,7 @@ def _end_with(parent: int, folder: str) -> None:
 
 
 def _configure(instance: Instance, folder: str) -> None:
-    """Let Rucio's own clients find a rucio.cfg, without which they do nothing."""
+    """Give rucio-clients a rucio.cfg, without which they refuse to work."""
     path = instance.rucio_cfg
     if not path:
         path = str(Path(folder) / "rucio.cfg")
@@ -60,7 +61,7 @@ def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
     instance = load_instances().get(task["instance"])
     _configure(instance, folder)
 
-    from rucio_lab.core.errors import RucioLabError
+    # not before: what these import reads the rucio.cfg
     from rucio_lab.core.identity.client import client_for
     from rucio_lab.core.upstream.faults import first_line
     from rucio_lab.core.upstream.rucio_api import download_client, exception
@@ -83,7 +84,7 @@ def _download(task: dict[str, Any], folder: str) -> dict[str, str]:
         missing = next((words for words in heard if "issing dependency" in words), "")
         return {"error": missing or first_line(error)}
     found = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "rucio.cfg"]
-    return {"path": str(found[0])} if len(found) == 1 else {"error": "it left no file"}
+    return {"path": str(found[0])} if len(found) == 1 else {"error": "no file was left"}
 
 
 if __name__ == "__main__":

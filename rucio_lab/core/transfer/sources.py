@@ -1,8 +1,8 @@
-"""Where the bytes of a download come from: https and http, root://, a mounted folder, or Rucio's own tools.
+"""The sources of a download: https and http, root://, a mounted folder, or Rucio's own tools.
 
-Each gives a `Stream`, which begins at an offset and can be ended by another thread. Whatever goes wrong is a
-`StorageFailed`, in the words of `rucio_lab.core.reading.replicas`; nothing here tries another replica. Over
-http this is one request for all that is to come, unlike there, and needs no server that serves parts of files.
+Each gives a `Stream`, which starts at an offset and can be aborted by another thread. All failures are `StorageFailed`,
+in the words of `rucio_lab.core.reading.replicas`, and nothing here tries another replica. Over http, unlike there, one
+request covers the rest of the file, so the server need not support byte ranges.
 """
 
 from __future__ import annotations
@@ -34,49 +34,49 @@ from rucio_lab.core.storage import redirects
 from rucio_lab.core.storage.shown import authorization, tls_context, why_refused
 
 CHUNK = 1 << 20
-"""Most bytes that are read at once over http, and from the disk."""
+"""The most bytes of one read over http or from a disk."""
 
 CONNECT = 5.0
-"""Longest time to wait for a connection to a storage, in seconds."""
+"""The longest time to wait for a connection to a storage, in seconds."""
 
-_LOOK = 1.0  # so often it is looked whether the certificate or the CAs were renewed, in seconds
-_FIRST = 16 << 10  # bytes of the first read over http, and the fewest; the others are as large as the line is fast
-_BRISK = 0.25  # longest that one of them is to take, in seconds: so often the progress moves on a slow line
+_LOOK = 1.0  # seconds between two checks whether the certificate or the CAs were renewed
+_FIRST = 16 << 10  # bytes of the first read over http, and the least; the size follows the speed of the connection
+_BRISK = 0.25  # seconds that one read should take at most, so that the progress moves on a slow connection
 _PART = 4 << 20  # bytes of one read over root://
-_AHEAD = 2  # such reads that are under way: a line with a long way is kept full
+_AHEAD = 2  # such reads at a time, which hides the latency
 
 
 class Stream(Protocol):
     """The bytes of one replica, from an offset to the end of the file."""
 
     start: int
-    """Where it begins: the offset that was asked for, or 0 where the server does not serve parts of files."""
+    """The first byte: the requested offset, or 0 if the server does not support byte ranges."""
 
     def read(self) -> bytes:
-        """Give some bytes; none at the end.
+        """Give more bytes; none at the end of the file.
 
         Raises
         ------
         StorageFailed
-            If the rest cannot be had.
+            If the rest cannot be read.
         """
 
     def abort(self) -> None:
-        """End a read that another thread is in, where that is possible."""
+        """Abort a read in another thread, if that is possible."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection, or return it to its pool."""
 
 
 class Sources:
-    """Opens replicas, with the connections that one transfer keeps.
+    """Opens replicas, and keeps the connections of one download.
 
     Parameters
     ----------
     instance
-        Whose storages they are: their credentials and CAs.
+        The instance, for the credentials and CAs of its storages.
     connections
-        How many are kept open to each server.
+        The number of connections to keep open to each server.
     """
 
     def __init__(self, instance: Instance, connections: int) -> None:
@@ -93,16 +93,16 @@ class Sources:
         Parameters
         ----------
         file, replica
-            What to read, and from where.
+            The file, and the replica to read.
         offset
-            Where to begin, in bytes.
+            The first byte to read.
         silence
-            How long the storage may say nothing, in seconds.
+            How long the storage may stay silent, in seconds.
 
         Raises
         ------
         StorageFailed
-            If it cannot be read, or is not of the registered size.
+            If it cannot be read, or does not have the registered size.
         """
         if replica.scheme in ("https", "http"):
             return _open_http(self._pool(), self._instance, replica, (offset, file.bytes), silence)
@@ -151,7 +151,7 @@ def _open_http(
 def _get(
     pool: urllib3.PoolManager, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
 ) -> urllib3.BaseHTTPResponse:
-    """Ask for a file, and follow redirects."""
+    """Request a file, following redirects."""
     limits = urllib3.Timeout(connect=min(CONNECT, silence), read=silence)
     for _ in range(redirects.MOST + 1):
         response = pool.request(
@@ -220,7 +220,7 @@ def _no_answer(error: Exception, replica: Replica, instance: Instance, silence: 
 
 
 class _Http:
-    """The body of an answer over http."""
+    """The body of an http response."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, start: int, size: int, silence: float) -> None:
         self.start = start
@@ -253,7 +253,7 @@ class _Http:
     def close(self) -> None:
         if self._at == self._size:
             with suppress(urllib3.exceptions.HTTPError, OSError):
-                self._response.drain_conn()  # the connection is of use for the next file
+                self._response.drain_conn()  # so that the next file can use the connection
         self._response.release_conn() if self._at == self._size else self._response.close()
 
 
@@ -261,7 +261,7 @@ class _Http:
 
 
 class _Parts:
-    """A file that is read in parts, some of them ahead."""
+    """A file that is read in parts, some of them ahead of time."""
 
     def __init__(self, reader: Reader, start: int, silence: float, pool: ThreadPoolExecutor) -> None:
         self.start = self._asked = start
@@ -272,7 +272,7 @@ class _Parts:
         self._left = threading.Event()
 
     def read(self) -> bytes:
-        if self._asked == self.start and self._reader.size - self.start <= _PART:  # small: no other thread
+        if self._asked == self.start and self._reader.size - self.start <= _PART:  # a small file needs no other thread
             return self._part(self._next()) if self._asked < self._reader.size else b""
         while len(self._ahead) < _AHEAD and self._asked < self._reader.size and not self._left.is_set():
             self._ahead.append(self._pool.submit(self._part, self._next()))
@@ -297,11 +297,12 @@ class _Parts:
 
 # ------------------------------------------------------------------------------------------------ Rucio's own tools
 
-_LONGEST = 6 * 3600.0  # seconds for one file: the tools have time limits of their own
+_DISK_SILENCE = 60.0  # seconds that a read from the temporary folder may take
+_LONGEST = 6 * 3600.0  # seconds for one file; the tools also have their own time limits
 
 
 class _Tools:
-    """The child processes in which Rucio's own tools run."""
+    """The child processes that run Rucio's own tools."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -309,7 +310,7 @@ class _Tools:
         self._ended = False
 
     def run(self, command: list[str], given: str) -> str:
-        """Run one to its end, and give what it printed."""
+        """Run a command to its end, and give its output."""
         with self._lock:
             if self._ended:
                 return ""
@@ -330,7 +331,7 @@ class _Tools:
             _kill(child)
 
     def end(self) -> None:
-        """End all of them, and start no more."""
+        """End all child processes, and start no more."""
         with self._lock:
             self._ended = True
             for child in self._running:
@@ -338,14 +339,14 @@ class _Tools:
 
 
 def _kill(child: subprocess.Popen[str]) -> None:
-    """Kill a child process with the programs that it started, if it has not ended."""
+    """Kill a child process and its own children, if it has not ended."""
     if child.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
 
 
 def _through_rucio(file: ResolvedFile, replica: Replica, instance: Instance, offset: int, tools: _Tools) -> Stream:
-    """Have rucio-clients download a file into a folder of its own; they block signals, so it is in a child process."""
+    """Let rucio-clients download a file into a temporary folder, in a child process, because they block signals."""
     scheme = replica.pfn.partition("://")[0]
     task = {"instance": instance.name, "did": str(file.did), "rse": replica.rse, "pfn": replica.pfn}
     task |= {kind: value for kind, value in (("adler32", file.adler32), ("md5", file.md5)) if value}
@@ -360,21 +361,21 @@ def _through_rucio(file: ResolvedFile, replica: Replica, instance: Instance, off
 
 
 def _download(task: dict[str, str], folder: str, tools: _Tools) -> str:
-    """Run the child process; give the path of the file."""
+    """Run the child process, and give the path of the file."""
     command = [sys.executable, "-P", "-m", "rucio_lab.core.transfer.rucio_download", str(os.getpid()), folder]
     try:
         answer = json.loads(tools.run(command, json.dumps(task)).splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise StorageFailed(f"it took more than {_LONGEST / 3600:g} hours") from None
     except (ValueError, IndexError):
-        raise StorageFailed("it ended without a word") from None
+        raise StorageFailed("it ended unexpectedly") from None
     if "error" in answer:
         raise StorageFailed(answer["error"])
     return str(answer["path"])
 
 
 class _Temporary:
-    """A file that Rucio's own tools brought into a folder of its own."""
+    """A file that Rucio's own tools downloaded into a temporary folder."""
 
     def __init__(self, reader: Reader, start: int, folder: str) -> None:
         self.start = self._at = start
@@ -384,12 +385,10 @@ class _Temporary:
     def read(self) -> bytes:
         begin = self._at
         self._at = min(begin + CHUNK, self._reader.size)
-        return self._reader.read([(begin, self._at)], self._LONG)[0]
-
-    _LONG = 60.0
+        return self._reader.read([(begin, self._at)], _DISK_SILENCE)[0]
 
     def abort(self) -> None:
-        """Do nothing: the disk is quick."""
+        """Do nothing: reading from the disk is fast."""
 
     def close(self) -> None:
         self._reader.close()

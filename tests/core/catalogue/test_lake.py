@@ -1,4 +1,4 @@
-"""What Rucio is asked, on a real one: search, contents, files, info, scopes, replicas, and names that hold anything."""
+"""Questions to a real Rucio: search, contents, files, info, scopes and replicas, and names of every kind."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_search_by_metadata(asked: Lake, filters: list[str], expected: list[str]
     assert names(list(asked.search(DID(SCOPE, "*GamGam"), filters=filters, type="dataset"))) == expected
 
 
-def test_search_by_what_metadata_is_not(asked: Lake) -> None:
+def test_search_by_inequality(asked: Lake) -> None:
     found = names(list(asked.search(DID(SCOPE, "*GamGam"), filters=["project!=data16_13TeV"], type="dataset")))
     assert len(found) == 5
     assert all(name.startswith("mc_") for name in found)
@@ -95,8 +95,8 @@ def test_search_limit(asked: Lake, limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_search_limit_of_nothing(asked: Lake, limit: int) -> None:
-    """Rucio takes it for no limit."""
+def test_search_with_a_limit_below_one(asked: Lake, limit: int) -> None:
+    """Rucio would take it for no limit."""
     with pytest.raises(BadRequest, match="limit") as caught:
         list(asked.search(DID(SCOPE, "*"), limit=limit))
     assert_clear(caught.value)
@@ -107,14 +107,14 @@ def test_search_limit_of_nothing(asked: Lake, limit: int) -> None:
     [["events"], [">=5"], ["1=events=2"], ["=;="], ["events>=1", "events>=2"]],
     ids=lambda filters: filters[-1],
 )
-def test_search_filter_that_makes_no_sense(asked: Lake, filters: list[str]) -> None:
+def test_search_with_an_invalid_filter(asked: Lake, filters: list[str]) -> None:
     with pytest.raises(BadRequest) as caught:
         list(asked.search(DID(SCOPE, "*"), filters=filters))
     assert_clear(caught.value)
 
 
-def test_search_by_a_key_that_nothing_has(asked: Lake) -> None:
-    """With custom metadata any key may be one; on SQLite Rucio has none, and refuses it."""
+def test_search_by_an_unknown_key(asked: Lake) -> None:
+    """Any key can be custom metadata. On SQLite, Rucio supports none and refuses it."""
     if on_postgresql():
         assert list(asked.search(DID(SCOPE, "*"), filters=["no_such_key=1"])) == []
         return
@@ -125,7 +125,7 @@ def test_search_by_a_key_that_nothing_has(asked: Lake) -> None:
 
 @pytest.mark.skipif(not on_postgresql(), reason="SQLite compares anything: set RUCIO_LAB_TEST_DATABASE=postgresql")
 @pytest.mark.parametrize("filters", ["events=abc", "bytes>x", "hidden=maybe", "created_at>2020-01-01"])
-def test_search_filter_with_a_value_of_another_kind(asked: Lake, filters: str) -> None:
+def test_search_with_a_value_of_the_wrong_type(asked: Lake, filters: str) -> None:
     with pytest.raises(BadRequest) as caught:
         list(asked.search(DID(SCOPE, "*"), filters=[filters]))
     assert_clear(caught.value)
@@ -138,7 +138,7 @@ def test_an_unknown_type(asked: Lake) -> None:
     assert_clear(caught.value)
 
 
-def test_an_unknown_scope_is_not_a_scope_without_a_match(asked: Lake) -> None:
+def test_an_unknown_scope_is_an_error_but_no_match_is_not(asked: Lake) -> None:
     assert list(asked.search(DID("user.bob", "*"))) == []
     with pytest.raises(NotFound, match="no scope 'opendata13Tev'") as caught:
         list(asked.search(DID("opendata13Tev", "*")))
@@ -151,7 +151,7 @@ def test_an_unknown_scope_is_not_a_scope_without_a_match(asked: Lake) -> None:
 
 
 @pytest.mark.parametrize("scope", ["it's", "two words", "ü", "...", "*", "%", "<b>", "a?b", "a#b"])
-def test_a_hostile_scope_is_one_that_is_unknown(asked: Lake, scope: str) -> None:
+def test_a_hostile_scope_is_unknown(asked: Lake, scope: str) -> None:
     with pytest.raises(NotFound) as caught:
         list(asked.search(DID(scope, "*")))
     assert_clear(caught.value)
@@ -159,8 +159,8 @@ def test_a_hostile_scope_is_one_that_is_unknown(asked: Lake, scope: str) -> None
 
 
 @pytest.mark.parametrize("did", [DID("..", "*"), DID(SCOPE, ".."), DID(SCOPE, ".")], ids=str)
-def test_what_no_url_can_hold_is_not_even_asked_for(asked: Lake, did: DID) -> None:
-    """Whoever sends a URL takes .. for the folder above: it would be another question."""
+def test_names_that_no_url_can_contain_are_refused(asked: Lake, did: DID) -> None:
+    """In a URL, .. means the folder above, so it would be a different request."""
     for ask in (asked.contents, asked.files, asked.info):
         with pytest.raises(BadRequest) as caught:
             list(ask(did))  # type: ignore[call-overload]
@@ -201,8 +201,8 @@ def test_files_of_several_collections(asked: Lake) -> None:
     assert len(shared & of_a) == 1
 
 
-def test_names_of_cms(asked: Lake) -> None:
-    """They begin with a slash."""
+def test_cms_names(asked: Lake) -> None:
+    """They start with a slash."""
     assert asked.info(DID(SCOPE, CMS_DATASET)).type == "dataset"
     assert names(list(asked.files(DID(SCOPE, CMS_DATASET)))) == [CMS_FILE]
     assert names(list(asked.contents(DID(SCOPE, CMS_DATASET)))) == [CMS_FILE]
@@ -238,7 +238,7 @@ def test_replicas(asked: Lake) -> None:
 
 
 @pytest.mark.parametrize("expression", ["NOPE", "((", "CERN-EOS&", "site=", "' OR 1", "<b>", "site=CERN&country=CA"])
-def test_an_rse_expression_that_nothing_fits(asked: Lake, expression: str) -> None:
+def test_an_rse_expression_without_a_match(asked: Lake, expression: str) -> None:
     with pytest.raises(BadRequest, match="RSE expression") as caught:
         list(asked.replicas([DID(SCOPE, "data_A.GamGam")], rse=expression))
     assert_clear(caught.value)
@@ -249,7 +249,7 @@ def test_an_rse_expression_that_nothing_fits(asked: Lake, expression: str) -> No
 
 
 @pytest.mark.parametrize("name", [*HOSTILE_NAMES, "two words", "<img src=x onerror=alert(1)>"])
-def test_hostile_names_come_back_as_they_are(asked: Lake, name: str) -> None:
+def test_hostile_names_come_back_unchanged(asked: Lake, name: str) -> None:
     did = DID(HOSTILE, name)
     assert asked.info(did).did == did
     assert [info.did for info in asked.contents(did)] == [DID(HOSTILE, f"{name}.root")]
@@ -262,7 +262,7 @@ def test_hostile_names_come_back_as_they_are(asked: Lake, name: str) -> None:
 
 
 def test_a_name_with_a_line_break_comes_back_in_lists(asked: Lake) -> None:
-    """Rucio itself cannot look up such a DID, but there can be one in a dataset."""
+    """Rucio cannot look up such a DID, but a dataset can contain one."""
     files = [info.did for info in asked.files(DID(HOSTILE, "all"))]
     assert DID(HOSTILE, "line\nbreak.root") in files
     assert {row.did for row in asked.replicas([DID(HOSTILE, "all")])} == set(files)
@@ -295,7 +295,7 @@ PFN = {"rse": "R", "type": "DISK", "domain": "wan", "priority": 1}
     ],
     ids=str,
 )
-def test_rows_of_another_form_are_a_broken_lake(lake: FullLake, row: object) -> None:
+def test_malformed_rows_are_an_error(lake: FullLake, row: object) -> None:
     with middle_of(lake) as middle:
         asked = Lake(instance_of(lake, url=middle.url))
         asked.scopes()

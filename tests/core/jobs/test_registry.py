@@ -1,89 +1,28 @@
-"""Downloads as processes of their own: started once, killed, cancelled, waiting, and what is known of them."""
+"""The list of jobs and their queue: start, retry, cancel and remove jobs, in several processes at once."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from rucio_lab.core.errors import BadRequest, Conflict, NotFound
-from rucio_lab.core.jobs.registry import Job, Jobs
-from rucio_lab.core.model import Request
+from rucio_lab.core.jobs.registry import Jobs
 from tests.lake.lake import FullLake
 from tests.support.checks import assert_clear, within
-
-SCOPE = "opendata13TeV"
-Configure = Callable[..., None]
+from tests.support.jobs import SCOPE, Configure, processes, request, until
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return tmp_path / "downloads"
-
-
-@pytest.fixture
-def configure(lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    def write(jobs: int = 2, **settings: Any) -> None:
-        path = lake.config(test=settings)
-        path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = {jobs}\n')
-        monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
-
-    return write
-
-
-@pytest.fixture
-def jobs(configure: Configure) -> Iterator[Jobs]:
-    configure()
-    jobs = Jobs()
-    yield jobs
-    for job in jobs.all():
-        jobs.cancel(job.id)
-
-
-def request(*names: str, **how: Any) -> Request:
-    return Request(tuple(f"{SCOPE}:{name}" for name in names), "test", access="download", **how)
-
-
-def until(jobs: Jobs, id: str, *states: str, seconds: float = 40) -> Job:
-    end = time.monotonic() + seconds
-    while (job := jobs.get(id)).state not in states:
-        assert time.monotonic() < end, f"{job}\n{jobs.log(id)}"
-        assert job.active, f"{job}\n{jobs.log(id)}"
-        time.sleep(0.05)
-    return job
-
-
-def test_a_job_brings_its_files_and_says_so(jobs: Jobs, base: Path) -> None:
-    begun = jobs.start(request("GamGam.MC"))
-    assert begun.state == "queued"
-    job = until(jobs, begun.id, "done")
-    files = list(base.rglob("*.root"))
-    assert job.files == job.files_done == len(files) > 1
-    assert job.bytes == job.bytes_done == sum(path.stat().st_size for path in files)
-    assert job.files_failed == 0
-    assert f"All {len(files)} files are there." in jobs.log(job.id)
-    assert jobs.all() == [job]
-    modes = {path.stat().st_mode & 0o077 for path in (jobs.folder, jobs.folder / job.id)}
-    assert modes == {0}
-    jobs.forget(job.id)
-    assert jobs.all() == []
-    assert list(base.rglob("*.root")) == files
-
-
-def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullLake) -> None:
+def test_a_job_started_several_times_runs_once(jobs: Jobs, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     code = (
         "from rucio_lab.core.jobs.registry import Jobs; from rucio_lab.core.model import Request;"
@@ -101,9 +40,7 @@ def test_the_same_job_is_one_however_often_it_is_started(jobs: Jobs, lake: FullL
     assert jobs.cancel(name).state == "cancelled"
 
 
-def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
-    jobs: Jobs, lake: FullLake, base: Path
-) -> None:
+def test_a_killed_job_is_noticed_at_once_and_a_retry_continues_it(jobs: Jobs, lake: FullLake, base: Path) -> None:
     lake.faulty["http"].silent()
     job = until(jobs, jobs.start(request("GamGam.MC", "faulty.http")).id, "running")
     end = time.monotonic() + 30
@@ -115,7 +52,7 @@ def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
         while (killed := jobs.get(job.id)).active:
             time.sleep(0.01)
     assert killed.state == "killed"
-    assert "ended without a word" in killed.message
+    assert "ended unexpectedly" in killed.message
     lake.faulty["http"].forward()
     came = {path: path.stat().st_ino for path in base.rglob("*.root")}
     assert came
@@ -126,32 +63,6 @@ def test_a_job_that_was_killed_is_seen_at_once_and_goes_on_when_it_is_retried(
     assert came.items() <= {path: path.stat().st_ino for path in base.rglob("*.root")}.items()
 
 
-def test_another_process_with_its_number_is_not_taken_for_it(jobs: Jobs) -> None:
-    job = until(jobs, jobs.start(request("web")).id, "done")
-    line = {"state": "running", "pid": os.getpid(), "started": 1.0, "host": os.uname().nodename}
-    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
-        journal.write(json.dumps(line) + "\n")
-    assert jobs.get(job.id).state == "killed"
-    assert jobs.cancel(job.id).state == "killed"  # and we live
-
-
-@pytest.mark.parametrize("rest", ['{"state": "run', "\0\0\0\0", "[1]\n", '"x"\n'])
-def test_a_journal_that_a_crash_cut(jobs: Jobs, rest: str) -> None:
-    job = until(jobs, jobs.start(request("web")).id, "done")
-    with (jobs.folder / job.id / "journal.ndjson").open("a") as journal:
-        journal.write(rest)
-    assert jobs.get(job.id) == job
-
-
-def test_cancel_while_rucio_hangs(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
-    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
-    configure(url=address, auth_url=address)
-    lake.faulty["rucio"].silent()
-    job = until(jobs, jobs.start(request("web")).id, "running")
-    with within(5):
-        assert jobs.cancel(job.id).state == "cancelled"
-
-
 def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
     configure(jobs=1)
     lake.faulty["http"].silent()
@@ -160,7 +71,7 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     time.sleep(2)
     assert [jobs.get(job.id).state for job in (first, second, third)] == ["running", "queued", "queued"]
     assert "waits for its turn" in jobs.get(third.id).message
-    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it may wait for days
+    assert len((jobs.folder / third.id / "journal.ndjson").read_text().splitlines()) <= 3  # it could wait for days
     jobs.cancel(first.id)
     until(jobs, second.id, "done")
     until(jobs, third.id, "done")
@@ -168,22 +79,7 @@ def test_jobs_wait_for_their_turn(jobs: Jobs, lake: FullLake, configure: Configu
     assert ends == sorted(ends)
 
 
-def processes(jobs: Jobs) -> dict[str, list[int]]:
-    """Give the processes of all jobs: id -> process ids."""
-    ids = {job.id for job in jobs.all()}
-    found: dict[str, list[int]] = {}
-    for process in psutil.process_iter(["cmdline", "pid", "status"]):
-        command = process.info["cmdline"] or []
-        if (
-            command[-3:-1] == ["-m", "rucio_lab.core.jobs.run"]
-            and command[-1] in ids
-            and process.info["status"] != psutil.STATUS_ZOMBIE
-        ):
-            found.setdefault(command[-1], []).append(process.info["pid"])
-    return found
-
-
-def test_a_job_that_waits_for_its_turn_is_no_process(
+def test_only_the_next_job_in_the_queue_has_a_process(
     jobs: Jobs, lake: FullLake, configure: Configure, tmp_path: Path
 ) -> None:
     configure(jobs=1)
@@ -193,7 +89,7 @@ def test_a_job_that_waits_for_its_turn_is_no_process(
     others = [jobs.start(each).id for each in wanted]
     time.sleep(1)
     assert {job.state for job in jobs.all() if job.id != first.id} == {"queued"}
-    assert len(processes(jobs)) == 2  # the one that works, and the next one
+    assert len(processes(jobs)) == 2  # the running job and the next one
     last = jobs.get(others[-1])
     assert (last.message, last.pid) == ("It waits for its turn.", None)
     assert jobs.start(wanted[-1]) == jobs.retry(last.id) == last
@@ -213,7 +109,7 @@ def test_a_job_that_waits_for_its_turn_is_no_process(
     assert len(list(tmp_path.glob("to*/**/*.root"))) == 5
 
 
-def test_there_is_an_end_to_how_many_jobs_there_can_be(
+def test_the_number_of_jobs_is_limited(
     jobs: Jobs, lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rucio_lab.core.jobs.registry.MOST_ACTIVE", 2)
@@ -222,7 +118,7 @@ def test_there_is_an_end_to_how_many_jobs_there_can_be(
     first = jobs.start(request("faulty.http"))
     jobs.start(request("faulty.http", "web"))
     for ask in (lambda: jobs.start(request("https")), lambda: jobs.retry(done.id)):
-        with pytest.raises(Conflict, match="2 downloads under way") as caught:
+        with pytest.raises(Conflict, match="2 downloads") as caught:
             ask()
         assert_clear(caught.value)
     assert jobs.start(request("faulty.http")).id == first.id
@@ -230,7 +126,7 @@ def test_there_is_an_end_to_how_many_jobs_there_can_be(
     assert jobs.retry(done.id).active
 
 
-def test_whichever_process_is_killed_no_job_is_lost_and_none_runs_twice(
+def test_no_job_is_lost_or_runs_twice_when_processes_are_killed(
     jobs: Jobs, configure: Configure, tmp_path: Path
 ) -> None:
     configure(jobs=2)
@@ -254,95 +150,6 @@ def test_whichever_process_is_killed_no_job_is_lost_and_none_runs_twice(
     assert len(list(tmp_path.glob("to*/**/*.root"))) == 8
 
 
-def test_a_sign_in_that_ran_out_is_waited_for(
-    jobs: Jobs, lake: FullLake, configure: Configure, base: Path, tmp_path: Path
-) -> None:
-    token = tmp_path / "token"
-    token.write_text(lake.token())
-    cfg = str(lake.rucio_cfg(auth="token"))
-    configure(auth="token", token_file=str(token), rucio_cfg=cfg, storage={"timeout": 1.0, "patience": 1.0})
-    lake.faulty["http"].refuse()
-    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
-    end = time.monotonic() + 30
-    while not list(base.rglob("*.root")) and time.monotonic() < end:
-        time.sleep(0.02)
-    token.write_text("ended")  # while it runs: Rucio is asked again for what failed
-    waiting = until(jobs, job.id, "waiting")
-    assert "does not accept the token" in waiting.message
-    assert waiting.waits_for == "sign_in"
-    time.sleep(7)
-    assert jobs.log(job.id).count("waiting: ") == 1  # and it is asked again, more and more seldom
-    lines = map(json.loads, (jobs.folder / job.id / "journal.ndjson").read_text().splitlines())
-    first, second, third = [line["updated"] for line in lines if line["state"] == "waiting"]
-    assert third - second > second - first + 1
-    assert waiting.files_done == 1
-    lake.faulty["http"].forward()
-    token.write_text(lake.token())
-    assert until(jobs, job.id, "done").files_done == 2
-    assert "waiting: " in jobs.log(job.id)
-
-
-def test_a_rucio_that_dies_in_the_middle_is_waited_for_and_others_have_their_turn(
-    jobs: Jobs, lake: FullLake, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
-    path = lake.config(
-        test={"url": address, "auth_url": address, "storage": {"timeout": 1.0, "patience": 1.0}}, other={}
-    )
-    path.write_text(path.read_text() + f'\n[downloads]\nfolder = "{base}"\njobs = 1\n')
-    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(path))
-    lake.faulty["http"].refuse()
-    job = until(jobs, jobs.start(request("web", "faulty.http")).id, "running")
-    end = time.monotonic() + 30
-    while not list(base.rglob("*.root")) and time.monotonic() < end:
-        time.sleep(0.02)
-    lake.faulty["rucio"].refuse()  # it is asked again for what failed
-    waiting = until(jobs, job.id, "waiting")
-    assert (waiting.waits_for, waiting.files_done) == ("server", 1)
-    assert "It is asked again." in waiting.message
-    other = jobs.start(Request((f"{SCOPE}:https",), "other", access="download"))
-    assert until(jobs, other.id, "done").files_failed == 0
-    assert jobs.get(job.id).state == "waiting"
-    lake.mend()
-    done = until(jobs, job.id, "done")
-    assert (done.files_done, done.waits_for) == (2, "")
-
-
-def test_a_storage_that_refuses_is_said_so(jobs: Jobs, lake: FullLake) -> None:
-    lake.faulty["http"].refuse()
-    job = jobs.start(request("faulty.http"))
-    end = time.monotonic() + 40
-    while jobs.get(job.id).active and time.monotonic() < end:
-        time.sleep(0.05)
-    failed = jobs.get(job.id)
-    assert failed.state == "failed"
-    assert "refuses connections" in failed.message
-
-
-def test_a_job_that_fails_says_why_and_keeps_the_rest(jobs: Jobs, base: Path) -> None:
-    job = jobs.start(request("partly", "certificate"))
-    end = time.monotonic() + 40
-    while (job := jobs.get(job.id)).active and time.monotonic() < end:
-        time.sleep(0.05)
-    assert job.state == "failed"
-    assert "2 of 3 files failed" in job.message
-    assert (job.files, job.files_done, job.files_failed) == (3, 1, 2)
-    log = jobs.log(job.id)
-    assert "tape" in log
-    assert "asks for credentials" in log
-    assert len(list(base.rglob("*.root"))) == 1
-
-
-def test_no_such_did(jobs: Jobs) -> None:
-    job = jobs.start(request("nothing"))
-    end = time.monotonic() + 40
-    while (job := jobs.get(job.id)).active and time.monotonic() < end:
-        time.sleep(0.05)
-    assert job.state == "failed"
-    assert f"no DID {SCOPE}:nothing" in job.message
-    assert "Traceback" not in jobs.log(job.id)
-
-
 @pytest.mark.parametrize("id", ["", "..", "../../tokens", "0" * 16, "x" * 16, "0" * 15 + "/"])
 def test_no_such_job(jobs: Jobs, id: str) -> None:
     for call in (jobs.get, jobs.log, jobs.cancel, jobs.retry, jobs.forget):
@@ -352,7 +159,7 @@ def test_no_such_job(jobs: Jobs, id: str) -> None:
     assert jobs.all() == []
 
 
-def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
+def test_an_active_job_cannot_be_removed(jobs: Jobs, lake: FullLake) -> None:
     lake.faulty["http"].silent()
     job = jobs.start(request("faulty.http"))
     with pytest.raises(Conflict) as caught:
@@ -363,7 +170,7 @@ def test_what_is_under_way_is_not_forgotten(jobs: Jobs, lake: FullLake) -> None:
     jobs.cancel(job.id)
 
 
-def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
+def test_a_job_is_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
     job = until(jobs, jobs.start(request("web")).id, "done")
     odd: list[OSError] = []
 
@@ -390,14 +197,15 @@ def test_removed_in_several_tabs_at_once(jobs: Jobs) -> None:
     assert {path.name for path in jobs.folder.iterdir()} == {job.id, "slots"}
 
 
-def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_uses_the_original_folder(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
     monkeypatch.chdir(one)
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # some locales are as poor
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # as in some locales
     job = until(jobs, jobs.start(request("web", folder="粒子")).id, "done")
-    assert f"to {one / '粒子'}" in jobs.log(job.id)
+    assert f"1 file, {job.bytes:,} bytes, to {one / '粒子'}" in jobs.log(job.id)
+    assert job.message == "1 file downloaded."
     (file,) = one.rglob("*.root")
     file.unlink()
     monkeypatch.chdir(two)
@@ -407,75 +215,10 @@ def test_a_retry_goes_where_the_job_began(jobs: Jobs, tmp_path: Path, monkeypatc
     assert not list(two.iterdir())
 
 
-def test_a_disk_that_is_full_where_jobs_are_kept(jobs: Jobs, lake: FullLake, configure: Configure) -> None:
-    job = until(jobs, jobs.start(request("web")).id, "done")
-    address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
-    configure(url=address, auth_url=address)
-    lake.faulty["rucio"].silent()
-    jobs.retry(job.id)
-    running = until(jobs, job.id, "running")
-    assert running.pid is not None
-    log = jobs.folder / job.id / "log.txt"
-    with log.open("a") as file:
-        file.write("x" * (1000 - log.stat().st_size))
-    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # what would be longer is cut, then refused
-    lake.faulty["rucio"].forward()
-    assert until(jobs, job.id, "done").files_done == 1
-
-
-def test_a_journal_does_not_grow_for_ever(jobs: Jobs) -> None:
-    job = until(jobs, jobs.start(request("web")).id, "done")
-    journal = jobs.folder / job.id / "journal.ndjson"
-    journal.write_text(20_000 * f"{json.dumps({'state': 'waiting', 'message': 'so it went on, for days'})}\n")
-    jobs.retry(job.id)
-    assert until(jobs, job.id, "done").files_done == 1
-    assert journal.stat().st_size < 10_000
-
-
-_IN_A_CLOCK_THAT_IS_PUT_BACK = """
-import sys, time
-real, begun = time.time, time.time()
-time.time = lambda: real() - (3600 if real() > begun + 2 else 0)
-from rucio_lab.core.jobs.run import main
-main()
-"""
-
-
-def test_a_clock_that_is_put_back(jobs: Jobs, lake: FullLake) -> None:
-    lake.faulty["http"].silent()
-    job = until(jobs, jobs.start(request("faulty.http")).id, "running")
-    assert job.pid is not None
-    os.kill(job.pid, signal.SIGKILL)
-    until_killed = time.monotonic() + 5
-    while jobs.get(job.id).active and time.monotonic() < until_killed:
-        time.sleep(0.02)
-    with subprocess.Popen([sys.executable, "-c", _IN_A_CLOCK_THAT_IS_PUT_BACK, job.id]):
-        end = time.monotonic() + 10
-        while jobs.get(job.id).updated > time.time() - 3000:
-            assert time.monotonic() < end, "nothing more is said of it"
-            time.sleep(0.05)
-        jobs.cancel(job.id)
-
-
-def test_a_note_of_a_job_that_makes_no_sense_costs_only_this_job(jobs: Jobs, lake: FullLake) -> None:
-    lake.faulty["http"].silent()
-    good, bad = (jobs.start(request(name)) for name in ("faulty.http", "web"))
-    jobs.cancel(bad.id)
-    note = jobs.folder / bad.id / "job.json"
-    for change in ({"created": "yesterday"}, {"folder": 5}, {"request": {"dids": [1], "instance": "test"}}):
-        known = json.loads(note.read_text())
-        note.write_text(json.dumps({**known, **change}))
-        assert [job.id for job in jobs.all()] == [good.id]
-        note.write_text(json.dumps(known))
-    with (jobs.folder / bad.id / "journal.ndjson").open("a") as journal:
-        journal.write('{"id": "../..", "dids": ["x:y"], "state": "cancelled"}\n')
-    assert {job.id for job in jobs.all()} == {good.id, bad.id}
-
-
-def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
+def test_a_job_in_the_queue_of_another_machine_can_be_started_here(
     jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A container that is started anew has another name."""
+    """A restarted container has another host name."""
     monkeypatch.setattr(Jobs, "start_next", lambda _: False)
     begun = jobs.start(request("web", folder=str(tmp_path / "to")))
     journal = jobs.folder / begun.id / "journal.ndjson"
@@ -489,7 +232,7 @@ def test_a_job_in_the_queue_of_another_machine_is_asked_for_here(
     assert until(jobs, begun.id, "done").files_done == 1
 
 
-def test_jobs_that_wait_for_one_rucio_hold_up_no_other(
+def test_jobs_that_wait_for_one_rucio_do_not_block_others(
     jobs: Jobs, lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     down = {"url": "https://127.0.0.1:9", "auth_url": "https://127.0.0.1:9"}

@@ -15,7 +15,8 @@ import fsspec
 import pytest
 
 from rucio_lab.core.address import lake_url
-from rucio_lab.core.catalogue.lake import FileReplicas, Lake, Pfn
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.replies import FileReplicas, Pfn
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound

@@ -1,4 +1,4 @@
-"""A download folder that several users write to: it serves a group, and trusts nobody in it."""
+"""A download folder that several users write to, without trusting each other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bob(users: Users) -> User:
 
 @pytest.fixture
 def shared(users: Users) -> Path:
-    """A folder of a group, as an administrator makes one, and what is served beside it."""
+    """A folder of a group, as an administrator would create it, next to a file to download."""
     folder = users.folder / f"group-{next(_numbers)}"
     folder.mkdir()
     os.chown(folder, 0, users.group)
@@ -43,25 +43,25 @@ _numbers = iter(range(1000))
 
 
 def fetch(base: str, source: str, name: str = "f", parts: tuple[str, ...] = ("ds",)) -> list[Any]:
-    """Download one file; give its state, why it failed, and how many bytes were fetched."""
+    """Download one file. Returns its state, why it failed, and the number of fetched bytes."""
     import zlib
     from pathlib import Path
 
     from rucio_lab.core.config.settings import Instance
     from rucio_lab.core.did import DID
     from rucio_lab.core.model import Replica, ResolvedFile
-    from rucio_lab.core.transfer.fetch import Transfer
+    from rucio_lab.core.transfer.fetch import Fetcher
 
     content = Path(source).read_bytes()
     file = ResolvedFile(DID("s", name), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
     instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-    fetch = Transfer(instance, [(file, (*parts, name))], Path(base), parallel=1)
+    fetch = Fetcher(instance, [(file, (*parts, name))], Path(base), parallel=1)
     (outcome,) = fetch.run()
     return [outcome.state, outcome.reason, fetch.progress.fetched]
 
 
 def change(path: str) -> None:
-    """Change a byte, and hide that."""
+    """Change a byte without a trace in the times of the file."""
     import os
     from pathlib import Path
 
@@ -72,7 +72,7 @@ def change(path: str) -> None:
 
 
 def forge(folder: str, name: str, content: str, checksum: str, uid: int) -> None:
-    """Put a file there, and note for everybody that it was verified."""
+    """Create a file, and stamps for everybody that say that it was verified."""
     import json
     from pathlib import Path
 
@@ -87,7 +87,7 @@ def forge(folder: str, name: str, content: str, checksum: str, uid: int) -> None
         Path(folder, stamps).chmod(0o666)
 
 
-def test_what_another_user_says_was_verified_is_read(alice: User, bob: User, shared: Path, users: Users) -> None:
+def test_a_stamp_of_another_user_is_not_trusted(alice: User, bob: User, shared: Path, users: Users) -> None:
     bob(forge, shared / "ds", "f", "W" * len(BYTES), ADLER, alice.uid)
     state, reason, _ = alice(fetch, shared, users.folder / "served")
     assert state == "failed"
@@ -95,8 +95,8 @@ def test_what_another_user_says_was_verified_is_read(alice: User, bob: User, sha
     assert (shared / "ds" / "f").read_bytes() == b"W" * len(BYTES)
 
 
-def test_nor_does_it_count_in_a_folder_of_ones_own(alice: User, bob: User, users: Users) -> None:
-    """That others could write to for a while."""
+def test_a_forged_stamp_in_ones_own_folder_is_not_trusted(alice: User, bob: User, users: Users) -> None:
+    """The folder was writable by others for a while."""
     base = alice.home / "downloads"
     alice.home.chmod(0o755)
     base.mkdir()
@@ -117,13 +117,13 @@ def test_two_users_of_a_group_share_their_downloads(alice: User, bob: User, shar
     assert [(shared / "ds" / name).stat().st_uid for name in "fg"] == [alice.uid, bob.uid]
     assert not list(shared.rglob("*.part"))
     alice(change, shared / "ds" / "f")
-    assert alice(fetch, shared, served)[0] == "there"  # one's own, verified once, is not read again
-    assert bob(fetch, shared, served)[0] == "failed"  # another's is, each time
+    assert alice(fetch, shared, served)[0] == "there"  # one's own file is verified only once
+    assert bob(fetch, shared, served)[0] == "failed"  # another user's file is read each time
     bob(change, shared / "ds" / "g")
     assert alice(fetch, shared, served, "g")[0] == "failed"
 
 
-def test_a_file_of_ones_own_that_changed_is_fetched_again(alice: User, shared: Path, users: Users) -> None:
+def test_a_changed_file_of_ones_own_is_fetched_again(alice: User, shared: Path, users: Users) -> None:
     alice(fetch, shared, users.folder / "served")
     os.utime(shared / "ds" / "f")
     alice(change, shared / "ds" / "f")
@@ -133,7 +133,7 @@ def test_a_file_of_ones_own_that_changed_is_fetched_again(alice: User, shared: P
 
 
 def test_umask_000(users: Users, bob: User) -> None:
-    """Folders are open to all then; files are not, so they are trusted."""
+    """Folders are writable by all then, but files are not, so they are trusted."""
     carol = users.add(umask=0)
     base = users.folder / f"open-{carol.uid}"
     base.mkdir()
@@ -144,8 +144,8 @@ def test_umask_000(users: Users, bob: User) -> None:
     assert carol(fetch, base, users.folder / "served")[0] == "there"
 
 
-def begin(folder: str, names: list[str], content: str) -> None:
-    """Begin partial files that all may write to, and keep another way to each."""
+def plant_parts(folder: str, names: list[str], content: str) -> None:
+    """Create partial files that are writable by all, and a hard link to each."""
     import os
     from pathlib import Path
 
@@ -158,7 +158,7 @@ def begin(folder: str, names: list[str], content: str) -> None:
 
 
 def part_of(uid: int) -> str:
-    """Name the partial file of a user in a folder that others write to."""
+    """Name the partial file of a user in a shared folder."""
     return f".{hashlib.sha256(PART[1:-5].encode()).hexdigest()[:32]}~{uid}.part"
 
 
@@ -167,32 +167,30 @@ def test_a_partial_file_that_another_user_can_write_to_is_not_published(
 ) -> None:
     folder = shared / "ds"
     names = [PART, part_of(alice.uid)]
-    bob(begin, folder, names, BYTES.decode()[:-5])
+    bob(plant_parts, folder, names, BYTES.decode()[:-5])
     assert alice(fetch, shared, users.folder / "served") == ["fetched", "", len(BYTES)]
     for name in names:
         bob(change, folder / f"{name}.kept")
     assert (folder / "f").stat().st_uid == alice.uid
     assert (folder / "f").stat().st_nlink == 1
     assert (folder / "f").read_bytes() == BYTES
-    assert (folder / PART).exists()  # bob may go on with his
+    assert (folder / PART).exists()  # bob can continue his own
     assert bob(fetch, shared, users.folder / "served") == ["there", "", 0]
 
 
-def test_a_partial_file_in_the_way_that_cannot_be_removed(alice: User, bob: User, shared: Path, users: Users) -> None:
+def test_a_planted_partial_file_that_cannot_be_removed(alice: User, bob: User, shared: Path, users: Users) -> None:
     folder = shared / "ds"
-    bob(begin, folder, [part_of(alice.uid)], "x")
+    bob(plant_parts, folder, [part_of(alice.uid)], "x")
     os.chown(folder, 0, users.group)
     folder.chmod(0o1777)
     state, reason, _ = alice(fetch, shared, users.folder / "served")
     assert state == "failed"
-    assert reason.endswith("is in the way, and is somebody else's")
+    assert reason.endswith("belongs to somebody else and cannot be replaced")
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_links_and_pipes_that_another_user_put_there(
-    alice: User, bob: User, shared: Path, users: Users, kind: str
-) -> None:
-    """In place of stamps and partial files: they lead nowhere, and nobody waits for them."""
+def test_links_and_pipes_planted_by_another_user(alice: User, bob: User, shared: Path, users: Users, kind: str) -> None:
+    """In place of stamps and partial files, links lead nowhere, and pipes do not block."""
 
     def plant(kind: str, folder: str, names: list[str], target: str) -> None:
         import os
@@ -219,7 +217,7 @@ def test_links_and_pipes_that_another_user_put_there(
 
 
 def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path, users: Users) -> None:
-    """Between the last look and the new name: only a look that was tampered with is as quick as that."""
+    """It appears between the last check and the renaming, which only a modified check can hit reliably."""
 
     def fetch_meanwhile(base: str, source: str) -> str:
         import zlib
@@ -228,8 +226,8 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         from rucio_lab.core.config.settings import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
-        from rucio_lab.core.transfer.fetch import Transfer
-        from rucio_lab.core.transfer.places import Folder
+        from rucio_lab.core.transfer.fetch import Fetcher
+        from rucio_lab.core.transfer.folder import Folder
 
         look = Folder.status
 
@@ -243,15 +241,15 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         content = Path(source).read_bytes()
         file = ResolvedFile(DID("s", "f"), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
         instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-        (outcome,) = Transfer(instance, [(file, ("f",))], Path(base), parallel=1).run()
+        (outcome,) = Fetcher(instance, [(file, ("f",))], Path(base), parallel=1).run()
         return outcome.reason
 
     assert "is another file" in alice(fetch_meanwhile, shared, users.folder / "served")
     assert (shared / "f").read_text() == "my thesis"
 
 
-def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> None:
-    """As some network disks, which no test can mount: all is another's there, or open to all."""
+def test_a_disk_that_does_not_distinguish_users(alice: User, users: Users) -> None:
+    """Some network disks, which no test can mount, show all files as another user's or as writable by all."""
 
     def fetch_twice(base: str, source: str) -> list[Any]:
         import zlib
@@ -260,18 +258,19 @@ def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> Non
         from rucio_lab.core.config.settings import Instance
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
-        from rucio_lab.core.transfer import fetch, places
+        from rucio_lab.core.transfer import fetch
+        from rucio_lab.core.transfer import folder as folders
 
-        places.is_own = fetch.is_own = lambda status: False
+        folders.is_own = fetch.is_own = lambda status: False
         content = Path(source).read_bytes()
         file = ResolvedFile(DID("s", "f"), (), len(content), f"{zlib.adler32(content):08x}", (Replica("R", source),))
         instance = Instance(name="lake", url="http://127.0.0.1:9", auth_url="http://127.0.0.1:9")
-        with places.Folder(Path(base)) as folder:
+        with folders.Folder(Path(base)) as folder:
             part = folder.partial_name("f", len(content), f"adler32:{zlib.adler32(content):08x}")
         Path(base, part).write_bytes(content[:1000])
         came = []
         for _ in range(2):
-            moving = fetch.Transfer(instance, [(file, ("f",))], Path(base), parallel=1)
+            moving = fetch.Fetcher(instance, [(file, ("f",))], Path(base), parallel=1)
             (outcome,) = moving.run()
             came.append([outcome.state, moving.progress.fetched])
         return [*came, sorted(path.name for path in Path(base).iterdir())]
@@ -280,12 +279,12 @@ def test_a_disk_that_does_not_tell_users_apart(alice: User, users: Users) -> Non
     assert came == [["fetched", len(BYTES) - 1000], ["there", 0], [f".rucio-lab-verified-{alice.uid}", "f"]]
 
 
-def test_who_began_a_shared_folder_empties_it(alice: User, bob: User, shared: Path, users: Users) -> None:
+def test_a_shared_folder_is_emptied_by_who_created_it(alice: User, bob: User, shared: Path, users: Users) -> None:
     def note(base: str, instance: str) -> str:
         from pathlib import Path
 
         from rucio_lab.core.errors import RucioLabError
-        from rucio_lab.core.transfer.places import empty, mark
+        from rucio_lab.core.transfer.base_folder import empty, mark
 
         mark(Path(base), instance)
         Path(base, instance).mkdir(exist_ok=True)

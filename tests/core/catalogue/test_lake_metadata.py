@@ -1,4 +1,4 @@
-"""Custom metadata, which Rucio keeps as JSON: what the columns of its tables do not hold. It cannot on SQLite."""
+"""Custom metadata, for which Rucio has no columns: it stores them as JSON, which it cannot do on SQLite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.lake.packages import on_postgresql
 from tests.support.checks import assert_clear
 
 pytestmark = pytest.mark.skipif(
-    not on_postgresql(), reason="Rucio keeps custom metadata on PostgreSQL only: set RUCIO_LAB_TEST_DATABASE=postgresql"
+    not on_postgresql(),
+    reason="custom metadata need PostgreSQL: set RUCIO_LAB_TEST_DATABASE=postgresql",
 )
 
 SCOPE = "user.alice"
@@ -28,7 +29,7 @@ CUSTOM = {
 
 @pytest.fixture(scope="module")
 def datasets(full_lake: FullLake) -> None:
-    """Datasets of alice, with metadata that is in none of Rucio's columns."""
+    """Datasets of alice with custom metadata."""
     for name, custom in CUSTOM.items():
         full_lake.rest("POST", quoted("dids", SCOPE, name), account="alice", json={"type": "DATASET"})
         full_lake.rest("POST", quoted("dids", SCOPE, name, "meta"), account="alice", json={"meta": custom})
@@ -82,7 +83,7 @@ def test_custom_metadata_and_the_name_together(asked: Lake) -> None:
     assert search(asked, "skim=GamGam", "name=custom.d*") == {"data"}
 
 
-def test_metadata_of_rucios_own_is_found_as_ever(asked: Lake) -> None:
+def test_rucios_own_metadata_is_still_found(asked: Lake) -> None:
     assert search(asked, "project=mc16_13TeV") == {"mc"}
 
 
@@ -91,7 +92,7 @@ def test_metadata_of_rucios_own_is_found_as_ever(asked: Lake) -> None:
     [["skim=GamGam", "project=mc16_13TeV"], ["skim>5"]],
     ids=["custom and own mixed", "text compared with a number"],
 )
-def test_what_rucio_cannot_filter_by(asked: Lake, filters: list[str]) -> None:
+def test_filters_that_rucio_cannot_apply(asked: Lake, filters: list[str]) -> None:
     with pytest.raises(BadRequest) as caught:
         search(asked, *filters)
     assert_clear(caught.value)
