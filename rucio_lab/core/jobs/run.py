@@ -200,7 +200,7 @@ class _Run:
     def _wait_for_credentials(self) -> bool:
         """Wait until what is shown to storages is of use again; False if nothing is wrong with it."""
         from rucio_lab.core.identity.x509 import find_proxy
-        from rucio_lab.core.storage.shown import find_token
+        from rucio_lab.core.storage.storage_token import find_token
 
         waited = False
         while True:

@@ -25,12 +25,9 @@ from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd
 from rucio_lab.core.storage import redirects
-from rucio_lab.core.storage.shown import (
-    authority_paths,
-    authorization,
-    tls_context,
-    why_refused,
-)
+from rucio_lab.core.storage.shown import why_refused
+from rucio_lab.core.storage.storage_token import authorization
+from rucio_lab.core.storage.tls import authority_paths, tls_context
 
 if TYPE_CHECKING:
     import aiohttp

@@ -32,7 +32,7 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.identity.token_store import discovered_token
 from rucio_lab.core.identity.x509 import find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
-from rucio_lab.core.storage.shown import StorageToken, find_token, may_see_token
+from rucio_lab.core.storage.storage_token import StorageToken, find_token, may_see_token
 
 # Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
 # for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not
@@ -315,7 +315,7 @@ def trust(paths: tuple[str, ...]) -> None:
     Parameters
     ----------
     paths
-        CA bundles and folders, see `rucio_lab.core.storage.shown.authority_paths`.
+        CA bundles and folders, see `rucio_lab.core.storage.tls.authority_paths`.
     """
     from XRootD.client import EnvPutInt
 

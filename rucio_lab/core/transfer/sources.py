@@ -31,7 +31,9 @@ from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.reading.replicas import Reader, open_replica
 from rucio_lab.core.storage import redirects
-from rucio_lab.core.storage.shown import authorization, tls_context, why_refused
+from rucio_lab.core.storage.shown import why_refused
+from rucio_lab.core.storage.storage_token import authorization
+from rucio_lab.core.storage.tls import tls_context
 
 CHUNK = 1 << 20
 """Most bytes that are read at once over http, and from the disk."""

@@ -20,7 +20,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.reading import replicas, xrootd
-from rucio_lab.core.storage import redirects, shown
+from rucio_lab.core.storage import redirects, shown, storage_token
 from rucio_lab.core.transfer.sources import Sources
 from tests.lake.content import SCOPE
 from tests.lake.faults import TcpProxy
@@ -162,7 +162,7 @@ def test_a_token_goes_only_over_tls_and_only_where_rucio_says(lake: FullLake, to
         ("root://a.example//f", "root://a.example//f", False),
         ("/mnt/f", "https://a.example/f", False),
     ):
-        header = shown.authorization(Replica("RSE", url, pfn), instance)
+        header = storage_token.authorization(Replica("RSE", url, pfn), instance)
         assert bool(header) is may, url
         assert "***" in repr(header) or not may
     address = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
@@ -200,13 +200,13 @@ def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: 
         (tmp_path / name).write_text(lake.issuer.token(seconds=seconds))
     script = f"cd {tmp_path}; printf x >> runs; cat first-token 2> /dev/null && rm first-token || cat second-token"
     instance = instance_with(lake, token_command=("sh", "-c", script))
-    first, _ = shown.find_token(instance)
-    again, _ = shown.find_token(instance)
+    first, _ = storage_token.find_token(instance)
+    again, _ = storage_token.find_token(instance)
     assert first is not None
     assert again is first
     assert runs.read_text() == "x"
     time.sleep(2.2)
-    renewed, _ = shown.find_token(instance)
+    renewed, _ = storage_token.find_token(instance)
     assert renewed is not None
     assert renewed.text != first.text
     assert runs.read_text() == "xx"
@@ -222,7 +222,7 @@ def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: 
     ],
 )
 def test_a_command_that_gives_no_token(lake: FullLake, command: tuple[str, ...], words: str) -> None:
-    token, problem = shown.find_token(instance_with(lake, token_command=command))
+    token, problem = storage_token.find_token(instance_with(lake, token_command=command))
     assert token is None
     assert words in problem
 
@@ -231,8 +231,8 @@ def test_wlcg_discovery_only_where_it_is_asked_for(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, token_file: Path
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN_FILE", str(token_file))
-    assert shown.find_token(instance_with(lake))[0] is None
-    token, _ = shown.find_token(instance_with(lake, wlcg_token=True))
+    assert storage_token.find_token(instance_with(lake))[0] is None
+    token, _ = storage_token.find_token(instance_with(lake, wlcg_token=True))
     assert token is not None
     assert token.text == token_file.read_text().strip()
 

@@ -26,7 +26,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, ConfigurationError, FilesUnavailable, NoSpace
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.storage import known_schemes, shown
+from rucio_lab.core.storage import known_schemes, tls
 from rucio_lab.core.transfer.download import Target, bring, download, transfer_of
 from rucio_lab.core.transfer.fetch import Progress, Transfer
 from rucio_lab.core.transfer.places import component, empty, place, places, usage
@@ -680,7 +680,7 @@ def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path,
     contents = {f"f{n}": chance.randbytes(chance.choice((0, 10, 5_000, 100_000, 600_000))) for n in range(40)}
     wanted = [(file, ("ds", file.did.name)) for file in _served(lake, contents)]
     instance, target = load_instances().get(), tmp_path / "d"
-    shown.tls_context(instance)  # takes a while, and is kept
+    tls.tls_context(instance)  # takes a while, and is kept
     whole: dict[str, int] = {}  # name of a file -> its inode, from when all of its bytes were here
 
     def look() -> None:
