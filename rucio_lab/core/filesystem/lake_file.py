@@ -20,7 +20,8 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
 from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import probe
-from rucio_lab.core.reading.replicas import Reader, Span, open_replica
+from rucio_lab.core.reading.reader import Reader, Span
+from rucio_lab.core.reading.replicas import open_replica
 from rucio_lab.core.resolve.resolution import readable_replicas
 from rucio_lab.core.text import printable
 

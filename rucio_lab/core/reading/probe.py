@@ -22,7 +22,8 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd
-from rucio_lab.core.reading.replicas import http_get, open_replica
+from rucio_lab.core.reading.http import http_get
+from rucio_lab.core.reading.replicas import open_replica
 
 TIMEOUT = 2.0
 """How long a server may take to answer, in seconds."""

@@ -1,7 +1,7 @@
 """Where the bytes of a download come from: https and http, root://, a mounted folder, or Rucio's own tools.
 
 Each gives a `Stream`, which begins at an offset and can be ended by another thread. Whatever goes wrong is a
-`StorageFailed`, in the words of `rucio_lab.core.reading.replicas`; nothing here tries another replica. Over
+`StorageFailed`, in the words of `rucio_lab.core.reading`; nothing here tries another replica. Over
 http this is one request for all that is to come, unlike there, and needs no server that serves parts of files.
 """
 
@@ -29,7 +29,8 @@ import urllib3
 from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
-from rucio_lab.core.reading.replicas import Reader, open_replica
+from rucio_lab.core.reading.reader import Reader
+from rucio_lab.core.reading.replicas import open_replica
 from rucio_lab.core.storage import redirects
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.storage_token import authorization

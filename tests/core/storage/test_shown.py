@@ -19,7 +19,7 @@ from rucio_lab.core.config.instances import Instance, Storage
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
-from rucio_lab.core.reading import replicas, xrootd
+from rucio_lab.core.reading import replicas, xrootd, xrootd_reader
 from rucio_lab.core.storage import redirects, shown, storage_token
 from rucio_lab.core.transfer.sources import Sources
 from tests.lake.content import SCOPE
@@ -96,14 +96,14 @@ def test_roots_is_known_to_fsspec(lake: FullLake, token_file: Path) -> None:
 
 
 def test_large_reads_are_cut_as_servers_allow() -> None:
-    spans = [(0, 10), (100, 100 + 5 * replicas._LARGEST_PART + 1), *((n * 10, n * 10 + 5) for n in range(3000))]
-    requests = replicas._requests(spans)
+    spans = [(0, 10), (100, 100 + 5 * xrootd_reader._LARGEST_PART + 1), *((n * 10, n * 10 + 5) for n in range(3000))]
+    requests = xrootd_reader._requests(spans)
     pieces = [piece for request in requests for piece in request]
     assert all(len(request) <= 1024 for request in requests)
-    assert all(length <= replicas._LARGEST_PART for _, length in pieces)
+    assert all(length <= xrootd_reader._LARGEST_PART for _, length in pieces)
     assert sum(length for _, length in pieces) == sum(stop - start for start, stop in spans)
     assert len(requests) == 3
-    assert len(replicas._requests([(0, 100 << 20)])) == 4
+    assert len(xrootd_reader._requests([(0, 100 << 20)])) == 4
 
 
 def test_a_file_on_a_mounted_rse_is_read(lake: FullLake) -> None:

@@ -80,7 +80,7 @@ def assert_whole(resolution: Resolution) -> None:
 
 def gets(lake: FullLake, storage: str) -> int:
     """Count the answers of a storage that were more than a probe's."""
-    server = lake.storages[shown]
+    server = lake.storages[storage]
     assert isinstance(server, Nginx)
     return sum(line["method"] == "GET" and line["sent"] > 1 for line in server.requests())
 
@@ -96,10 +96,10 @@ def test_a_container_is_downloaded_once(lake: FullLake, base: Path, scheme: str)
     assert resolution.total == len(resolution.files) == len(list(base.rglob("*.root")))
     for file in resolution.files:
         assert Path(file.url) == base / "test" / SCOPE / file.datasets[0].name / file.did.name
-    sent = lake.storages[shown].sent()
+    sent = lake.storages[storage].sent()
     with within(2):
         assert [file.url for file in fetch("GamGam", schemes=(scheme,)).files] == [f.url for f in resolution.files]
-    assert lake.storages[shown].sent() == sent
+    assert lake.storages[storage].sent() == sent
     assert not [path for path in base.rglob("*") if path.suffix == ".part"]
 
 
@@ -207,7 +207,7 @@ def test_a_tool_that_is_missing_is_named() -> None:
 
 def test_a_certificate_that_is_not_trusted(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    monkeypatch.setattr(shown, "_contexts", {})
+    monkeypatch.setattr(tls, "_contexts", {})
     error = unavailable("https")
     assert "has a certificate that is not trusted here" in error.message
 
