@@ -22,7 +22,7 @@ from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import probe
 from rucio_lab.core.reading.reader import Reader, Span
 from rucio_lab.core.reading.replicas import open_replica
-from rucio_lab.core.resolve.resolution import readable_replicas
+from rucio_lab.core.resolve.choose import readable_replicas
 from rucio_lab.core.text import printable
 
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is not tried before others

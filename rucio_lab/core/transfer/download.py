@@ -11,7 +11,8 @@ from rucio_lab.core.config.instances import Instance, load_downloads, load_insta
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.resolve.resolution import replicas_of, resolve
+from rucio_lab.core.resolve.choose import replicas_of
+from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.transfer.fetch import Outcome, Progress, Transfer
 from rucio_lab.core.transfer.places import checked_base, mark, place, places, tells_case_apart
 

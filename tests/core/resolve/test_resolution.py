@@ -21,7 +21,8 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable, LakeBroken, NotFound
 from rucio_lab.core.model import Access, Request, Resolution
 from rucio_lab.core.reading import probe
-from rucio_lab.core.resolve.resolution import readable_replicas, resolve
+from rucio_lab.core.resolve.choose import readable_replicas
+from rucio_lab.core.resolve.resolution import resolve
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES, LOST, UNAVAILABLE
 from tests.lake.lake import FullLake
 from tests.support.checks import assert_clear, within

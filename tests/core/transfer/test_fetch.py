@@ -26,7 +26,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, ConfigurationError, FilesUnavailable, NoSpace
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.storage import known_schemes, tls
+from rucio_lab.core.storage import known_schemes, shown
 from rucio_lab.core.transfer.download import Target, bring, download, transfer_of
 from rucio_lab.core.transfer.fetch import Progress, Transfer
 from rucio_lab.core.transfer.places import component, empty, place, places, usage
@@ -80,7 +80,7 @@ def assert_whole(resolution: Resolution) -> None:
 
 def gets(lake: FullLake, storage: str) -> int:
     """Count the answers of a storage that were more than a probe's."""
-    server = lake.storages[storage]
+    server = lake.storages[shown]
     assert isinstance(server, Nginx)
     return sum(line["method"] == "GET" and line["sent"] > 1 for line in server.requests())
 
@@ -96,10 +96,10 @@ def test_a_container_is_downloaded_once(lake: FullLake, base: Path, scheme: str)
     assert resolution.total == len(resolution.files) == len(list(base.rglob("*.root")))
     for file in resolution.files:
         assert Path(file.url) == base / "test" / SCOPE / file.datasets[0].name / file.did.name
-    sent = lake.storages[storage].sent()
+    sent = lake.storages[shown].sent()
     with within(2):
         assert [file.url for file in fetch("GamGam", schemes=(scheme,)).files] == [f.url for f in resolution.files]
-    assert lake.storages[storage].sent() == sent
+    assert lake.storages[shown].sent() == sent
     assert not [path for path in base.rglob("*") if path.suffix == ".part"]
 
 
@@ -207,7 +207,7 @@ def test_a_tool_that_is_missing_is_named() -> None:
 
 def test_a_certificate_that_is_not_trusted(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    monkeypatch.setattr(tls, "_contexts", {})
+    monkeypatch.setattr(shown, "_contexts", {})
     error = unavailable("https")
     assert "has a certificate that is not trusted here" in error.message
 
@@ -680,7 +680,7 @@ def test_killed_200_times_nothing_is_lost_wrong_or_fetched_twice(tmp_path: Path,
     contents = {f"f{n}": chance.randbytes(chance.choice((0, 10, 5_000, 100_000, 600_000))) for n in range(40)}
     wanted = [(file, ("ds", file.did.name)) for file in _served(lake, contents)]
     instance, target = load_instances().get(), tmp_path / "d"
-    tls.tls_context(instance)  # takes a while, and is kept
+    shown.tls_context(instance)  # takes a while, and is kept
     whole: dict[str, int] = {}  # name of a file -> its inode, from when all of its bytes were here
 
     def look() -> None:
