@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rucio_lab.core.did import DID
+from rucio_lab.core.reasons import Reason
 
 Reading = Literal["auto", "stream", "mount", "lake"]
 """How files are read where they lie: from a URL (stream), from a path on a mounted RSE (mount), from a ``rucio://`` URL
@@ -89,10 +90,16 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A replica that was not taken, and why, in words."""
+    """A replica that was not taken, and why."""
 
     replica: Replica
-    reason: str
+    why: Reason
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        server = f"{self.replica.endpoint} " if isinstance(self.why, Reason) and self.why.is_of_server else ""
+        return f"{server}{self.why}"
 
 
 @dataclass(frozen=True, slots=True)

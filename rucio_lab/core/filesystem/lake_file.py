@@ -124,7 +124,8 @@ class LakeFile:
         why, until = self._bad.get(replica.url, ("", 0.0))
         if why and until > time.monotonic():
             return why
-        return probe.verdict((replica.rse, replica.endpoint)) or "" if replica.scheme != "file" else ""
+        fault = probe.fault_of((replica.rse, replica.endpoint)) if replica.scheme != "file" else None
+        return str(fault or "")
 
     def _silence(self) -> float:
         """How long a storage may be silent: not for long where there are others."""

@@ -16,7 +16,7 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
-from rucio_lab.core.storage import redirects
+from rucio_lab.core.storage import http_status, redirects
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.storage_token import authorization
 from rucio_lab.core.storage.tls import tls_context
@@ -193,15 +193,8 @@ class HttpReader(Reader):
             if (start, stop) != (0, self.size):
                 words = "does not serve parts of files (no Range requests), so it cannot be streamed from"
                 raise StorageFailed(words, concerns="server")
-        elif status in (404, 410):
-            raise StorageFailed(f"has no such file (HTTP {status})")
-        elif status == 416:
-            raise StorageFailed(f"has a shorter file than the {self.size:,} bytes that Rucio has registered")
-        elif status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
-            words = why_refused(self.replica, self._instance, f"HTTP {status}")
-            raise StorageFailed(words, "", concerns="credentials")
         else:
-            raise StorageFailed(f"answers with an error (HTTP {status})")
+            raise http_status.failure(status, self.replica, self._instance, self.size)
 
     def close(self) -> None:
         """Do nothing: connections belong to the session."""

@@ -18,6 +18,7 @@ from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd
 from rucio_lab.core.reading.http import wait_for
 from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.reasons import Reason
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.tls import authority_paths
 
@@ -196,11 +197,11 @@ def _requests(spans: Sequence[Span]) -> list[list[tuple[int, int]]]:
 def _greets(replica: Replica, seconds: float) -> bool:
     """Whether the server of a replica answers at all."""
 
-    async def ask() -> str:
+    async def ask() -> Reason | None:
         return await asyncio.wait_for(xrootd.greet(replica.url), seconds)
 
     try:
-        return not wait_for(ask())
+        return wait_for(ask()) is None
     except (OSError, TimeoutError, NoAnswerYet, ValueError):
         return False
 

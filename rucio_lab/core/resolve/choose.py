@@ -14,9 +14,8 @@ from rucio_lab.core.config.instances import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import LeftOut, Replica, Request, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd
+from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.storage import known_schemes
-
-_NOT_ASKED_FOR = "is not among the schemes asked for"
 
 
 def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
@@ -51,7 +50,7 @@ class Draft:
     candidates: list[Replica]
     left_out: list[LeftOut]
 
-    def drop(self, bad: Callable[[Replica], str]) -> None:
+    def drop(self, bad: Callable[[Replica], Reason | None]) -> None:
         """Leave out the candidates for which a reason is given."""
         kept = []
         for replica in self.candidates:
@@ -109,7 +108,7 @@ class Sorter:
                 else:
                     found.setdefault(replica.url, replica)  # https and davs can be the same address
         for rse in row.states.keys() - {pfn.rse for pfn in row.pfns}:
-            left_out[LeftOut(Replica(rse, ""), "the RSE offers no protocol that is known here")] = None
+            left_out[LeftOut(Replica(rse, ""), Reason(Cause.NO_PROTOCOL))] = None
         draft.left_out = list(left_out)
         draft.candidates = sorted(found.values(), key=self._rank)
         return draft
@@ -120,7 +119,7 @@ class Sorter:
         cached = bool(self._cache_endpoint) and replica.endpoint == self._cache_endpoint
         return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
-    def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, str]]:
+    def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, Reason | None]]:
         """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
         pfn = _without_options(did, pfn)
         scheme, _, rest = pfn.url.partition("://")
@@ -128,25 +127,34 @@ class Sorter:
         url = f"{scheme}://{_escaped(rest, did.name) if scheme in ('https', 'http') else rest}"
         replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
         if not _is_address(url):
-            yield replica, "its address cannot be understood"
+            yield replica, Reason(Cause.BAD_ADDRESS)
         elif pfn.rse_type == "TAPE":
-            yield replica, "it is on tape (a rule can bring a copy to disk)"
+            yield replica, Reason(Cause.ON_TAPE)
         elif state != "AVAILABLE":
-            yield replica, f"Rucio calls this replica {state}"
+            yield replica, Reason(Cause.NOT_AVAILABLE, (state,))
         else:
             path = self._mounted(pfn)
             if path:
-                yield replace(replica, url=path), ""
+                yield replace(replica, url=path), None
             if scheme != "file" and self._stream:
-                asked_for = scheme in self._schemes or self._any_scheme
-                not_asked_for = f"{scheme} {_NOT_ASKED_FOR} ({', '.join(self._schemes)})"
-                unreadable = known_schemes.not_downloadable if self._download else known_schemes.unreadable
-                reason = unreadable(scheme) if asked_for else not_asked_for
-                yield replica, reason or (probe.NEEDS_OURS if scheme == "roots" and self._ours_for_roots else "")
-                if asked_for and scheme == "root" and self._through_cache(replica):
+                reason = self._against(scheme)
+                ours = Reason(Cause.NEEDS_OURS) if scheme == "roots" and self._ours_for_roots else None
+                yield replica, reason or ours
+                if scheme == "root" and self._is_asked_for(scheme) and self._through_cache(replica):
                     yield replace(replica, url=f"{self._cache_endpoint}//{url}"), reason
             elif not path:
-                yield replica, "no folder is configured for it (mounts in rucio_lab.toml)"
+                yield replica, Reason(Cause.NOT_MOUNTED)
+
+    def _is_asked_for(self, scheme: str) -> bool:
+        return self._any_scheme or scheme in self._schemes
+
+    def _against(self, scheme: str) -> Reason | None:
+        """Say why nothing is read over a scheme, if so."""
+        if not self._is_asked_for(scheme):
+            return Reason(Cause.NOT_ASKED_FOR, (scheme, ", ".join(self._schemes)))
+        unreadable = known_schemes.not_downloadable if self._download else known_schemes.unreadable
+        words = unreadable(scheme)
+        return Reason(Cause.NO_READER, (words,)) if words else None
 
     def _through_cache(self, replica: Replica) -> bool:
         """Whether a replica is to be read through the XCache: never twice, and not on the local network."""
@@ -209,11 +217,11 @@ def check_mounts(drafts: list[Draft]) -> None:
     for expected in mounts.values():  # one by one, so that a mount that is dead does not hold up the others
         for path, size in zip(expected, probe.sizes_on_disk(list(expected)), strict=True):
             if isinstance(size, str):
-                reasons[path] = f"{path}: {size}"
+                reasons[path] = Reason(Cause.MOUNT_UNREADABLE, (path, size))
             elif size != expected[path]:
-                reasons[path] = f"{path} has {size} bytes, but Rucio has registered {expected[path]}"
+                reasons[path] = Reason(Cause.MOUNT_WRONG_SIZE, (path, str(size), str(expected[path])))
     for draft in drafts:
-        draft.drop(lambda replica: reasons.get(replica.url, ""))
+        draft.drop(lambda replica: reasons.get(replica.url))
 
 
 def drop_dead(instance: Instance, drafts: list[Draft]) -> None:
@@ -225,7 +233,7 @@ def drop_dead(instance: Instance, drafts: list[Draft]) -> None:
             if draft.candidates and draft.candidates[0].scheme != "file":
                 best = [replica for replica in draft.candidates if replica.scheme != "file"][:2]
                 asked = {probe.endpoint(replica): replica for replica in reversed(best)}
-                unknown.update({where: replica for where, replica in asked.items() if probe.verdict(where) is None})
+                unknown.update({where: replica for where, replica in asked.items() if not probe.is_known(where)})
         if not unknown:
             return
         probe.probe(unknown.values(), instance.storage.redirects_to_http)
@@ -236,7 +244,7 @@ def through_lake(instance: Instance, drafts: list[Draft]) -> None:
     asking: dict[int, list[Replica]] = {}
     for number, draft in enumerate(drafts):
         if not draft.candidates:
-            asking[number] = [left.replica for left in draft.left_out if probe.wants_credentials(left.reason)]
+            asking[number] = [left.replica for left in draft.left_out if left.why.wants_credentials]
     sizes = {number: row.bytes for number in asking if (row := drafts[number].row)}
     refusals = probe.refusals(
         [(replica, sizes[number]) for number, replicas in asking.items() for replica in replicas], instance
@@ -247,12 +255,8 @@ def through_lake(instance: Instance, drafts: list[Draft]) -> None:
         accepted = [replica for replica in replicas if not why[replica]]
         draft.candidates = [Replica(each.rse, lake_url(instance.name, draft.did)) for each in accepted[:1]]
         draft.left_out = [
-            LeftOut(left.replica, f"{left.replica.endpoint} {why[left.replica]}") if why.get(left.replica) else left
-            for left in draft.left_out
+            LeftOut(left.replica, refusal) if (refusal := why.get(left.replica)) else left for left in draft.left_out
         ]
-
-
-_DOWN = ("did not answer", "refuses connections", "cannot be reached", "closed the connection")
 
 
 def put_dead_last(instance: Instance, drafts: list[Draft]) -> None:
@@ -263,15 +267,17 @@ def put_dead_last(instance: Instance, drafts: list[Draft]) -> None:
     unknown: dict[probe.Endpoint, Replica] = {}
     for draft in drafts:
         best = [replica for replica in draft.candidates if replica.scheme in known_schemes.PROBED][:2]
-        unknown.update({probe.endpoint(it): it for it in best if probe.verdict(probe.endpoint(it)) is None})
+        unknown.update({probe.endpoint(it): it for it in best if not probe.is_known(probe.endpoint(it))})
     if unknown:
         probe.probe(unknown.values(), instance.storage.redirects_to_http)
     for draft in drafts:
-        draft.candidates.sort(key=lambda it: (probe.verdict(probe.endpoint(it)) or "").startswith(_DOWN))
+        draft.candidates.sort(key=_is_down)
 
 
-def _dead(replica: Replica) -> str:
-    if replica.scheme in ("file", "rucio"):
-        return ""
-    reason = probe.verdict(probe.endpoint(replica))
-    return f"{replica.endpoint} {reason}" if reason else ""
+def _dead(replica: Replica) -> Reason | None:
+    return None if replica.scheme in ("file", "rucio") else probe.fault_of(probe.endpoint(replica))
+
+
+def _is_down(replica: Replica) -> bool:
+    fault = _dead(replica)
+    return fault is not None and fault.is_down

@@ -16,8 +16,8 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable
 from rucio_lab.core.model import DidInfo, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.resolve.choose import (
-    _NOT_ASKED_FOR,
     Draft,
     Sorter,
     check_mounts,
@@ -93,7 +93,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     return Resolution(
         request=request,
         files=files,
-        missing=missing,
+        missing={did: "; ".join(reasons) for did, reasons in missing.items()},
         total=len(wanted.files),
         open=tuple(wanted.open),
         shared=sum(len(wanted.files[file.did]) > 1 for file in files),
@@ -128,30 +128,28 @@ def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> 
 # ------------------------------------------------------------------------------------------------ what to say
 
 
-def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, str]:
-    """Say for each file without a usable replica why."""
+def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, list[str]]:
+    """Say for each file without a usable replica why: one text for each RSE."""
     silent = [draft.did for draft in drafts if not draft.left_out]
     blocked = {row.did: row for row in lake.replicas(silent, blocked=True)} if silent else {}
     readable = lake.rses() if blocked else {}
     reasons = {}
     for draft in drafts:
-        telling = [left for left in draft.left_out if _NOT_ASKED_FOR not in left.reason] or draft.left_out
+        telling = [left for left in draft.left_out if left.why.cause is not Cause.NOT_ASKED_FOR] or draft.left_out
         words = {f"{left.replica.rse}: {left.reason}": None for left in telling}
         if row := blocked.get(draft.did):
             for rse in row.states:
-                reason = (
-                    "it does not fit the RSE expression" if readable.get(rse, True) else "it is blocked for reading"
-                )
-                words[f"{rse}: {reason}"] = None
-        reasons[draft.did] = "; ".join(words) or "Rucio has no replica of it"
+                cause = Cause.OUTSIDE_EXPRESSION if readable.get(rse, True) else Cause.BLOCKED
+                words[f"{rse}: {Reason(cause)}"] = None
+        reasons[draft.did] = list(words) or [str(Reason(Cause.NO_REPLICA))]
     return reasons
 
 
-def _unavailable(missing: dict[DID, str], total: int, instance: Instance) -> FilesUnavailable:
+def _unavailable(missing: dict[DID, list[str]], total: int, instance: Instance) -> FilesUnavailable:
     """Make one error of all missing files: a few by name, the reasons once each."""
     shown = list(missing)[:3]
     more = f" and {len(missing) - len(shown):,} more" if len(missing) > len(shown) else ""
-    why = list(dict.fromkeys(reason for reasons in missing.values() for reason in reasons.split("; ")))
+    why = list(dict.fromkeys(reason for reasons in missing.values() for reason in reasons))
     also = "; and others" if len(why) > 3 else ""
     files = "1 file" if total == 1 else f"{len(missing):,} of {total:,} files"
     remedy = "Ask for a copy on disk with a rule, or try another --rse or --scheme."
@@ -160,7 +158,7 @@ def _unavailable(missing: dict[DID, str], total: int, instance: Instance) -> Fil
     return FilesUnavailable(
         f"{files} cannot be read from here: {', '.join(map(str, shown))}{more}. Why: {'; '.join(why[:3])}{also}.",
         remedy,
-        reasons={str(did): reason for did, reason in missing.items()},
+        reasons={str(did): "; ".join(reasons) for did, reasons in missing.items()},
     )
 
 
