@@ -499,4 +499,4 @@ def _endpoint(replica: Replica) -> str:
         return ""
     if "://" in replica.url:
         return replica.endpoint
-    return "mounted" if replica.rse else "downloaded"
+    return "downloaded" if replica.kind == "copy" else replica.kind

@@ -253,7 +253,7 @@ def through_lake(instance: Instance, drafts: list[Draft]) -> None:
         draft = drafts[number]
         why = {replica: refusals[replica.rse, replica.endpoint] for replica in replicas}
         accepted = [replica for replica in replicas if not why[replica]]
-        draft.candidates = [Replica(each.rse, lake_url(instance.name, draft.did)) for each in accepted[:1]]
+        draft.candidates = [Replica.in_lake(lake_url(instance.name, draft.did), each.rse) for each in accepted[:1]]
         draft.left_out = [
             LeftOut(left.replica, refusal) if (refusal := why.get(left.replica)) else left for left in draft.left_out
         ]

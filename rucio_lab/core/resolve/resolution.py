@@ -115,7 +115,7 @@ def _in_lake(instance: Instance, request: Request, wanted: Wanted, chosen: list[
 
 
 def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> ResolvedFile:
-    replica = Replica("", lake_url(instance.name, info.did))
+    replica = Replica.in_lake(lake_url(instance.name, info.did))
     return ResolvedFile(info.did, datasets, info.bytes or 0, info.adler32, (replica,))
 
 

@@ -110,7 +110,7 @@ def transfer_of(files: Sequence[ResolvedFile], instance: Instance, target: Targe
 def remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:
     """Give the files with their remote replicas alone; Rucio is asked for those that are read over ``rucio://``."""
     known = [
-        replace(file, replicas=tuple(it for it in file.replicas if it.rse and it.scheme != "rucio")) for file in files
+        replace(file, replicas=tuple(it for it in file.replicas if it.kind in ("direct", "mounted"))) for file in files
     ]
     asked = [file.did for file in known if not file.replicas]
     found = replicas_of(instance, asked) if asked else {}
@@ -119,7 +119,7 @@ def remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[Reso
 
 def _local(outcome: Outcome) -> ResolvedFile:
     """Put the copy on this machine before the replicas."""
-    return replace(outcome.file, replicas=(Replica("", str(outcome.path), domain="lan"), *outcome.file.replicas))
+    return replace(outcome.file, replicas=(Replica.of_copy(outcome.path), *outcome.file.replicas))
 
 
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
