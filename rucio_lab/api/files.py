@@ -418,7 +418,7 @@ def _gone(reasons: dict[str, str]) -> FilesUnavailable:
 def _replicas_now(by_instance: dict[str, list[DID]]) -> Replicas:
     """Look up from where ``rucio://`` would read some files."""
     from rucio_lab.core.config.instances import load_instances
-    from rucio_lab.core.resolve.resolution import replicas_of
+    from rucio_lab.core.resolve.choose import replicas_of
 
     return {
         (name, did): found
@@ -501,4 +501,4 @@ def _endpoint(replica: Replica) -> str:
         return ""
     if "://" in replica.url:
         return replica.endpoint
-    return "mounted" if replica.rse else "downloaded"
+    return "downloaded" if replica.kind == "copy" else replica.kind

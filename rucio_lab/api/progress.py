@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rucio_lab.core.resolve.resolution import Tell
+    from rucio_lab.core.resolve.expand import Tell
     from rucio_lab.core.transfer.outcome import Progress
 
 _DELAY = 0.5  # seconds before a bar appears: what is there already needs none

@@ -50,7 +50,7 @@ def lake_url(instance: str, did: DID) -> str:
     did
         A file, dataset or container.
     """
-    return "rucio://" + "/".join(quote(part, safe="") for part in (instance, *did))
+    return PREFIX + Address(instance, *did).path
 
 
 def without_query(url: str) -> str:

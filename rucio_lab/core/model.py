@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from rucio_lab.core.did import DID
+from rucio_lab.core.reasons import Reason
 
-Reading = Literal["auto", "stream", "mount", "lake"]
+ReadAccess = Literal["auto", "stream", "mount", "lake"]
 """How files are read where they lie: from a URL (stream), from a path on a mounted RSE (mount), from a ``rucio://`` URL
 that is resolved when it is opened (lake), or from whichever is best (auto)."""
 
-Access = Literal[Reading, "download"]
+Access = Literal[ReadAccess, "download"]
 """How files are made usable: where they lie, or as verified copies on this machine (download)."""
+
+ReplicaKind = Literal["direct", "mounted", "copy", "lake"]
 
 DIDType = Literal["all", "collection", "container", "dataset", "file"]
 
@@ -53,7 +57,8 @@ class Replica:
     Attributes
     ----------
     rse
-        Name of the RSE.
+        Name of the RSE; empty for a copy on this machine, and for a ``rucio://`` address whose replica is chosen when
+        it is opened.
     url
         What a reader opens: the PFN in the form that readers know, or a local path.
     pfn
@@ -81,6 +86,27 @@ class Replica:
         return scheme if separator else "file"
 
     @property
+    def kind(self) -> ReplicaKind:
+        """How it is reached: by an address of its storage, a mounted folder, a copy on this machine, or ``rucio://``."""
+        match self.scheme:
+            case "rucio":
+                return "lake"
+            case "file":
+                return "mounted" if self.rse else "copy"
+            case _:
+                return "direct"
+
+    @classmethod
+    def of_copy(cls, path: Path) -> Replica:
+        """Make one of a copy on this machine."""
+        return cls("", str(path), domain="lan")
+
+    @classmethod
+    def in_lake(cls, url: str, rse: str = "") -> Replica:
+        """Make one of a ``rucio://`` address, at an RSE if it was seen to work there."""
+        return cls(rse, url)
+
+    @property
     def endpoint(self) -> str:
         """The server behind it, as ``scheme://host:port``."""
         scheme, _, rest = self.url.partition("://")  # not urlsplit, which raises on odd addresses
@@ -89,10 +115,16 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A replica that was not taken, and why, in words."""
+    """A replica that was not taken, and why."""
 
     replica: Replica
-    reason: str
+    why: Reason
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        server = f"{self.replica.endpoint} " if isinstance(self.why, Reason) and self.why.is_of_server else ""
+        return f"{server}{self.why}"
 
 
 @dataclass(frozen=True, slots=True)

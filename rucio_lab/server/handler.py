@@ -23,7 +23,7 @@ from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.model import DIDType, Reading, Request, ResolvedFile
+from rucio_lab.core.model import DIDType, ReadAccess, Request, ResolvedFile
 from rucio_lab.core.storage.known_schemes import schemes_of
 from rucio_lab.server import rows
 from rucio_lab.server.workers import Workers
@@ -419,7 +419,7 @@ class ResolveHandler(LakeHandler):
         request = Request(
             dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),
             instance=instance.name,
-            access=self.choice("access", Reading, "auto") if self.get_query_argument("access", "") else "",
+            access=self.choice("access", ReadAccess, "auto") if self.get_query_argument("access", "") else "",
             schemes=schemes_of(self.get_query_argument("scheme", "")),
             rse=self.get_query_argument("rse", ""),
             limit=self.number("limit", None),

@@ -16,6 +16,7 @@ from IPython.core.formatters import DisplayFormatter
 from rucio_lab.api.files import FileEntry, FileList
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.reasons import Cause, Reason
 
 SIGNED = "https://store.example/f.root?X-Amz-Signature=s3cr3t"
 
@@ -169,7 +170,7 @@ def test_table_has_twenty_rows_at_most() -> None:
 
 def test_what_rucio_says_is_no_html_and_no_escape_sequence() -> None:
     nasty = "<img src=x onerror=alert(1)>\x1bc"
-    left = (LeftOut(Replica(nasty, f"root://{nasty}/x"), nasty),)
+    left = (LeftOut(Replica(nasty, f"root://{nasty}/x"), Reason(Cause.NO_READER, (nasty,))),)
     files = FileList(
         answer(
             file(nasty, nasty, rse=nasty, left_out=left),
@@ -187,7 +188,11 @@ def test_what_rucio_says_is_no_html_and_no_escape_sequence() -> None:
 
 
 def test_shows_no_signature_anywhere() -> None:
-    files = FileList(answer(file("a", "d", url=SIGNED, left_out=(LeftOut(Replica("X", SIGNED), "dead"),))))
+    files = FileList(
+        answer(
+            file("a", "d", url=SIGNED, left_out=(LeftOut(Replica("X", SIGNED), Reason(Cause.NO_READER, ("dead",))),))
+        )
+    )
     files.append("https://user:hunter2@other.example/f?token=s3cr3t")
     html, explained = files._repr_html_(), files.explain()
     for shown in (repr(files), html, repr(files[0]), repr(explained), explained._repr_html_()):
@@ -208,14 +213,14 @@ def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
 
 
 def test_explains_in_few_rows_what_became_of_many_files() -> None:
-    tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), "it is on tape"),)
+    tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), Reason(Cause.ON_TAPE)),)
     many = (file(f"f{i:05}", "d", left_out=tape) for i in range(10_000))
     files = FileList(answer(*many, missing={DID("s", "gone"): "Rucio has no replica of it"}, total=10_001))
     rows = files.explain().rows
     assert [(row.files, row.rse, row.endpoint, row.state, row.why) for row in rows] == [
         (10_000, "CERN-EOS", "root://eos.example:1094", "taken", ""),
         (10_000, "TRIUMF", "https://triumf.example", "in reserve", ""),
-        (10_000, "CERN-TAPE", "root://tape.example", "left out", "it is on tape"),
+        (10_000, "CERN-TAPE", "root://tape.example", "left out", "it is on tape (a rule can bring a copy to disk)"),
         (1, "", "", "missing", "Rucio has no replica of it"),
     ]
     assert "s:gone" in repr(files.explain())
@@ -223,7 +228,7 @@ def test_explains_in_few_rows_what_became_of_many_files() -> None:
 
 def test_explains_at_most_forty_kinds_of_fate() -> None:
     def fate(i: int) -> tuple[LeftOut, ...]:
-        return (LeftOut(Replica("A", f"/mnt/{i}"), f"/mnt/{i} has {i} bytes"),)
+        return (LeftOut(Replica("A", f"/mnt/{i}"), Reason(Cause.MOUNT_WRONG_SIZE, (f"/mnt/{i}", str(i), "9"))),)
 
     explained = FileList(answer(*(file(f"f{i}", left_out=fate(i)) for i in range(100)))).explain()
     assert len(repr(explained).splitlines()) == 1 + 40 + 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rucio_lab.core.storage import known_schemes
+from tests.lake.lake import FullLake
 
 
 @pytest.fixture
@@ -19,3 +20,11 @@ def gfal2(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     known_schemes.not_downloadable.cache_clear()
     yield
     known_schemes.not_downloadable.cache_clear()
+
+
+@pytest.fixture
+def token_file(lake: FullLake, tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(lake.issuer.token() + "\n")
+    path.chmod(0o600)
+    return path

@@ -56,7 +56,8 @@ def shown(storage: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     from rucio_lab.core.config.settings import Instance, StorageSettings
     from rucio_lab.core.errors import RucioLabError
     from rucio_lab.core.identity.client import client_for
-    from rucio_lab.core.storage.shown import describe, find_token
+    from rucio_lab.core.storage.shown import describe
+    from rucio_lab.core.storage.storage_token import find_token
 
     instance = Instance(
         name="lake",

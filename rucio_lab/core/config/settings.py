@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rucio_lab.core.errors import ConfigurationError
-from rucio_lab.core.model import Reading
+from rucio_lab.core.model import ReadAccess
 from rucio_lab.core.text import is_printable
 
 Auth = Literal["userpass", "x509", "x509_proxy", "oidc", "token", "gss", "ssh"]
@@ -159,7 +159,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rucio_cfg: str = ""
     ca: str = ""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
-    access: Reading = "auto"
+    access: ReadAccess = "auto"
     schemes: tuple[str, ...] = ("root", "roots", "https", "http")
     rse: str = ""
     site: str = ""

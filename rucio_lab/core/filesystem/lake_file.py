@@ -20,8 +20,9 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
 from rucio_lab.core.model import DidInfo, Replica
 from rucio_lab.core.reading import probe
-from rucio_lab.core.reading.replicas import Reader, Span, open_replica
-from rucio_lab.core.resolve.resolution import readable_replicas
+from rucio_lab.core.reading.reader import Reader, Span
+from rucio_lab.core.reading.replicas import open_replica
+from rucio_lab.core.resolve.choose import readable_replicas
 from rucio_lab.core.text import printable
 
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is tried after the others
@@ -123,7 +124,8 @@ class LakeFile:
         why, until = self._bad.get(replica.url, ("", 0.0))
         if why and until > time.monotonic():
             return why
-        return probe.verdict((replica.rse, replica.endpoint)) or "" if replica.scheme != "file" else ""
+        fault = probe.fault_of((replica.rse, replica.endpoint)) if replica.scheme != "file" else None
+        return str(fault or "")
 
     def _silence(self) -> float:
         """How long a storage may stay silent: not long if there are other replicas."""

@@ -26,7 +26,7 @@ from rucio_lab.core.jobs.job import Job
 from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
 from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
-from rucio_lab.core.storage.shown import find_token
+from rucio_lab.core.storage.storage_token import find_token
 from rucio_lab.core.text import printable
 from rucio_lab.core.transfer.download import Download, Result, Target, resolve_for_download
 from rucio_lab.core.transfer.outcome import Progress

@@ -22,7 +22,10 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd
-from rucio_lab.core.reading.replicas import http_get, open_replica
+from rucio_lab.core.reading.http import http_get
+from rucio_lab.core.reading.replicas import open_replica
+from rucio_lab.core.reasons import Cause, Reason
+from rucio_lab.core.storage.http_status import Answer, meaning
 
 TIMEOUT = 2.0
 """How long a server may take to answer, in seconds."""
@@ -35,22 +38,8 @@ _AT_ONCE = 50  # probes
 Endpoint = tuple[str, str]
 """An RSE and one of its servers (``scheme://host:port``), or one URL of it where each file has rights of its own."""
 
-_CREDENTIALS = "asks for credentials that a plain URL cannot carry"
-NEEDS_OURS = f"{_CREDENTIALS} (those of the instance)"
-"""Why a replica is left out that is known to be read with credentials of the instance."""
-
-_UNTRUSTED = "has a certificate that Python does not trust here"
-_CERTIFICATE = "refuses the TLS connection"
-_NO_ADDRESS = "has, or leads to, an address that makes no sense"
-
-_verdicts: dict[Endpoint, tuple[str, float]] = {}
+_verdicts: dict[Endpoint, tuple[Reason | None, float]] = {}
 _by_file: dict[Endpoint, float] = {}
-
-
-class _OfOneFile(str):
-    """A reason that speaks for the file that was asked for, and not for its server."""
-
-    __slots__ = ()
 
 
 def endpoint(replica: Replica) -> Endpoint:
@@ -59,20 +48,26 @@ def endpoint(replica: Replica) -> Endpoint:
     return (replica.rse, replica.url) if _by_file.get(server, 0) > time.monotonic() else server
 
 
-def verdict(where: Endpoint) -> str | None:
-    """Give what is remembered of an endpoint.
-
-    Returns
-    -------
-    str or None
-        Empty if it answers, else why it is of no use; None if nothing is known.
-    """
+def is_known(where: Endpoint) -> bool:
+    """Whether an endpoint was asked a short time ago."""
     known = _verdicts.get(where)
-    return known[0] if known is not None and known[1] > time.monotonic() else None
+    return known is not None and known[1] > time.monotonic()
 
 
-def remember(replica: Replica, reason: str) -> bool:
+def fault_of(where: Endpoint) -> Reason | None:
+    """Give what is wrong with an endpoint, as far as is remembered; None if nothing is."""
+    return _verdicts[where][0] if is_known(where) else None
+
+
+def remember(replica: Replica, failure: str) -> bool:
     """Remember that the server of a replica is of no use, as a reader has found out.
+
+    Parameters
+    ----------
+    replica
+        What was read.
+    failure
+        What the server did, in words that follow its address.
 
     Returns
     -------
@@ -80,8 +75,8 @@ def remember(replica: Replica, reason: str) -> bool:
         Whether that is news.
     """
     where = (replica.rse, replica.endpoint)
-    news = not verdict(where)
-    _verdicts[where] = (reason, time.monotonic() + _REMEMBER_DEAD)
+    news = fault_of(where) is None
+    _verdicts[where] = (Reason(Cause.READ_FAILED, (failure,)), time.monotonic() + _REMEMBER_DEAD)
     return news
 
 
@@ -110,40 +105,40 @@ def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) 
     now = time.monotonic()
     for replica, reason in zip(asked, answers, strict=True):
         server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
-        if isinstance(reason, _OfOneFile):
+        if reason and reason.is_of_one_file:
             _by_file[server] = until
         elif reason:
             _by_file.pop(server, None)
-        _verdicts[endpoint(replica)] = (str(reason), until)
+        _verdicts[endpoint(replica)] = (reason, until)
 
 
-async def _probe_all(replicas: Sequence[Replica], allowed: Collection[str]) -> list[str]:
+async def _probe_all(replicas: Sequence[Replica], allowed: Collection[str]) -> list[Reason | None]:
     few = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(replica: Replica) -> str:
+    async def one(replica: Replica) -> Reason | None:
         async with few:
             return await _probe_one(replica, allowed)
 
     return await asyncio.gather(*map(one, replicas))
 
 
-async def _probe_one(replica: Replica, allowed: Collection[str]) -> str:
-    ask: Awaitable[str] = (
+async def _probe_one(replica: Replica, allowed: Collection[str]) -> Reason | None:
+    ask: Awaitable[Reason | None] = (
         xrootd.greet(replica.url) if replica.scheme in ("root", "roots") else _probe_http(replica.url, allowed)
     )
     try:
         return await asyncio.wait_for(ask, TIMEOUT)
     except TimeoutError:
-        return f"did not answer within {TIMEOUT:g} s"
+        return Reason(Cause.SILENT, (f"{TIMEOUT:g}",))
     except ConnectionRefusedError:
-        return "refuses connections"
+        return Reason(Cause.REFUSES_CONNECTIONS)
     except OSError as error:
-        return f"cannot be reached ({error.strerror or error})"
+        return Reason(Cause.UNREACHABLE, (str(error.strerror or error),))
     except ValueError:  # a host that is no host name, such as one with two dots in a row
-        return _OfOneFile(_NO_ADDRESS)
+        return Reason(Cause.NO_SENSE)
 
 
-async def _probe_http(url: str, allowed: Collection[str]) -> str:
+async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
     """Ask a web server for the first byte of a file."""
     import aiohttp
 
@@ -153,48 +148,46 @@ async def _probe_http(url: str, allowed: Collection[str]) -> str:
             await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed) as response,
         ):
             empty = response.status == 200 and response.content_length == 0  # an empty file has no parts to serve
-            return "" if empty else _judge_http(response.status)
+            return None if empty else _judge_http(response.status)
     except StorageFailed as error:  # a redirect that is not followed
-        return _OfOneFile(error.message)
+        return Reason(Cause.BAD_REDIRECT, (error.message,))
     except aiohttp.InvalidURL:
-        return _OfOneFile(_NO_ADDRESS)
+        return Reason(Cause.NO_SENSE)
     except (aiohttp.ClientError, ssl.SSLError) as error:
         return _no_answer(error, url)
 
 
-def _no_answer(error: Exception, url: str) -> str:
+def _no_answer(error: Exception, url: str) -> Reason:
     """Say why a web server gives no answer."""
     import aiohttp
     import yarl
 
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"{_UNTRUSTED} (SSL_CERT_FILE can name its CA)"
+        return Reason(Cause.UNTRUSTED)
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return f"{_CERTIFICATE} (it may want a client certificate)"
+        return Reason(Cause.REFUSES_TLS)
     if isinstance(error, aiohttp.ClientConnectorError):
         asked = yarl.URL(url)
         if (error.host, error.port) != (asked.raw_host, asked.port):
-            return _OfOneFile("sends the reader on to a server that cannot be reached")
+            return Reason(Cause.REDIRECT_UNREACHABLE)
         raise error.os_error from error
-    return f"does not answer as a web server ({type(error).__name__})"
+    return Reason(Cause.NO_WEB_SERVER, (type(error).__name__,))
 
 
-def _judge_http(status: int) -> str:
-    if status in (206, 404, 416):  # 404 speaks for one file, not for the server; 416 is for an empty file
-        return ""
-    if status == 200:
-        return "does not serve parts of files (no Range requests), so it cannot be streamed from"
-    if status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
-        return _OfOneFile(f"{_CREDENTIALS} (HTTP {status})")
-    return _OfOneFile(f"answers with an error (HTTP {status})")
+def _judge_http(status: int) -> Reason | None:
+    """Say why a file cannot be streamed by its plain URL, if so. That it is missing says nothing of its server."""
+    match meaning(status):
+        case Answer.PART | Answer.NO_FILE | Answer.TOO_SHORT:  # an empty file is too short for any part
+            return None
+        case Answer.WHOLE:
+            return Reason(Cause.NO_RANGES)
+        case Answer.REFUSED:
+            return Reason(Cause.WANTS_CREDENTIALS, (f"HTTP {status}",))
+        case Answer.ERROR:
+            return Reason(Cause.ERROR, (f"HTTP {status}",))
 
 
-def wants_credentials(reason: str) -> bool:
-    """Whether a replica was left out for a reason that credentials or a CA could do away with."""
-    return any(words in reason for words in (_CREDENTIALS, _UNTRUSTED, _CERTIFICATE))
-
-
-def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dict[Endpoint, str]:
+def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dict[Endpoint, Reason | None]:
     """Ask for the first byte of some replicas with the credentials of an instance, all at once.
 
     Parameters
@@ -207,17 +200,17 @@ def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dic
     Returns
     -------
     dict
-        Endpoint -> why it refuses; empty if it does not.
+        Endpoint -> why it refuses; None if it does not.
     """
 
-    def ask(replica: Replica, size: int) -> str:
+    def ask(replica: Replica, size: int) -> Reason | None:
         try:
             reader = open_replica(replica, instance, size, silence=TIMEOUT)
             reader.read([(0, min(1, size))], TIMEOUT)
             reader.close()
         except StorageFailed as error:
-            return error.message
-        return ""
+            return Reason(Cause.REFUSES_OURS, (error.message,))
+        return None
 
     asked = {(replica.rse, replica.endpoint): (replica, size) for replica, size in replicas}
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rucio-lab-probe") as pool:

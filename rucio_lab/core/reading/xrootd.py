@@ -32,7 +32,8 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity.token_text import discovered_token
 from rucio_lab.core.identity.x509 import find_proxy, rsa_proxy
 from rucio_lab.core.model import Replica
-from rucio_lab.core.storage.shown import StorageToken, find_token, may_see_token
+from rucio_lab.core.reasons import Cause, Reason
+from rucio_lab.core.storage.storage_token import StorageToken, find_token, may_see_token
 
 # Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
 # for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not
@@ -315,7 +316,7 @@ def trust(paths: tuple[str, ...]) -> None:
     Parameters
     ----------
     paths
-        CA bundles and folders, see `rucio_lab.core.storage.shown.authority_paths`.
+        CA bundles and folders, see `rucio_lab.core.storage.tls.authority_paths`.
     """
     from XRootD.client import EnvPutInt
 
@@ -332,15 +333,15 @@ def trust(paths: tuple[str, ...]) -> None:
 # ------------------------------------------------------------------------------------------------ greeting
 
 
-async def greet(url: str) -> str:
+async def greet(url: str) -> Reason | None:
     """Greet an XRootD server: the first 20 bytes of its protocol, which it answers with 16 of its own.
 
     Source: XRootD protocol specification, initial handshake.
 
     Returns
     -------
-    str
-        What is wrong; empty if it greets back.
+    Reason or None
+        What is wrong; None if it greets back.
     """
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 1094)
@@ -349,7 +350,7 @@ async def greet(url: str) -> str:
         await writer.drain()
         answer = await reader.readexactly(8)
     except asyncio.IncompleteReadError:
-        return "closed the connection"
+        return Reason(Cause.CLOSED_CONNECTION)
     finally:
         writer.close()
-    return "" if answer[2:4] == b"\x00\x00" else "is no XRootD server"
+    return None if answer[2:4] == b"\x00\x00" else Reason(Cause.NO_XROOTD)

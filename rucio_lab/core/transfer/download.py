@@ -12,7 +12,8 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.resolve.resolution import replicas_of, resolve
+from rucio_lab.core.resolve.choose import replicas_of
+from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome, Progress
@@ -196,7 +197,7 @@ def _placed(files: Sequence[ResolvedFile], target: Target, instance: str) -> lis
 def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[ResolvedFile]:
     """Give the files with only their remote replicas. Rucio is asked for those that are read over ``rucio://``."""
     known = [
-        replace(file, replicas=tuple(it for it in file.replicas if it.rse and it.scheme != "rucio")) for file in files
+        replace(file, replicas=tuple(it for it in file.replicas if it.kind in ("direct", "mounted"))) for file in files
     ]
     asked = [file.did for file in known if not file.replicas]
     found = replicas_of(instance, asked) if asked else {}
@@ -205,7 +206,7 @@ def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[Res
 
 def _local(outcome: Outcome) -> ResolvedFile:
     """Put the copy on this machine before the replicas."""
-    return replace(outcome.file, replicas=(Replica("", str(outcome.path), domain="lan"), *outcome.file.replicas))
+    return replace(outcome.file, replicas=(Replica.of_copy(outcome.path), *outcome.file.replicas))
 
 
 def _names(dids: Sequence[DID]) -> str:

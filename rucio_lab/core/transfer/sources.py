@@ -29,9 +29,12 @@ import urllib3
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
-from rucio_lab.core.reading.replicas import Reader, open_replica
-from rucio_lab.core.storage import redirects
-from rucio_lab.core.storage.shown import authorization, tls_context, why_refused
+from rucio_lab.core.reading.reader import Reader
+from rucio_lab.core.reading.replicas import open_replica
+from rucio_lab.core.storage import http_status, redirects
+from rucio_lab.core.storage.shown import why_refused
+from rucio_lab.core.storage.storage_token import authorization
+from rucio_lab.core.storage.tls import tls_context
 
 CHUNK = 1 << 20
 """The most bytes of one read over http or from a disk."""
@@ -169,14 +172,8 @@ def _get(
 def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: Instance, span: tuple[int, int]) -> int:
     """Look at the head of an answer, and say at which byte of the file it begins."""
     status = response.status
-    if status in (400, 401, 403):  # 400 is how nginx asks for a client certificate
-        raise StorageFailed(why_refused(replica, instance, f"HTTP {status}"), concerns="credentials")
-    if status in (404, 410):
-        raise StorageFailed(f"has no such file (HTTP {status})")
-    if status == 416:
-        raise StorageFailed(f"has a shorter file than the {span[1]:,} bytes that Rucio has registered")
     if status not in (200, 206):
-        raise StorageFailed(f"answers with an error (HTTP {status})", concerns="server")
+        raise http_status.failure(status, replica, instance, span[1], error_concerns="server")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise StorageFailed("sends the file compressed, which was not asked for")
     start, total = _range_of(response.headers.get("Content-Range", "")) if status == 206 else (0, None)

@@ -129,7 +129,7 @@ def test_a_replica_that_failed_is_not_tried_first_again(
         lake_file._files.clear()
         fs.cat_file(url(FAULTY), 0, 10)
     where = ("FAULTY-HTTPS", f"https://127.0.0.1:{lake.faulty['https'].port}")
-    assert probe.verdict(where)
+    assert probe.fault_of(where)
 
 
 def test_the_next_replica_replaces_a_dead_mount(

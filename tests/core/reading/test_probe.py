@@ -37,11 +37,15 @@ def server() -> Iterator[TcpProxy]:
         yield proxy
 
 
+def is_alive(where: probe.Endpoint) -> bool:
+    return probe.is_known(where) and probe.fault_of(where) is None
+
+
 def judge(url: str, rse: str = "RSE") -> str:
     replica = Replica(rse, url)
     probe.probe([replica])
-    verdict = probe.verdict(probe.endpoint(replica))
-    assert verdict is not None
+    assert probe.is_known(probe.endpoint(replica))
+    verdict = str(probe.fault_of(probe.endpoint(replica)) or "")
     assert "\n" not in verdict
     return verdict
 
@@ -90,7 +94,7 @@ def test_a_redirect_from_https_to_http(lake: FullLake) -> None:
         assert judge(f"https://127.0.0.1:{server.port}/file", "OTHER")
         probe.forget()
         probe.probe([Replica("RSE", url)], ["localhost"])
-        assert "plain http" not in str(probe.verdict(probe.endpoint(Replica("RSE", url))))
+        assert "plain http" not in str(probe.fault_of(probe.endpoint(Replica("RSE", url))))
 
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
@@ -159,19 +163,19 @@ def test_all_are_asked_at_once(server: TcpProxy) -> None:
     replicas = [Replica(f"RSE-{number}", f"root://127.0.0.1:{server.port}//file") for number in range(30)]
     with within(probe.TIMEOUT + 1, least=probe.TIMEOUT):
         probe.probe(replicas)
-    assert all("did not answer within 2 s" in (probe.verdict(probe.endpoint(replica)) or "") for replica in replicas)
+    assert all("did not answer within 2 s" in str(probe.fault_of(probe.endpoint(replica))) for replica in replicas)
 
 
 def test_verdicts_are_remembered_for_a_while(server: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answer_http(206)
     replica = Replica("RSE", f"http://127.0.0.1:{server.port}/file")
-    assert probe.verdict(probe.endpoint(replica)) is None
+    assert not probe.is_known(probe.endpoint(replica))
     probe.probe([replica])
-    assert probe.verdict(probe.endpoint(replica)) == ""
-    assert probe.verdict(("OTHER", replica.endpoint)) is None
+    assert is_alive(probe.endpoint(replica))
+    assert not probe.is_known(("OTHER", replica.endpoint))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 301)
-    assert probe.verdict(probe.endpoint(replica)) is None
+    assert not probe.is_known(probe.endpoint(replica))
 
 
 def test_no_credentials_are_sent(server: TcpProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +266,10 @@ def test_a_file_that_is_refused_speaks_for_itself_only(tmp_path: Path) -> None:
         private, public = (Replica("RSE", f"{folder}/{name}.root") for name in ("private", "public"))
         for _ in range(2):  # the first answer of a server, then those that follow from it
             for replica in (private, public):
-                if probe.verdict(probe.endpoint(replica)) is None:
+                if not probe.is_known(probe.endpoint(replica)):
                     probe.probe([replica])
-        assert "HTTP 403" in (probe.verdict(probe.endpoint(private)) or "")
-        assert probe.verdict(probe.endpoint(public)) == ""
+        assert "HTTP 403" in str(probe.fault_of(probe.endpoint(private)))
+        assert is_alive(probe.endpoint(public))
         site.shutdown()
 
 
@@ -283,7 +287,7 @@ sys.meta_path.insert(0, Slow())
 probe.TIMEOUT = 1.0
 replica = Replica("RSE", sys.argv[1])
 probe.probe([replica])
-print(repr(probe.verdict(probe.endpoint(replica))))
+print(repr(str(probe.fault_of(probe.endpoint(replica)) or "")))
 """
 
 
@@ -299,4 +303,4 @@ def test_a_redirect_that_leads_nowhere_speaks_for_its_file_only(server: TcpProxy
     server.answer_http(302, Location=location)
     planted, honest = (Replica("RSE", f"http://127.0.0.1:{server.port}/{name}") for name in ("planted", "honest"))
     assert judge(planted.url)
-    assert not probe.verdict(probe.endpoint(honest))
+    assert not probe.fault_of(probe.endpoint(honest))

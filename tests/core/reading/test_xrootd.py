@@ -25,6 +25,7 @@ from rucio_lab.core.config.settings import StorageSettings
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import replicas, xrootd
+from rucio_lab.core.reading.reader import Reader
 from rucio_lab.core.reading.root_filesystem import RootFileSystem
 from tests.lake.content import SCOPE
 from tests.lake.lake import FullLake
@@ -226,7 +227,7 @@ def lying(lake: FullLake) -> Iterator[Liar]:
         yield server
 
 
-def reader(lake: FullLake, url: str, **settings: object) -> replicas.Reader:
+def reader(lake: FullLake, url: str, **settings: object) -> Reader:
     known = {"ca": str(lake.authority.ca), **settings}
     return replicas.open_replica(
         Replica("RSE", url, url), instance_of(lake, storage=StorageSettings(**known)), 2000, silence=3

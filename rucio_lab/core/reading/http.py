@@ -1,0 +1,238 @@
+"""Reading over http and https: byte ranges side by side, redirects as far as they are allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import re
+import ssl
+from collections.abc import Collection, Coroutine, Sequence
+from concurrent.futures import TimeoutError as NoAnswerYet
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.errors import StorageFailed
+from rucio_lab.core.model import Replica
+from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.storage import http_status, redirects
+from rucio_lab.core.storage.shown import why_refused
+from rucio_lab.core.storage.storage_token import authorization
+from rucio_lab.core.storage.tls import tls_context
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_T = TypeVar("_T")
+
+
+def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine in fsspec's loop; when the wait for it is interrupted, it is cancelled."""
+    from fsspec.asyn import get_loop
+
+    future = asyncio.run_coroutine_threadsafe(coroutine, get_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def http_session(instance: Instance) -> aiohttp.ClientSession:
+    """Give the session for an instance's storages, with their CAs and certificate; runs in fsspec's loop.
+
+    It follows no cookies, environment or netrc.
+    """
+    import aiohttp
+
+    context = tls_context(instance)
+    loop = asyncio.get_running_loop()
+    known = _sessions.get(context)
+    if known is None or known[0] is not loop:
+        connector = aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=_CONNECTIONS)
+        jar = aiohttp.DummyCookieJar()
+        known = _sessions[context] = loop, aiohttp.ClientSession(connector=connector, cookie_jar=jar)
+    return known[1]
+
+
+_CONNECTIONS = 64
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+_sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
+
+
+async def http_get(
+    session: aiohttp.ClientSession, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
+) -> aiohttp.ClientResponse:
+    """Ask for something, and follow redirects.
+
+    Parameters
+    ----------
+    session, url, headers
+        As aiohttp has them.
+    silence
+        How long the server may be silent, in seconds.
+    allowed
+        Hosts from which it may go on without TLS (``redirects_to_http``).
+
+    Raises
+    ------
+    StorageFailed
+        If it is sent where it may not go.
+    """
+    import aiohttp
+    import yarl
+
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
+    for _ in range(redirects.MOST + 1):
+        where = yarl.URL(url, encoded="?" in url)  # a signature holds for what was signed
+        response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
+        if response.status not in _REDIRECTS or "Location" not in response.headers:
+            return response
+        response.close()
+        target = redirects.sent_on(url, response.headers["Location"], allowed)
+        url, headers = target, redirects.without_credentials(headers, url, target)
+    raise StorageFailed("sends the reader on from one address to the next")
+
+
+def http_words(error: Exception) -> StorageFailed:
+    """Say what is wrong with a web server that gives no answer."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        remedy = "Let ca in [instances.NAME.storage] of rucio_lab.toml name its CA."
+        return StorageFailed("has a certificate that is not trusted here", remedy, concerns="server")
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        words = "refuses the TLS connection (it may want a client certificate, or another one)"
+        return StorageFailed(words, concerns="credentials")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return http_words(error.os_error)
+    if isinstance(error, TimeoutError):
+        return StorageFailed("did not answer in time", concerns="server", slow=True)
+    for kind, words in (
+        (ConnectionRefusedError, "refuses connections"),
+        (aiohttp.ClientPayloadError, "stopped in the middle of its answer"),
+        ((ConnectionError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError), "closed the connection"),
+    ):
+        if isinstance(error, kind):
+            return StorageFailed(words, concerns="server")
+    unknown = f"does not answer as a web server ({type(error).__name__})"
+    words = f"cannot be reached ({error.strerror or error})" if isinstance(error, OSError) else unknown
+    return StorageFailed(words, concerns="server")
+
+
+class HttpReader(Reader):
+    """Reads through one session for all storages of an instance."""
+
+    def __init__(self, replica: Replica, instance: Instance, size: int) -> None:
+        super().__init__(replica, size)
+        self._instance = instance
+        self._serves_parts = False
+
+    def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
+        """Ask for all parts side by side."""
+        authorized = authorization(self.replica, self._instance)
+        headers = {"Accept-Encoding": "identity", **({"Authorization": authorized} if authorized else {})}
+        return wait_for(self._all(spans, headers, silence))
+
+    async def _all(self, spans: Sequence[Span], headers: dict[str, str], silence: float) -> list[bytes]:
+        """Ask for all parts side by side (but for one before it is known what the server does)."""
+        import aiohttp
+
+        session = http_session(self._instance)
+        first = [] if self._serves_parts else spans[:1]
+        try:
+            done = [await self._one(session, span, headers, silence) for span in first]
+            async with asyncio.TaskGroup() as group:
+                others = spans[len(first) :]
+                tasks = [group.create_task(self._one(session, span, headers, silence)) for span in others]
+            return [*done, *(task.result() for task in tasks)]
+        except ExceptionGroup as several:
+            error = _first(several)
+        except (StorageFailed, aiohttp.ClientError, OSError, ValueError) as only:
+            error = only
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):  # ValueError: an address that makes no sense
+            error = http_words(error)
+            if error.concerns == "credentials":
+                error = StorageFailed(why_refused(self.replica, self._instance, "TLS"), concerns="credentials")
+        raise error from None
+
+    async def _one(self, session: aiohttp.ClientSession, span: Span, headers: dict[str, str], silence: float) -> bytes:
+        start, stop = span
+        if stop <= start:
+            return b""
+        asked, allowed = {**headers, "Range": f"bytes={start}-{stop - 1}"}, self._instance.storage.redirects_to_http
+        async with asyncio.timeout(3 * silence + (stop - start) / SLOWEST):
+            async with await http_get(session, self.replica.url, asked, silence, allowed) as response:
+                self._judge(response, start, stop)
+                content = await response.content.read(stop - start)
+                while len(content) < stop - start and (more := await response.content.read(stop - start)):
+                    content += more
+        if len(content) != stop - start:
+            raise StorageFailed(f"sent {len(content):,} of {stop - start:,} bytes", concerns="server")
+        return content
+
+    def _judge(self, response: aiohttp.ClientResponse, start: int, stop: int) -> None:
+        """Look at the head of an answer, before anything of its body is read."""
+        status = response.status
+        if status == 206:
+            span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+            if span and span[3] not in ("*", str(self.size)):
+                raise wrong_size(int(span[3]), self.size)
+            if not span or (int(span[1]), int(span[2])) != (start, stop - 1):
+                raise StorageFailed("sends another part of the file than it was asked for", concerns="server")
+            self._serves_parts = True
+        elif status == 200:
+            length = response.content_length
+            if length is not None and length != self.size:
+                raise wrong_size(length, self.size)
+            if (start, stop) != (0, self.size):
+                words = "does not serve parts of files (no Range requests), so it cannot be streamed from"
+                raise StorageFailed(words, concerns="server")
+        else:
+            raise http_status.failure(status, self.replica, self._instance, self.size)
+
+    def close(self) -> None:
+        """Do nothing: connections belong to the session."""
+
+
+def _first(several: ExceptionGroup[Any]) -> Exception:
+    error: Exception = several
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _close_sessions() -> None:
+    """Close what is still open, quietly."""
+    if not _sessions:  # fsspec cannot be imported any more, where it was not
+        return
+    from fsspec import asyn
+
+    async def close() -> None:
+        for _, session in list(_sessions.values()):
+            await session.close()
+
+    if asyn.loop[0] is not None and asyn.loop[0].is_running():
+        with suppress(NoAnswerYet, RuntimeError):
+            asyncio.run_coroutine_threadsafe(close(), asyn.loop[0]).result(1)
+
+
+atexit.register(_close_sessions)
+
+_inherited: list[Any] = []
+
+
+def _after_fork() -> None:
+    """Begin with no sessions in a forked child. The parent's stay referenced, so that nothing closes them."""
+    global _sessions  # noqa: PLW0603
+    _inherited.append(_sessions)
+    _sessions = {}
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,222 @@
+"""Reading over root and roots, with XRootD's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import math
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as NoAnswerYet
+from typing import Any, TypeVar
+
+from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.errors import StorageFailed
+from rucio_lab.core.model import Replica
+from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reading.http import wait_for
+from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.reasons import Reason
+from rucio_lab.core.storage.shown import why_refused
+from rucio_lab.core.storage.tls import authority_paths
+
+_MOST_PARTS = 1024  # of one vector read, and the most bytes of each: the defaults of XRootD servers
+
+
+_LARGEST_PART = 2097136
+
+
+_LARGEST_REQUEST = 32 << 20
+
+
+_XROOTD_WORDS = {3010: "credentials", 3030: "credentials", 3031: "credentials"}  # not authorized, authentication failed
+
+
+_XROOTD_CREDENTIALS = (203, 204)  # login or authentication failed
+
+
+_XROOTD_SERVER = range(101, 304)  # sockets, connections, time limits, invalid answers
+
+
+class RootReader(Reader):
+    """Reads through XRootD's own client, always by callback: its waits can neither be limited nor interrupted."""
+
+    _file: Any = None  # an interrupt can come before there is one
+
+    def __init__(self, replica: Replica, instance: Instance, size: int, silence: float) -> None:
+        from XRootD.client import File
+        from XRootD.client.flags import OpenFlags
+
+        self._file = File()
+        super().__init__(replica, size)
+        self._instance = instance
+        xrootd.prepare()
+        xrootd.trust(tuple(authority_paths(instance)))
+        _set_property(self._file, "ReadRecovery", "false")  # we know of other replicas than XRootD does
+        try:
+            url = xrootd.xrootd_url(replica, instance)
+        except OSError as error:
+            words = f"was not asked: no private folder could be made for its credentials ({error.strerror})"
+            raise StorageFailed(words, "Check TMPDIR, and whether its disk is full.") from None
+        self._call(self._file.open, url, OpenFlags.READ, silence=silence)
+        _set_property(self._file, "FollowRedirects", "false")  # or one could lead to a file of this machine later
+        if not self._file.get_property("LastURL").startswith(("root", "xroot")):
+            self.close()
+            raise StorageFailed("sends the reader on to a file of this machine, which is not trusted")
+        status = self._call(self._file.stat, silence=silence)  # came with the answer to open
+        if status is not None and status.size != size:
+            self.close()
+            raise wrong_size(status.size, size)
+
+    def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
+        """Read one part, or several by vector reads."""
+        wanted = [span for span in spans if span[1] > span[0]]
+        if len(wanted) == 1 and wanted[0][1] - wanted[0][0] <= _LARGEST_REQUEST:
+            start, stop = wanted[0]
+            content = self._call(self._file.read, start, stop - start, silence=silence, size=stop - start)
+            read = [_whole(content, stop - start)]
+        else:
+            read = self._vector(wanted, silence)
+        parts = iter(read)
+        return [next(parts) if stop > start else b"" for start, stop in spans]
+
+    def _vector(self, spans: Sequence[Span], silence: float) -> list[bytes]:
+        buffers: list[bytes] = []
+        for request in _requests(spans):
+            size = sum(length for _, length in request)
+            answer = self._call(self._file.vector_read, request, silence=silence, size=size)
+            buffers += [
+                _whole(chunk["buffer"] if isinstance(chunk, dict) else chunk.buffer, length)
+                for chunk, (_, length) in zip(answer, request, strict=True)
+            ]
+        pieces = iter(buffers)
+        return [b"".join(next(pieces) for _ in _pieces(start, stop)) for start, stop in spans]
+
+    def _call(self, method: Callable[..., Any], *args: Any, silence: float, size: int = 0) -> Any:
+        """Ask XRootD, and wait for its answer no longer than one should.
+
+        XRootD tells nothing while a request is under way. So, when it has been silent for a while, its server is
+        greeted on a new connection: if that is answered, a large request may take its time.
+        """
+        answered = threading.Event()
+        answer: list[Any] = []
+        file = self._file  # must outlive what is under way
+
+        def callback(status: Any, response: Any, _hosts: Any) -> None:
+            answer.extend((status, response))
+            answered.set()
+            _under_way.discard(file)
+
+        most = silence + size / SLOWEST
+        _under_way.add(file)
+        try:
+            submitted = method(*args, timeout=math.ceil(most) + 1, callback=callback)
+        except ValueError:  # another thread's request has found the connection broken
+            _under_way.discard(file)
+            raise StorageFailed("closed the connection", concerns="server") from None
+        if not submitted.ok:
+            _under_way.discard(file)
+            raise self._failure(submitted)
+        if not answered.wait(0.75 * silence):
+            there = _greets(self.replica, 0.25 * silence)
+            if not answered.wait(most - 0.75 * silence if there else 0):
+                raise StorageFailed(f"did not answer within {silence:g} s", concerns="server", slow=there)
+        status, response = answer
+        if not status.ok:
+            raise self._failure(status)
+        return response
+
+    def _failure(self, status: Any) -> StorageFailed:
+        said = " ".join(status.message.split())[:200].rstrip(".")
+        if status.errno in _XROOTD_WORDS or status.code in _XROOTD_CREDENTIALS:
+            return StorageFailed(why_refused(self.replica, self._instance, _brief(said)), concerns="credentials")
+        if status.errno == 3011 or status.code == 304:
+            return StorageFailed(f"has no such file ({_brief(said)})")
+        if status.code == 108:
+            return StorageFailed("cannot be connected to", concerns="server")
+        if status.code == 110:
+            return StorageFailed("has a TLS certificate that is not trusted here, or none", concerns="server")
+        if status.code in _XROOTD_SERVER:
+            return StorageFailed(f"broke off ({_brief(said)})", concerns="server")
+        return StorageFailed(f"answers with an error ({_brief(said)})")
+
+    def close(self) -> None:
+        """Close the file; waits for no answer."""
+        file = self._file
+        if file is not None and file.is_open():
+            _under_way.add(file)
+            file.close(callback=lambda *_: _under_way.discard(file))
+
+
+_under_way: set[Any] = set()
+
+
+def _set_property(file: Any, name: str, value: str) -> None:
+    """Set a property of an XRootD file, and give back the reference that it takes.
+
+    XRootD (6.2 at least) returns True without counting the reference: where True can die, which is before Python 3.12,
+    the process is aborted after some thousand files. One reference too many does no harm.
+    """
+    answer = file.set_property(name, value)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(answer))
+
+
+def _brief(said: str) -> str:
+    """Strip XRootD's own markings, and whatever could be an address with secrets in it."""
+    return re.sub(r"\S+[?]\S+", "...", re.sub(r"^\[(ERROR|FATAL)\]\s*", "", said)) or "no reason given"
+
+
+def _whole(content: bytes | None, length: int) -> bytes:
+    content = content or b""
+    if len(content) != length:
+        raise StorageFailed(f"sent {len(content):,} of {length:,} bytes")
+    return bytes(content)
+
+
+def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
+    """Cut a part of a file into pieces, as (offset, length), that a vector read may have."""
+    return [(offset, min(_LARGEST_PART, stop - offset)) for offset in range(start, stop, _LARGEST_PART)]
+
+
+def _requests(spans: Sequence[Span]) -> list[list[tuple[int, int]]]:
+    """Distribute the pieces over as few vector reads as servers allow."""
+    requests: list[list[tuple[int, int]]] = []
+    room = 0
+    for start, stop in spans:
+        for offset, length in _pieces(start, stop):
+            if not requests or length > room or len(requests[-1]) == _MOST_PARTS:
+                requests.append([])
+                room = _LARGEST_REQUEST
+            requests[-1].append((offset, length))
+            room -= length
+    return requests
+
+
+def _greets(replica: Replica, seconds: float) -> bool:
+    """Whether the server of a replica answers at all."""
+
+    async def ask() -> Reason | None:
+        return await asyncio.wait_for(xrootd.greet(replica.url), seconds)
+
+    try:
+        return wait_for(ask()) is None
+    except (OSError, TimeoutError, NoAnswerYet, ValueError):
+        return False
+
+
+_inherited: list[Any] = []
+
+
+def _after_fork() -> None:
+    """Begin with no requests in a forked child. The parent's stay referenced, so that nothing ends them."""
+    global _under_way  # noqa: PLW0603
+    _inherited.append(_under_way)
+    _under_way = set()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+_T = TypeVar("_T")

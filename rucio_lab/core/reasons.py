@@ -1,0 +1,143 @@
+"""Why a replica is not read, as values: code decides on the cause, and the text is made where it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Cause(Enum):
+    """What keeps a replica from being read."""
+
+    # What Rucio says of it
+    NO_REPLICA = auto()
+    NO_PROTOCOL = auto()
+    BAD_ADDRESS = auto()
+    ON_TAPE = auto()
+    NOT_AVAILABLE = auto()
+    OUTSIDE_EXPRESSION = auto()
+    BLOCKED = auto()
+
+    # What this machine and the request allow
+    NOT_ASKED_FOR = auto()
+    NO_READER = auto()
+    NOT_MOUNTED = auto()
+    MOUNT_UNREADABLE = auto()
+    MOUNT_WRONG_SIZE = auto()
+    NEEDS_OURS = auto()
+
+    # What its server says
+    SILENT = auto()
+    REFUSES_CONNECTIONS = auto()
+    UNREACHABLE = auto()
+    CLOSED_CONNECTION = auto()
+    NO_XROOTD = auto()
+    NO_WEB_SERVER = auto()
+    UNTRUSTED = auto()
+    REFUSES_TLS = auto()
+    NO_RANGES = auto()
+    READ_FAILED = auto()
+
+    # What its server says of one file
+    WANTS_CREDENTIALS = auto()
+    ERROR = auto()
+    BAD_REDIRECT = auto()
+    REDIRECT_UNREACHABLE = auto()
+    NO_SENSE = auto()
+    REFUSES_OURS = auto()
+
+
+_TEXTS = {
+    Cause.NO_REPLICA: "Rucio has no replica of it",
+    Cause.NO_PROTOCOL: "the RSE offers no protocol that is known here",
+    Cause.BAD_ADDRESS: "its address cannot be understood",
+    Cause.ON_TAPE: "it is on tape (a rule can bring a copy to disk)",
+    Cause.NOT_AVAILABLE: "Rucio calls this replica {}",
+    Cause.OUTSIDE_EXPRESSION: "it does not fit the RSE expression",
+    Cause.BLOCKED: "it is blocked for reading",
+    Cause.NOT_ASKED_FOR: "{} is not among the schemes asked for ({})",
+    Cause.NO_READER: "{}",
+    Cause.NOT_MOUNTED: "no folder is configured for it (mounts in rucio_lab.toml)",
+    Cause.MOUNT_UNREADABLE: "{}: {}",
+    Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
+    Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
+    Cause.SILENT: "did not answer within {} s",
+    Cause.REFUSES_CONNECTIONS: "refuses connections",
+    Cause.UNREACHABLE: "cannot be reached ({})",
+    Cause.CLOSED_CONNECTION: "closed the connection",
+    Cause.NO_XROOTD: "is no XRootD server",
+    Cause.NO_WEB_SERVER: "does not answer as a web server ({})",
+    Cause.UNTRUSTED: "has a certificate that Python does not trust here (SSL_CERT_FILE can name its CA)",
+    Cause.REFUSES_TLS: "refuses the TLS connection (it may want a client certificate)",
+    Cause.NO_RANGES: "does not serve parts of files (no Range requests), so it cannot be streamed from",
+    Cause.READ_FAILED: "{}",
+    Cause.WANTS_CREDENTIALS: "asks for credentials that a plain URL cannot carry ({})",
+    Cause.ERROR: "answers with an error ({})",
+    Cause.BAD_REDIRECT: "{}",
+    Cause.REDIRECT_UNREACHABLE: "sends the reader on to a server that cannot be reached",
+    Cause.NO_SENSE: "has, or leads to, an address that makes no sense",
+    Cause.REFUSES_OURS: "{}",
+}
+"""The text of each cause, with room for its facts."""
+
+_OF_ONE_FILE = {
+    Cause.WANTS_CREDENTIALS,
+    Cause.ERROR,
+    Cause.BAD_REDIRECT,
+    Cause.REDIRECT_UNREACHABLE,
+    Cause.NO_SENSE,
+    Cause.REFUSES_OURS,
+}
+_OF_SERVER = _OF_ONE_FILE | {
+    Cause.SILENT,
+    Cause.REFUSES_CONNECTIONS,
+    Cause.UNREACHABLE,
+    Cause.CLOSED_CONNECTION,
+    Cause.NO_XROOTD,
+    Cause.NO_WEB_SERVER,
+    Cause.UNTRUSTED,
+    Cause.REFUSES_TLS,
+    Cause.NO_RANGES,
+    Cause.READ_FAILED,
+}
+_DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSED_CONNECTION, Cause.READ_FAILED}
+_BY_CREDENTIALS = {Cause.WANTS_CREDENTIALS, Cause.NEEDS_OURS, Cause.UNTRUSTED, Cause.REFUSES_TLS}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a replica is not read.
+
+    Attributes
+    ----------
+    cause
+        What keeps it from being read.
+    facts
+        What the text of the cause has room for.
+    """
+
+    cause: Cause
+    facts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return _TEXTS[self.cause].format(*self.facts)
+
+    @property
+    def is_of_server(self) -> bool:
+        """Whether its server says so, and not Rucio or this machine; its address then belongs before the text."""
+        return self.cause in _OF_SERVER
+
+    @property
+    def is_of_one_file(self) -> bool:
+        """Whether it speaks for the file that was asked for, and not for its server."""
+        return self.cause in _OF_ONE_FILE
+
+    @property
+    def is_down(self) -> bool:
+        """Whether its server is dead, as far as we know."""
+        return self.cause in _DOWN
+
+    @property
+    def wants_credentials(self) -> bool:
+        """Whether credentials or a CA could mend it."""
+        return self.cause in _BY_CREDENTIALS

@@ -1,0 +1,132 @@
+"""Which files a request names: DIDs and patterns expanded, each file with the datasets it was reached through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from rucio_lab.core.catalogue import pfns
+from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.parallel import side_by_side
+from rucio_lab.core.catalogue.replies import FileReplicas
+from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.did import DID
+from rucio_lab.core.errors import BadRequest, LakeBroken, NotFound
+from rucio_lab.core.model import DidInfo, Request
+
+T = TypeVar("T")
+
+
+MOST_MATCHES = 1000
+"""A pattern that fits more DIDs than this is refused: each of them is a question to Rucio."""
+
+
+_TOLD_AFTER = 100  # rows
+
+
+Tell = Callable[[str, int, int], None]
+"""Is told how a long work goes on: what is done, how much of it, and how much it will be (0 where nobody knows)."""
+
+
+@dataclass
+class Wanted:
+    """The files of a request: each with the datasets that it was reached through."""
+
+    files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
+    infos: dict[DID, DidInfo] = field(default_factory=dict)
+    datasets: dict[DID, list[DidInfo]] = field(default_factory=dict)
+    collections: list[DID] = field(default_factory=list)
+    open: list[DID] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
+    """Find all files of a request."""
+    wanted = Wanted()
+    asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
+    below: dict[DID, list[DID]] = {}
+    for info in asked:
+        if info.type == "file":
+            wanted.files[info.did] = ()
+            wanted.infos[info.did] = info
+            continue
+        if info.open:
+            wanted.open.append(info.did)
+        wanted.collections.append(info.did)
+        below[info.did] = lake.datasets(info)
+    wanted.datasets = {dataset: [] for datasets in below.values() for dataset in datasets}
+    expected = sum(info.length or 0 for info in asked if info.type != "file")
+    with closing(_told(lake.files_of(wanted.datasets), "Listing files", expected, tell)) as listed:
+        for dataset, file in listed:
+            wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
+            wanted.infos[file.did] = file
+            wanted.datasets[dataset].append(file)
+    _check_whole(asked, {did: sum(len(wanted.datasets[its]) for its in datasets) for did, datasets in below.items()})
+    empty = [info.did for info in asked if info.type != "file" and info.length == 0]
+    named = {DID.parse(text) for text in request.dids}  # what only fits a pattern may be empty
+    if not wanted.files or (named.intersection(empty) and not request.allow_missing):
+        raise NotFound(
+            f"{', '.join(map(str, empty)) or ' '.join(request.dids)} is empty: Rucio knows of no file in it.",
+            "Check the DID with %rucio_ls; with other DIDs beside it, --allow-missing takes theirs.",
+        )
+    wanted.notes += [f"{did} is empty." for did in empty]
+    return wanted
+
+
+def _check_whole(asked: list[DidInfo], listed: dict[DID, int]) -> None:
+    """Refuse a listing that was cut on its way, as a proxy can do without a sign of it."""
+    for info in asked:
+        if info.length and listed.get(info.did, info.length) < info.length:
+            raise LakeBroken(f"Of the {info.length:,} files of {info.did}, {listed[info.did]:,} arrived.", "Try again.")
+
+
+def _match(lake: Lake, did: DID) -> list[DidInfo]:
+    """Look up a DID, or all that fit a pattern."""
+    if not did.is_pattern:
+        return [lake.info(did)]
+    matches = list(lake.search(did, type="all", limit=MOST_MATCHES + 1))
+    if len(matches) > MOST_MATCHES:
+        raise BadRequest(f"More than {MOST_MATCHES:,} DIDs fit {did}.", "Narrow it, or attach what holds them.")
+    if not matches:
+        raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
+    # A search does not say which collections are open or empty.
+    calls = [lambda _, did=match.did: lake.info(did) for match in matches if match.type != "file"]
+    with closing(side_by_side(lake.instance, calls)) as infos:
+        found = {info.did: info for info in infos}
+    return [found.get(match.did, match) for match in matches]
+
+
+def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, None, None]:
+    """Give some rows, and tell how many they are."""
+    for number, row in enumerate(rows, start=1):
+        if number % _TOLD_AFTER == 0:
+            tell(what, number, total)
+        yield row
+
+
+def find_replicas(
+    lake: Lake, request: Request, wanted: Wanted, chosen: list[DID], tell: Tell
+) -> dict[DID, FileReplicas]:
+    """Ask Rucio for replicas: by collection, or by file where only some are wanted."""
+    with closing(_told(_rows(lake, request, wanted, chosen), "Finding replicas", len(chosen), tell)) as rows:
+        return {row.did: row for row in rows}
+
+
+def _rows(lake: Lake, request: Request, wanted: Wanted, chosen: list[DID]) -> Iterator[FileReplicas]:
+    rse, site = _expression(lake.instance, request), lake.instance.site
+    single = [did for did, datasets in wanted.files.items() if not datasets]
+    if len(chosen) < len(wanted.files):
+        yield from pfns.replicas_of_files(lake, chosen, rse=rse, site=site)
+    elif len(wanted.files) < pfns.MANY:
+        yield from lake.replicas([*wanted.collections, *single], rse=rse, site=site)
+    else:
+        yield from pfns.replicas_of_files(lake, single, rse=rse, site=site)
+        yield from pfns.replicas_of_datasets(lake, wanted.datasets, rse=rse, site=site)
+
+
+def _expression(instance: Instance, request: Request) -> str:
+    """Join the RSE expressions of the instance and of the request."""
+    both = [expression for expression in (instance.rse, request.rse) if expression]
+    return "&".join(f"({expression})" for expression in both) if len(both) > 1 else "".join(both)
