@@ -13,7 +13,7 @@ from rucio_lab.demo.environment import ServerEnvironment
 from rucio_lab.demo.progress import Progress
 from tests.support.demo import alive, descendants, start_demo, wait_until
 
-SMALL = ("pip",)  # is there already: an environment which is made in seconds, without any network
+SMALL = ("pip",)  # always installed, so this environment takes seconds and no network
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def said() -> io.StringIO:
     return io.StringIO()
 
 
-def test_it_is_made_once_and_said(tmp_path: Path, said: io.StringIO) -> None:
+def test_it_is_created_once_with_a_message(tmp_path: Path, said: io.StringIO) -> None:
     environment = ServerEnvironment(tmp_path, SMALL)
     environment.ensure(Progress(said))
     assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
@@ -32,18 +32,18 @@ def test_it_is_made_once_and_said(tmp_path: Path, said: io.StringIO) -> None:
     assert said.getvalue() == ""
 
 
-def test_a_half_made_one_is_made_again(tmp_path: Path, said: io.StringIO) -> None:
+def test_an_incomplete_one_is_replaced(tmp_path: Path, said: io.StringIO) -> None:
     environment = ServerEnvironment(tmp_path, SMALL)
     rubbish = environment.folder / "bin" / "rubbish"
     rubbish.parent.mkdir(parents=True)
     rubbish.touch()
     environment.ensure(Progress(said))
-    assert "half-made" in said.getvalue()
+    assert "incomplete" in said.getvalue()
     assert not rubbish.exists()
     assert environment.python.exists()
 
 
-def test_a_failure_of_pip_is_one_error_and_leaves_nothing(
+def test_a_failure_of_pip_gives_one_error_and_leaves_nothing_behind(
     tmp_path: Path, said: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -73,7 +73,7 @@ def test_a_second_demo_waits_for_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_while_it_installs_removes_the_half_made(tmp_path: Path, signum: signal.Signals, status: int) -> None:
+def test_a_signal_during_the_installation_removes_it(tmp_path: Path, signum: signal.Signals, status: int) -> None:
     demo = start_demo(cwd=tmp_path, RUCIO_LAB_DEMO_HOME=str(tmp_path / "home"))
     wait_until(lambda: any((tmp_path / "home").glob("server-*/pyvenv.cfg")))
     family = descendants(demo.pid)

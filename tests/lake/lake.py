@@ -347,7 +347,7 @@ class FullLake:
         database = server.bootstrap()
         sources = self.folder / "sources"
         command: list[str | Path] = [sys.executable, "-m", files.__name__, sources]
-        writer = self.children.start("the writer of files", command, env=closed_environment({}), cwd=_ROOT)
+        writer = self.children.start("the file writer", command, env=closed_environment({}), cwd=_ROOT)
         self._make_users()
         self._start_storages()
         ports = self._make_proxies(stack, server)
