@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from rucio_lab.demo.environment import demo_home
-from tests.support.demo import COMMAND, alive, descendants, outputs, start_demo, wait_until, write_notebook
+from tests.support.demo import COMMAND, outputs, start_demo, write_notebook
+from tests.support.processes import alive, descendants, wait_until
 
 WHERE = "import os; from pathlib import Path; Path('lake').write_text(os.environ['RUCIO_LAB_CONFIG'])"
 

@@ -11,7 +11,8 @@ import pytest
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.environment import ServerEnvironment
 from rucio_lab.demo.progress import Progress
-from tests.support.demo import alive, descendants, start_demo, wait_until
+from tests.support.demo import start_demo
+from tests.support.processes import alive, descendants, wait_until
 
 SMALL = ("pip",)  # always installed, so this environment takes seconds and no network
 

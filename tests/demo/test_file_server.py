@@ -14,7 +14,7 @@ from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.file_server import Traffic, folder_of, start_storage, stop_storage
 from rucio_lab.demo.lake import Storage
 from rucio_lab.demo.processes import Children
-from tests.support.demo import wait_until
+from tests.support.processes import wait_until
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 Get = Callable[..., requests.Response]

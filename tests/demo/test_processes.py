@@ -12,7 +12,7 @@ import pytest
 
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.processes import Children
-from tests.support.demo import alive, descendants, wait_until
+from tests.support.processes import alive, descendants, wait_until
 
 # a server that ignores TERM and has a child process
 STUBBORN = "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "

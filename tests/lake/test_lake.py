@@ -27,7 +27,7 @@ from tests.lake import content, files, packages
 from tests.lake.issuer import BAD_TOKENS
 from tests.lake.lake import FullLake, quoted
 from tests.lake.pki import VO
-from tests.support.demo import alive, descendants
+from tests.support.processes import alive, descendants
 
 ALL_SCHEMES = ["root", "https", "davs", "http", "file"]
 
