@@ -95,7 +95,7 @@ def test_two_tabs(here: Sidebar, page: Page, lab: JupyterLab) -> None:
     other.sign_in("alice-pass")
     other.search("GamGam")
     expect(other.row("GamGam")).to_be_visible()
-    here.come_to_front()
+    here.bring_to_front()
     expect(here.text).to_be_visible()
     here.search("Data")
     here.root.get_by_role("button", name="Sign out").click()
@@ -104,10 +104,10 @@ def test_two_tabs(here: Sidebar, page: Page, lab: JupyterLab) -> None:
     expect(other.alert).to_contain_text("You are not signed in to test. Sign in again to go on.", use_inner_text=True)
     here.sign_in("alice-pass")
     expect(here.row("GamGam.Data")).to_be_visible()
-    other.come_to_front()
+    other.bring_to_front()
     expect(other.row("GamGam.Data")).to_be_visible()
     here.root.get_by_role("button", name="Sign out").click()
-    other.come_to_front()
+    other.bring_to_front()
     expect(other.alert).to_contain_text("You were signed out elsewhere.")
 
 

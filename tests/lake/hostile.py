@@ -1,4 +1,4 @@
-"""A Rucio on loopback, with a storage, that answers as it is told: honestly at first, and then with anything."""
+"""A fake Rucio and storage on loopback whose answers a test can set: honest at first, then anything."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ CONTENT = b"0123456789"
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered.
+    """An answer.
 
     Attributes
     ----------
     body
-        All of it; or what comes piece by piece, for as long as the client is there.
+        The whole body, or a function that yields it in pieces while the client is connected.
     kind
-        Its content type.
+        The content type.
     status, headers
-        Of the answer.
+        The status and more headers.
     """
 
     body: bytes | Callable[[], Iterable[bytes]] = b""
@@ -43,7 +43,7 @@ class Reply:
 
 
 def stream(rows: Iterable[Any]) -> Reply:
-    """Answer with a list of rows."""
+    """Return an answer that is a list of rows."""
     return Reply(b"".join(json.dumps(row).encode() + b"\n" for row in rows), STREAM)
 
 
@@ -55,11 +55,11 @@ class HostileRucio(ThreadingHTTPServer):
     url
         Its address.
     replies
-        Beginning of a path -> what is answered; the longest that fits counts.
+        Start of a path -> answer; the longest match wins.
     asked
-        Paths so far, with their queries.
+        The paths requested so far, with queries.
     left
-        Set when a client went away in the middle of an answer.
+        Set when a client disconnected during an answer.
     """
 
     daemon_threads = True
@@ -74,19 +74,19 @@ class HostileRucio(ThreadingHTTPServer):
         self.honest()
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing of clients that went away."""
+        """Do not log clients that disconnected."""
 
     def honest(self) -> None:
-        """Answer as a Rucio does that has one container with one dataset in it, all of it on this server."""
+        """Answer like a Rucio with one container that has one dataset, with its files on this server."""
         self.replies = {path: self.reply(path, rows) for path, rows in self.rows().items()}
 
     def reply(self, path: str, rows: list[Any]) -> Reply:
-        """Make an answer of rows, as Rucio does on a path."""
+        """Return rows in the format of Rucio's answer for a path."""
         plain = path in (f"/dids/{SCOPE}/{CONTAINER}", f"/dids/{SCOPE}/{DATASET}", "/scopes/") or path.endswith("/meta")
         return Reply(json.dumps(rows[0] if rows else None).encode()) if plain else stream(rows)
 
     def rows(self) -> dict[str, list[Any]]:
-        """Give the rows of each honest answer; a plain one has one."""
+        """Return the rows of each honest answer; an answer that is not a list has one row."""
         names = [f"f{number}.root" for number in range(FILES)]
         sums: dict[str, Any] = {"bytes": len(CONTENT), "adler32": "0aff020e", "md5": None}
         whole = {"bytes": FILES * len(CONTENT), "length": FILES, "open": False}
@@ -119,14 +119,14 @@ class HostileRucio(ThreadingHTTPServer):
         }
 
     def instance(self, **settings: Any) -> Instance:
-        """Give an instance that is signed in here."""
+        """Return an instance for this server that is signed in."""
         known = {"name": "evil", "url": self.url, "auth_url": self.url, "username": "alice", "timeout": 2.0}
         instance = Instance(**{**known, **settings})
         TokenStore(instance).write(Token("a-token", "alice"))
         return instance
 
     def config(self, path: Path, more: str = "", **settings: Any) -> Path:
-        """Write a rucio_lab.toml with that instance as the default one."""
+        """Write a rucio_lab.toml with that instance as the default."""
         instance = self.instance(**settings)
         names = ("url", "auth_url", "username", "timeout")
         lines = [f"{name} = {json.dumps(getattr(instance, name))}" for name in names]
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = handle_any  # noqa: N815
 
     def _file(self) -> None:
-        """Give a file or a part of it, as a storage."""
+        """Send a file or a part of it, like a storage."""
         first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
         start, stop = int(first or 0), min(int(last or len(CONTENT) - 1), len(CONTENT) - 1) + 1
         headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(CONTENT)}"} if first else {}
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hostile_rucio() -> Iterator[HostileRucio]:
-    """Run one."""
+    """Run a hostile Rucio."""
     with HostileRucio() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -1,4 +1,4 @@
-"""Datasets of very many files, which are only registered: written into Rucio's database itself, in seconds."""
+"""Datasets of very many files that are only registered: written to Rucio's database directly, within seconds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _DID_COLUMNS = (
 
 
 def statements(name: str, count: int, rses: Sequence[str], template: str) -> list[str]:
-    """Return SQL that fills a dataset; it works on SQLite and PostgreSQL.
+    """Return SQL for SQLite and PostgreSQL that fills a dataset.
 
     Parameters
     ----------
     name
-        Of the dataset, which is there already and empty.
+        Name of the dataset, which exists and is empty.
     count
-        Number of files; they are named ``NAME._000000.root`` and so on.
+        Number of files; their names are ``NAME._000000.root`` and so on.
     rses
-        Where all of them have a replica.
+        RSEs that have a replica of every file.
     template
-        Name of a file that is there already, of which the new ones are copies in all that is not said here.
+        Name of an existing file; the new ones are copies of it, except for name, size and checksum.
     """
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1})"
     file = f"'{name}._' || substr(CAST(1000000 + i AS VARCHAR(7)), 2) || '.root'"

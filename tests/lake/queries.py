@@ -17,7 +17,7 @@ ALL_SCHEMES = ["root", "https", "davs", "http", "file"]
 
 
 def rows(response: requests.Response) -> list[Any]:
-    """Read one of Rucio's lists, a JSON value per line."""
+    """Parse a list of Rucio, with one JSON value per line."""
     return [json.loads(line) for line in response.text.splitlines() if line]
 
 

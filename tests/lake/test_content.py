@@ -16,7 +16,7 @@ from tests.lake.lake import FullLake, quoted
 from tests.lake.queries import connect, get, replicas, rows, web_path
 
 
-def test_every_replica_of_gamgam_lies_where_rucio_says(lake: FullLake) -> None:
+def test_every_replica_of_gamgam_is_at_its_pfn(lake: FullLake) -> None:
     found = replicas(lake, "GamGam")
     assert len(found) == 17
     for row in found:
@@ -28,7 +28,7 @@ def test_every_replica_of_gamgam_lies_where_rucio_says(lake: FullLake) -> None:
     assert {name.split(".")[0] for name in twice} == {"data_A", "mc_343981", "mc_341081"}
 
 
-def test_gamgam_holds_what_the_demo_holds(lake: FullLake) -> None:
+def test_gamgam_has_the_datasets_of_the_demo(lake: FullLake) -> None:
     contents = rows(lake.rest("GET", quoted("dids", SCOPE, "GamGam", "dids")))
     assert {row["name"] for row in contents} == {"GamGam.Data", "GamGam.MC"}
     data = rows(lake.rest("GET", quoted("dids", SCOPE, "GamGam.Data", "dids")))
@@ -37,7 +37,7 @@ def test_gamgam_holds_what_the_demo_holds(lake: FullLake) -> None:
 
 
 def rses_of(lake: FullLake, name: str) -> dict[str, str]:
-    """Return RSE -> state of the one file of a dataset."""
+    """Return RSE -> state for the only file of a dataset."""
     (row,) = replicas(lake, name, all_states=True)
     return dict(row["states"])
 
@@ -54,30 +54,30 @@ def rses_of(lake: FullLake, name: str) -> dict[str, str]:
         ("silent.and.alive", {"SILENT-DISK", "WEB-DISK"}),
     ],
 )
-def test_the_faulty_datasets_lie_where_they_should(lake: FullLake, name: str, rses: set[str]) -> None:
+def test_datasets_with_faults_have_the_right_rses(lake: FullLake, name: str, rses: set[str]) -> None:
     assert rses_of(lake, name) == dict.fromkeys(rses, "AVAILABLE")
 
 
-def test_unavailable_is_in_other_states(lake: FullLake) -> None:
+def test_unavailable_files_are_in_other_states(lake: FullLake) -> None:
     assert not any(row["rses"] for row in replicas(lake, "unavailable"))
     states = [row["states"]["CERN-EOS"] for row in replicas(lake, "unavailable", all_states=True)]
     assert sorted(states) == ["BAD", "COPYING", "UNAVAILABLE"]
 
 
-def test_no_replica_is_a_file_without_any(lake: FullLake) -> None:
+def test_a_lost_file_has_no_replica(lake: FullLake) -> None:
     assert [row["name"] for row in rows(lake.rest("GET", quoted("dids", SCOPE, "no.replica", "files")))] == [
         content.LOST
     ]
     assert not [row for row in replicas(lake, "no.replica", all_states=True, ignore_availability=True) if row["rses"]]
 
 
-def test_blocked_shows_only_to_those_who_ask_for_it(lake: FullLake) -> None:
+def test_a_blocked_rse_is_listed_only_on_request(lake: FullLake) -> None:
     assert not [row for row in replicas(lake, "blocked", ignore_availability=False) if row["rses"]]
     (row,) = replicas(lake, "blocked", ignore_availability=True)
     assert set(row["rses"]) == {"BLOCKED-DISK"}
 
 
-def test_open_closed_empty_shared_and_partly(lake: FullLake) -> None:
+def test_open_closed_empty_shared_and_partly_unavailable_datasets(lake: FullLake) -> None:
     def is_open(name: str) -> bool:
         return bool(lake.rest("GET", quoted("dids", SCOPE, name)).json()["open"])
 
@@ -97,7 +97,7 @@ def test_names_with_slashes(lake: FullLake) -> None:
     assert lake.path("CERN-EOS", SCOPE, content.CMS_FILE).exists()
 
 
-def test_rules_are_ok_or_replicating(lake: FullLake) -> None:
+def test_rules_have_the_right_states(lake: FullLake) -> None:
     rules = rows(lake.rest("GET", f"/rules/?scope={SCOPE}"))
     states = {(rule["name"], rule["rse_expression"], rule["account"]): rule["state"] for rule in rules}
     assert states == {
@@ -108,7 +108,7 @@ def test_rules_are_ok_or_replicating(lake: FullLake) -> None:
     }
 
 
-def test_the_dead_refuses_and_the_silent_never_answers(lake: FullLake) -> None:
+def test_a_dead_storage_refuses_and_a_silent_one_never_answers(lake: FullLake) -> None:
     (dead,), (silent,) = replicas(lake, "dead"), replicas(lake, "silent")
     assert {urlsplit(pfn).port for pfn in dead["pfns"]} != {urlsplit(pfn).port for pfn in silent["pfns"]}
     for pfn in dead["pfns"]:
@@ -122,7 +122,7 @@ def test_the_dead_refuses_and_the_silent_never_answers(lake: FullLake) -> None:
                 connection.recv(1)
 
 
-def test_hostile_names_are_listed_and_their_files_can_be_read(lake: FullLake) -> None:
+def test_hostile_names_are_listed_and_have_readable_files(lake: FullLake) -> None:
     listed = rows(lake.rest("GET", f"/dids/{content.HOSTILE}/dids/search?type=dataset&name=*", account="alice"))
     names = (*content.HOSTILE_NAMES, *content.UNASKABLE_NAMES)
     assert set(listed) - {content.UNSEEN} == {*names, *content.ESCAPING_NAMES, "all"}
@@ -136,18 +136,18 @@ def test_hostile_names_are_listed_and_their_files_can_be_read(lake: FullLake) ->
 
 
 @pytest.mark.parametrize("name", content.HOSTILE_NAMES)
-def test_hostile_names_can_be_asked_for(lake: FullLake, name: str) -> None:
+def test_hostile_names_can_be_looked_up(lake: FullLake, name: str) -> None:
     client = RucioClient(load_instances().get())
     assert [row["name"] for row in client.list_files(content.HOSTILE, name)] == [f"{name}.root"]
 
 
-def test_elsewhere_hostile_names_are_refused(lake: FullLake) -> None:
+def test_hostile_names_are_refused_in_other_scopes(lake: FullLake) -> None:
     client = RucioClient(load_instances().get())
     with pytest.raises(exception.InvalidObject):
         client.add_dataset("user.alice", "two words")
 
 
-def test_mounts_lead_to_the_files(lake: FullLake) -> None:
+def test_mount_settings_point_to_the_files(lake: FullLake) -> None:
     for rse, dataset, scheme in (("NOTEBOOK-POSIX", "posix", "file"), ("CERN-EOS", "closed", "root")):
         (row,) = replicas(lake, dataset)
         mount = lake.mount(rse)

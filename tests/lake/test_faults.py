@@ -1,9 +1,8 @@
-"""The proxies of the test lake fail as they are told to."""
+"""The proxies of the test lake fail on request."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,24 +12,18 @@ import uproot
 from rucio_lab.demo.content import SCOPE
 from tests.lake.lake import FullLake
 from tests.lake.queries import connect, replicas, web_path
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
 def url(lake: FullLake) -> str:
-    """An address behind the proxy before the storage http."""
+    """An address on the storage http, through its proxy."""
     path = lake.path("FAULTY-HTTP", SCOPE, "faulty.http._0001.root")
     lake.faulty["http"].forget()
     return f"http://127.0.0.1:{lake.faulty['http'].port}{web_path(path, lake)}"
 
 
-def test_the_faulty_rses_lie_behind_their_proxies(lake: FullLake) -> None:
+def test_the_faulty_rses_are_behind_proxies(lake: FullLake) -> None:
     for scheme in ("root", "http", "https"):
         proxy = lake.faulty[scheme]
         proxy.forget()
@@ -52,7 +45,7 @@ def test_a_proxy_forwards_and_counts(lake: FullLake, url: str) -> None:
     assert 50 < proxy.received < 2000
 
 
-def test_a_proxy_refuses_resets_and_is_silent(lake: FullLake, url: str) -> None:
+def test_a_proxy_refuses_resets_and_stays_silent(lake: FullLake, url: str) -> None:
     proxy = lake.faulty["http"]
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -67,7 +60,7 @@ def test_a_proxy_refuses_resets_and_is_silent(lake: FullLake, url: str) -> None:
     assert requests.get(url, timeout=5).status_code == 200
 
 
-def test_a_proxy_silences_and_ends_open_connections(lake: FullLake, url: str) -> None:
+def test_a_proxy_silences_and_closes_open_connections(lake: FullLake, url: str) -> None:
     proxy = lake.faulty["http"]
     with requests.Session() as session:
         assert session.get(url, timeout=5).status_code == 200
@@ -76,12 +69,12 @@ def test_a_proxy_silences_and_ends_open_connections(lake: FullLake, url: str) ->
             session.get(url, timeout=0.3)
     proxy.forward()
     with connect(proxy.port) as first, connect(proxy.port) as second:
-        wait_for(lambda: proxy.connections == 3)
+        wait_until(lambda: proxy.connections == 3)
         proxy.drop()
         assert first.recv(1) == b""
         assert second.recv(1) == b""
     with connect(proxy.port) as reset:
-        wait_for(lambda: proxy.connections == 4)
+        wait_until(lambda: proxy.connections == 4)
         proxy.reset()
         with pytest.raises(ConnectionResetError):
             reset.recv(1)
@@ -94,7 +87,7 @@ def test_a_proxy_delays(lake: FullLake, url: str) -> None:
     assert 0.35 < time.monotonic() - begin < 2
 
 
-def test_a_proxy_is_far_away(lake: FullLake, url: str) -> None:
+def test_a_proxy_limits_the_rate(lake: FullLake, url: str) -> None:
     size = len(requests.get(url, timeout=5).content)
     lake.faulty["http"].far(0.1, size / 0.5)
     begin = time.monotonic()
@@ -102,7 +95,7 @@ def test_a_proxy_is_far_away(lake: FullLake, url: str) -> None:
     assert 0.6 < time.monotonic() - begin < 4
 
 
-def test_a_proxy_cuts(lake: FullLake, url: str) -> None:
+def test_a_proxy_closes_after_a_number_of_bytes(lake: FullLake, url: str) -> None:
     proxy = lake.faulty["http"]
     proxy.cut(5000)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -110,7 +103,7 @@ def test_a_proxy_cuts(lake: FullLake, url: str) -> None:
     assert proxy.sent == 5000
 
 
-def test_a_proxy_answers_what_it_is_told(lake: FullLake, url: str) -> None:
+def test_a_proxy_sends_a_given_answer(lake: FullLake, url: str) -> None:
     lake.faulty["http"].answer(b"\x00\x01 rubbish")
     with pytest.raises(requests.exceptions.ConnectionError):
         requests.get(url, timeout=5)

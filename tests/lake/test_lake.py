@@ -18,7 +18,7 @@ from tests.lake.lake import FullLake
 from tests.lake.queries import connect
 
 
-def test_rucio_shows_a_certificate_of_the_lakes_own_authority(lake: FullLake) -> None:
+def test_the_certificate_of_rucio_is_signed_by_the_authority_of_the_lake(lake: FullLake) -> None:
     assert lake.url.startswith("https://127.0.0.1:")
     assert lake.request("GET", "/ping").json()["version"].startswith("41.")
     with pytest.raises(requests.exceptions.SSLError):
@@ -30,7 +30,7 @@ def x509_sign_in(lake: FullLake, account: str, cert: Any) -> requests.Response:
 
 
 @pytest.mark.parametrize("account", ["root", "alice", "bob"])
-def test_a_certificate_or_a_proxy_signs_its_user_in(lake: FullLake, account: str) -> None:
+def test_users_sign_in_with_a_certificate_or_a_proxy(lake: FullLake, account: str) -> None:
     user = lake.users[account]
     for cert in ((str(user.cert), str(user.key)), str(user.pem), str(lake.authority.proxy(user))):
         answer = x509_sign_in(lake, account, cert)
@@ -38,7 +38,7 @@ def test_a_certificate_or_a_proxy_signs_its_user_in(lake: FullLake, account: str
         assert answer.headers["X-Rucio-Auth-Account"] == account
 
 
-def test_without_a_known_certificate_there_is_no_sign_in(lake: FullLake) -> None:
+def test_missing_unknown_and_expired_certificates_are_refused(lake: FullLake) -> None:
     assert x509_sign_in(lake, "alice", None).status_code == 401
     assert x509_sign_in(lake, "alice", str(lake.users["mallory"].pem)).status_code == 401
     assert x509_sign_in(lake, "alice", str(lake.users["bob"].pem)).status_code == 401
@@ -48,7 +48,7 @@ def test_without_a_known_certificate_there_is_no_sign_in(lake: FullLake) -> None
 
 @pytest.mark.parametrize("auth", ["userpass", "x509", "x509_proxy"])
 @pytest.mark.parametrize("account", ["root", "alice", "bob"])
-def test_rucio_cfg_signs_in_through_the_client(
+def test_the_client_signs_in_with_the_rucio_cfg(
     lake: FullLake, account: str, auth: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"rucio_cfg": str(lake.rucio_cfg(account, auth))}
@@ -63,7 +63,7 @@ def test_wrong_passwords_are_refused(lake: FullLake, monkeypatch: pytest.MonkeyP
         RucioClient(load_instances().get())
 
 
-def test_config_writes_all_that_an_instance_can_have(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_writes_all_settings_of_instances(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = {"NOTEBOOK-POSIX": lake.mount("NOTEBOOK-POSIX")}
     first = {"mounts": mounts, "timeout": 3, "schemes": ["https"], "wlcg_token": True}
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config("b", a=first, b={"account": "bob"})))
@@ -74,7 +74,7 @@ def test_config_writes_all_that_an_instance_can_have(lake: FullLake, monkeypatch
     assert instances.get("a").mounts["NOTEBOOK-POSIX"].folder == str(lake.store / "posix")
 
 
-def test_the_fixture_configures_alice_and_hides_other_rucios(lake: FullLake) -> None:
+def test_the_fixture_configures_alice(lake: FullLake) -> None:
     instance = load_instances().get()
     assert (instance.name, instance.account, instance.auth, instance.url) == ("test", "alice", "userpass", lake.url)
     assert RucioClient(instance).whoami()["account"] == "alice"
@@ -90,7 +90,7 @@ def test_bob_has_no_quota(lake: FullLake) -> None:
 
 
 def local_addresses(port: int) -> set[str]:
-    """Return where somebody listens on a port, as the kernel writes addresses."""
+    """Return the local addresses with a listener on a port, in the format of /proc/net."""
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -100,7 +100,7 @@ def local_addresses(port: int) -> set[str]:
     return found
 
 
-def test_everything_listens_on_loopback_alone(lake: FullLake) -> None:
+def test_everything_listens_only_on_loopback(lake: FullLake) -> None:
     ports = [storage.port for storage in lake.storages.values()] + [proxy.port for proxy in lake.faulty.values()]
     if lake.postgresql:
         ports.append(lake.postgresql.port)
@@ -117,7 +117,7 @@ def test_a_storage_can_be_stopped_and_started(lake: FullLake) -> None:
         connect(lake.storages[name].port).close()
 
 
-def test_what_a_test_broke_is_mended(lake: FullLake) -> None:
+def test_mend_repairs_what_a_test_broke(lake: FullLake) -> None:
     lake.stop_storage("http")
     lake.faulty["root"].refuse()
     lake.mend()

@@ -1,4 +1,4 @@
-"""Missing Debian packages are named."""
+"""Missing Debian packages are reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.lake import packages
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     packages.require_packages()
     gone = packages.Package("no-such-package", "no-such-program", "serves nothing")
     monkeypatch.setattr(packages, "PACKAGES", (*packages.PACKAGES, gone))
@@ -15,7 +15,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         packages.require_packages()
 
 
-def test_postgresql_is_needed_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_is_needed_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "POSTGRESQL", packages.Package("no-such-package", "no-such-program", "the database"))
     monkeypatch.delenv("RUCIO_LAB_TEST_DATABASE", raising=False)
     assert not packages.missing_packages()

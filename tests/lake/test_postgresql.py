@@ -17,7 +17,7 @@ on_postgresql = pytest.mark.skipif(not packages.on_postgresql(), reason="RUCIO_L
 
 
 @on_postgresql
-def test_postgresql_wants_its_password(lake: FullLake) -> None:
+def test_postgresql_requires_its_password(lake: FullLake) -> None:
     assert lake.postgresql
     for host in ("127.0.0.1", str(lake.folder / "postgresql")):
         command = ["psql", "-w", "-h", host, "-p", str(lake.postgresql.port), "-U", "rucio", "-c", "SELECT 1"]
@@ -39,7 +39,7 @@ with Children(Path(sys.argv[1]) / "logs") as children:
 
 
 @on_postgresql
-def test_postgresql_ends_with_a_lake_that_is_killed(lake: FullLake) -> None:
+def test_postgresql_stops_when_its_lake_is_killed(lake: FullLake) -> None:
     folder = lake.folder / "killed"
     folder.mkdir()
     command = [sys.executable, "-c", _POSTGRESQL, str(folder)]

@@ -19,7 +19,7 @@ from tests.lake.pki import VO
 from tests.lake.queries import get, replicas, web_path
 
 
-def test_http_serves_parts_of_files_and_no_range_does_not(lake: FullLake) -> None:
+def test_http_serves_byte_ranges_and_http_norange_does_not(lake: FullLake) -> None:
     path = lake.path("WEB-DISK", SCOPE, "web._0001.root")
     part = {"Range": "bytes=100-199"}
     ranged = get(lake, "http", web_path(path, lake), headers=part)
@@ -29,14 +29,14 @@ def test_http_serves_parts_of_files_and_no_range_does_not(lake: FullLake) -> Non
     assert "Accept-Ranges" not in whole.headers
 
 
-def test_https_wants_the_lakes_ca_and_nothing_else(lake: FullLake) -> None:
+def test_https_needs_only_the_ca_of_the_lake(lake: FullLake) -> None:
     path = lake.path("OPEN-DISK", SCOPE, "https._0001.root")
     assert get(lake, "https", web_path(path, lake)).content == path.read_bytes()
     with pytest.raises(requests.exceptions.SSLError):
         get(lake, "https", web_path(path, lake), verify=certifi.where())
 
 
-def test_a_certificate_is_demanded_where_it_should_be(lake: FullLake) -> None:
+def test_https_cert_requires_a_certificate(lake: FullLake) -> None:
     path = lake.path("CERT-DISK", SCOPE, "certificate._0001.root")
     assert get(lake, "https-cert", web_path(path, lake)).status_code == 403
     answer = get(lake, "https-cert", web_path(path, lake), cert=str(lake.users["alice"].pem))
@@ -44,7 +44,7 @@ def test_a_certificate_is_demanded_where_it_should_be(lake: FullLake) -> None:
 
 
 def copied_by_xrdcp(lake: FullLake, storage: str, path: Path, env: dict[str, str]) -> bytes:
-    """Copy a file with XRootD's own program, and return what came."""
+    """Copy a file with xrdcp and return the content."""
     url = f"{lake.storages[storage].url.replace('127.0.0.1', 'localhost')}//{path.relative_to(lake.store)}"
     known = {"X509_CERT_DIR": str(lake.authority.certificates), "XRD_CONNECTIONRETRY": "1", **env}
     command = ["xrdcp", "--silent", url, "-"]
@@ -52,7 +52,7 @@ def copied_by_xrdcp(lake: FullLake, storage: str, path: Path, env: dict[str, str
 
 
 @pytest.mark.parametrize("wrong", ["", *BAD_TOKENS, "none"])
-def test_tokens_are_really_checked(lake: FullLake, tmp_path: Path, wrong: str) -> None:
+def test_tokens_are_checked(lake: FullLake, tmp_path: Path, wrong: str) -> None:
     path = lake.path("ROOTS-DISK", SCOPE, "roots._0001.root")
     token = "" if wrong == "none" else lake.issuer.token(**BAD_TOKENS.get(wrong, {}))
     file = tmp_path / "a-token"
@@ -68,7 +68,7 @@ def test_tokens_are_really_checked(lake: FullLake, tmp_path: Path, wrong: str) -
 
 
 @pytest.mark.parametrize("shown", ["of the VO", "of another VO", "plain", "none"])
-def test_proxies_are_really_checked(lake: FullLake, tmp_path: Path, shown: str) -> None:
+def test_proxies_are_checked(lake: FullLake, tmp_path: Path, shown: str) -> None:
     path, proxy, alice = lake.path("GSI-DISK", SCOPE, "gsi._0001.root"), tmp_path / "proxy", lake.users["alice"]
     if shown == "plain":
         lake.authority.proxy(alice).rename(proxy)
@@ -114,7 +114,7 @@ except AccessDenied:
 """
 
 
-def test_alice_can_upload_to_user_disks_alone(lake: FullLake, tmp_path: Path) -> None:
+def test_alice_can_upload_only_to_user_disks(lake: FullLake, tmp_path: Path) -> None:
     cfg = lake.rucio_cfg(auth_token_file_path=str(tmp_path / "token"))
     own = {"RUCIO_HOME": str(cfg.parent.parent), "X509_USER_PROXY": str(lake.users["alice"].pem)}
     command = [sys.executable, "-W", "ignore", "-c", _UPLOAD, str(tmp_path)]
@@ -125,7 +125,7 @@ def test_alice_can_upload_to_user_disks_alone(lake: FullLake, tmp_path: Path) ->
         assert lake.path(rse, "user.alice", row["name"]).read_text() == row["name"]
 
 
-def test_storages_tell_how_many_bytes_were_read(lake: FullLake) -> None:
+def test_storages_count_the_bytes_that_were_read(lake: FullLake) -> None:
     size = lake.path("CERN-EOS", SCOPE, "large.GamGam._0001.root").stat().st_size
     assert size > 4_000_000
     pfns = {row_scheme(pfn): pfn for pfn in replicas(lake, "large")[0]["pfns"]}

@@ -35,6 +35,6 @@ def write_notebook(path: Path, *cells: str) -> Path:
 
 
 def outputs(notebook: Path) -> str:
-    """Return what the cells of an executed notebook printed."""
+    """Return the printed output of an executed notebook."""
     cells = json.loads(notebook.read_text())["cells"]
     return "".join("".join(out.get("text", "")) for cell in cells for out in cell.get("outputs", []))

@@ -1,4 +1,4 @@
-"""Processes in tests: wait for them, and see which are left."""
+"""Wait for conditions, and find the processes that a test started."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import psutil
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something to become true."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
         time.sleep(0.05)
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Return all processes below one."""
+    """Return all descendants of a process."""
     return psutil.Process(pid).children(recursive=True)
 
 
 def alive(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Return which processes still live after a while; a zombie does not."""
+    """Return the processes that are still running after a number of seconds; a zombie is not."""
     return [
         process
         for process in psutil.wait_procs(processes, timeout=seconds)[1]
