@@ -22,26 +22,26 @@ def said() -> io.StringIO:
     return io.StringIO()
 
 
-def test_it_is_created_once_with_a_message(tmp_path: Path, said: io.StringIO) -> None:
-    environment = ServerEnvironment(tmp_path, SMALL)
-    environment.ensure(Progress(said))
-    assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
-    assert "First start: installing the Rucio server" in said.getvalue()
-    assert "MB" in said.getvalue()
-    said.truncate(0)
-    ServerEnvironment(tmp_path, SMALL).ensure(Progress(said))
-    assert said.getvalue() == ""
-
-
-def test_an_incomplete_one_is_replaced(tmp_path: Path, said: io.StringIO) -> None:
+def test_an_incomplete_one_is_replaced_once_while_a_second_demo_waits(tmp_path: Path, said: io.StringIO) -> None:
     environment = ServerEnvironment(tmp_path, SMALL)
     rubbish = environment.folder / "bin" / "rubbish"
     rubbish.parent.mkdir(parents=True)
     rubbish.touch()
-    environment.ensure(Progress(said))
-    assert "incomplete" in said.getvalue()
+    program = (
+        "from pathlib import Path; from rucio_lab.demo.environment import ServerEnvironment;"
+        "from rucio_lab.demo.progress import Progress;"
+        f"ServerEnvironment(Path({str(tmp_path)!r}), {SMALL!r}).ensure(Progress())"
+    )
+    command = [sys.executable, "-c", program]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in ("first", "second")]
+    texts = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    for message in ("Removing an incomplete", "First start: installing the Rucio server", "Waiting for another demo"):
+        assert sorted(message in text for text in texts) == [False, True], message
     assert not rubbish.exists()
-    assert environment.python.exists()
+    assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
+    environment.ensure(Progress(said))
+    assert said.getvalue() == ""
 
 
 def test_a_failure_of_pip_gives_one_error_and_leaves_nothing_behind(
@@ -55,22 +55,6 @@ def test_a_failure_of_pip_gives_one_error_and_leaves_nothing_behind(
     assert "index" in caught.value.remedy
     assert "No matching distribution found for no-such-package-at-all" in caught.value.remedy
     assert not environment.folder.exists()
-
-
-def test_a_second_demo_waits_for_the_first(tmp_path: Path) -> None:
-    program = (
-        "from pathlib import Path; from rucio_lab.demo.environment import ServerEnvironment;"
-        "from rucio_lab.demo.progress import Progress;"
-        f"ServerEnvironment(Path({str(tmp_path)!r}), {SMALL!r}).ensure(Progress())"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        for _ in ("first", "second")
-    ]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sorted("First start" in text for text in said) == [False, True]
-    assert sorted("Waiting for another demo" in text for text in said) == [False, True]
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
