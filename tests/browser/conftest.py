@@ -30,13 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="write docs/screenshots (with tests/browser only)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each browser test a second try: what is clicked can move while JupyterLab still starts."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield

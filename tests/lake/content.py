@@ -139,23 +139,6 @@ def catalogue(places: Places, users: Mapping[str, User]) -> Catalogue:
     )
 
 
-def bulk_catalogue(count: int, name: str = BULK) -> Catalogue:
-    """Return a dataset of files that are only registered.
-
-    Parameters
-    ----------
-    count
-        Number of files.
-    name
-        Name of the dataset.
-    """
-    many = tuple(
-        File(f"{name}._{number:06d}.root", ("BULK-MOCK",), bytes=1_000_000 + number, adler32=f"{number + 1:08x}")
-        for number in range(count)
-    )
-    return Catalogue(datasets=(Dataset(SCOPE, name, many),))
-
-
 def hostile_files(content: bytes) -> list[dict[str, Any]]:
     """Return the files in the scope ``hostile`` as replicas for Rucio's REST interface, all with the same content."""
     known = {"scope": HOSTILE, "bytes": len(content), "adler32": f"{zlib.adler32(content):08x}"}

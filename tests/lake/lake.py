@@ -40,6 +40,7 @@ _ROOT = _HERE.parent.parent
 _STEP_SECONDS = 180
 _TIMEOUT = 60
 _ON_POSTGRESQL = ("rucio[postgresql]>=41.5,<42", "gunicorn>=27,<28")
+_FIRST_OF_BULK = f"{content.BULK}._000000.root"
 _SIZE = 300_000_000  # bytes that a lake may take, with its bulk data and what tests add
 
 
@@ -218,7 +219,12 @@ class FullLake:
 
     def add_bulk(self) -> str:
         """Register ``bulk.10000`` and return its name."""
-        self.register(content.bulk_catalogue(10_000), "bulk")
+        files = [{"scope": SCOPE, "name": _FIRST_OF_BULK, "bytes": 1_000_000, "adler32": "00000000"}]
+        self.rest("POST", "/replicas", json={"rse": "BULK-MOCK", "files": files})
+        dataset = {"scope": SCOPE, "name": content.BULK, "type": "DATASET", "dids": files}
+        self.rest("POST", "/dids", json=[dataset])
+        self.execute(*many.statements(content.BULK, range(1, 10_000), ("BULK-MOCK",), _FIRST_OF_BULK))
+        self.rest("PUT", f"{quoted('dids', SCOPE, content.BULK)}/status", json={"open": False})
         return content.BULK
 
     def add_unseen(self) -> str:
@@ -261,7 +267,7 @@ class FullLake:
             RSEs that have a replica of every file.
         """
         self.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET"}])
-        self.execute(*many.statements(name, count, rses, f"{content.BULK}._000000.root"))
+        self.execute(*many.statements(name, range(count), rses, _FIRST_OF_BULK))
 
     @property
     def provider(self) -> Provider:

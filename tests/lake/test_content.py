@@ -158,4 +158,10 @@ def test_mount_settings_point_to_the_files(lake: FullLake) -> None:
 
 
 def test_bulk_has_ten_thousand_files(lake: FullLake, bulk: str) -> None:
-    assert len(rows(lake.rest("GET", quoted("dids", SCOPE, bulk, "files")))) == 10_000
+    files = rows(lake.rest("GET", quoted("dids", SCOPE, bulk, "files")))
+    assert len({file["name"] for file in files}) == len(files) == 10_000
+    dataset = lake.rest("GET", quoted("dids", SCOPE, bulk)).json()
+    assert (dataset["length"], dataset["bytes"], dataset["open"]) == (10_000, sum(f["bytes"] for f in files), False)
+    (first,) = replicas(lake, f"{bulk}._000000.root")
+    (last,) = replicas(lake, f"{bulk}._009999.root")
+    assert first["states"] == last["states"] == {"BULK-MOCK": "AVAILABLE"}

@@ -170,7 +170,14 @@ def test_each_row_links_to_its_code() -> None:
 
 
 WITHOUT_ROOT = [cell for cell in tools_page.CELLS if cell[0] == "RDataFrame" and not find_spec("ROOT")]
-READS = [cell for cell, says in tools_page.CELLS.items() if says != "no" and cell not in WITHOUT_ROOT]
+SLOW = {("dask.distributed", access) for access in ("stream https", "mount", "download")}
+"""Each starts a cluster; ``stream root`` and ``lake`` show the two ways to send addresses to workers."""
+
+READS = [
+    pytest.param(*cell, marks=pytest.mark.soak if cell in SLOW else ())
+    for cell, says in tools_page.CELLS.items()
+    if says != "no" and cell not in WITHOUT_ROOT
+]
 FAILS = [cell for cell, says in tools_page.CELLS.items() if says == "no" and cell not in WITHOUT_ROOT]
 
 
