@@ -43,7 +43,7 @@ export class ListCopier {
     try {
       const listing = await waitFor(
         model.resolve(did, 0, controller.signal),
-        trans.__('Asking for the addresses of %1…', printable(did)),
+        trans.__('Getting the addresses of %1…', printable(did)),
         trans,
         controller
       );

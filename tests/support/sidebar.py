@@ -77,9 +77,10 @@ class Sidebar:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page for a moment
 
     def close_all(self) -> None:
-        """Close all notebooks and dialogs without saving, and shut down their kernels."""
+        """Close all notebooks, dialogs and notifications without saving, and shut down the kernels."""
         if self.dialog.is_visible():
             self.page.keyboard.press("Escape")
+        self.run("apputils:dismiss-notification")  # without an id, all of them
         self.page.evaluate(
             """async () => {
                 const { shell, serviceManager } = window.jupyterapp;
