@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Route, expect
 
 from tests.lake.lake import FullLake
+from tests.support.lab import JupyterLab
 from tests.support.sidebar import Sidebar
 
 PLOT = """
@@ -78,24 +81,34 @@ def test_attach_after_a_restart_and_a_failed_cell(sidebar: Sidebar) -> None:
     sidebar.expect_output("mc2:")
 
 
-def test_attach_with_a_busy_kernel(sidebar: Sidebar) -> None:
+@contextmanager
+def busy_kernel(sidebar: Sidebar, lab: JupyterLab, then: str = "") -> Iterator[None]:
+    """Keep the kernel busy until the end of the block, with a cell that ends with some code."""
+    end = lab.notebooks / "end"
+    end.unlink(missing_ok=True)
+    sidebar.write_cell(f"import os, time\nwhile not os.path.exists('end'): time.sleep(0.05)\n{then}")
+    expect(sidebar.notebook.locator("[data-status=busy]")).to_be_visible()
+    yield
+    end.touch()
+
+
+def test_attach_with_a_busy_kernel(sidebar: Sidebar, lab: JupyterLab) -> None:
     sidebar.search("GamGam.MC")
     sidebar.new_notebook()
-    sidebar.write_cell("import time; time.sleep(3)")
-    expect(sidebar.notebook.locator("[data-status=busy]")).to_be_visible()
-    sidebar.ask_to_attach("GamGam.MC")
-    expect(sidebar.dialog.get_by_text("is busy")).to_be_visible()
-    sidebar.page.keyboard.press("Enter")
-    expect(sidebar.page.get_by_text("The kernel is busy: the cell for GamGam_MC")).to_be_visible()
+    with busy_kernel(sidebar, lab):
+        sidebar.ask_to_attach("GamGam.MC")
+        expect(sidebar.dialog.get_by_text("is busy")).to_be_visible()
+        sidebar.page.keyboard.press("Enter")
+        expect(sidebar.page.get_by_text("The kernel is busy: the cell for GamGam_MC")).to_be_visible()
     sidebar.expect_output("GamGam_MC:")
 
 
-def test_a_cell_that_was_not_run_is_reported(sidebar: Sidebar) -> None:
+def test_a_cell_that_was_not_run_is_reported(sidebar: Sidebar, lab: JupyterLab) -> None:
     sidebar.search("GamGam.MC")
     sidebar.new_notebook()
-    sidebar.write_cell("import time; time.sleep(2); 1/0")
-    expect(sidebar.notebook.locator("[data-status=busy]")).to_be_visible()
-    sidebar.attach("GamGam.MC")
+    with busy_kernel(sidebar, lab, then="1/0"):
+        sidebar.attach("GamGam.MC")
+        expect(sidebar.page.get_by_text("The kernel is busy: the cell for GamGam_MC")).to_be_visible()
     expect(sidebar.page.get_by_text("was not run because an earlier cell failed")).to_be_visible()
 
 
