@@ -158,7 +158,7 @@ def sidebar(
 ) -> Iterator[Sidebar]:
     """The sidebar, signed in to ``test``; what a test breaks is repaired."""
     with watched.traced(request.node):
-        shared.come_in()
+        shared.sign_in_directly()
         yield shared
         shared.page.unroute_all()
         full_lake.mend()
@@ -168,7 +168,7 @@ def sidebar(
 @pytest.fixture
 def here(sidebar: Sidebar) -> Sidebar:
     """The sidebar as on a first visit: signed out of all instances, without a search."""
-    sidebar.leave()
+    sidebar.reset()
     return sidebar
 
 

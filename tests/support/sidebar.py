@@ -41,7 +41,7 @@ class Sidebar:
         self.page.locator(".jp-Launcher").wait_for()  # it takes the focus when it appears
         self.page.locator(".jp-SideBar [data-id='rucio-lab']").click()
 
-    def leave(self) -> None:
+    def reset(self) -> None:
         """Clear the search and sign out of all instances."""
         if self.text.input_value() or self.scope.input_value():
             self.search("", "")
@@ -50,7 +50,7 @@ class Sidebar:
         self.run("rucio-lab:refresh")
         self.root.get_by_label("Password").wait_for()
 
-    def come_in(self) -> None:
+    def sign_in_directly(self) -> None:
         """Sign in to ``test`` without the form."""
         if self._lab.request("GET", "rucio-lab/session?instance=test")["state"] == "signed_out":
             given = {"username": "alice", "password": "alice-pass"}

@@ -120,7 +120,7 @@ describe('translation', () => {
       'waiting for a code',
       () => (model.instance!.session = waiting({ url: 'http://1.2.3.4/', wants_code: true }))
     ],
-    ['signing in by itself', () => (model.instance!.session = session('renewable'))]
+    ['automatic sign-in', () => (model.instance!.session = session('renewable'))]
   ])('covers %s', async (_, enter) => {
     enter();
     await expectTranslated();
