@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME...]``: take all figures, or those of some modules only, and print them as a table."""
+"""``python -m benchmarks [NAME...]``: run all benchmarks, or those of some modules, and print a table of figures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ON_MANY_DIDS = {"attach": attach.measure, "rest": rest.measure, "sidebar": sideb
 
 
 def main() -> None:
-    """Bring up the lakes, measure, print."""
+    """Start the lakes, measure and print."""
     names = sys.argv[1:] or [*ALONE, *ON_A_LAKE, *ON_MANY_DIDS]
     if unknown := set(names) - {*ALONE, *ON_A_LAKE, *ON_MANY_DIDS}:
-        sys.exit(f"There are no figures named {', '.join(sorted(unknown))}.")
+        sys.exit(f"Unknown benchmarks: {', '.join(sorted(unknown))}.")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(Path(folder) / "pki")
@@ -42,10 +42,10 @@ def main() -> None:
 
 @contextmanager
 def _memcached() -> Iterator[str]:
-    """Run a memcached, as every Rucio in earnest has one, where there is the program; gives its address."""
+    """Run a memcached if it is installed, because every production Rucio has one; yield its address."""
     program = shutil.which("memcached")
     if program is None:
-        print("There is no memcached here: replicas are some ten times as dear as elsewhere.", file=sys.stderr)
+        print("memcached is not installed, so listing replicas takes about ten times as long.", file=sys.stderr)
         yield ""
         return
     port = free_port()

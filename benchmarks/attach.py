@@ -1,4 +1,4 @@
-"""What an attach costs, with direct URLs and with ``rucio://``, against ``list_replicas`` of rucio-clients."""
+"""The cost of an attach with direct URLs and with ``rucio://``, compared with ``list_replicas`` of rucio-clients."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(lake: FullLake, bulk: str) -> list[Row]:
 
 
 def _very_many(raw: Client) -> Iterator[Row]:
-    """Measure what takes Rucio too long to be measured often: ours before and after, since a machine's speed drifts."""
+    """Measure Rucio's slowest calls only once, with ours before and after because the speed of a machine drifts."""
     did = {"scope": SCOPE, "name": VERY_MANY}
     ours = [_seconds(partial(attach, f"{SCOPE}:{VERY_MANY}", access="auto"))]
     theirs = _seconds(partial(_list_replicas, raw, did))

@@ -1,4 +1,4 @@
-"""What a Rucio that means harm costs: time and memory; and what honest rows cost since they are looked at."""
+"""The time and memory that a malicious Rucio can cost, and the cost of checking honest rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MB = 1 << 20
 SEARCH = f"/dids/{SCOPE}/dids/search"
 ROWS = 100_000
 
-# In a process of its own, whose memory is looked at before and at its most.
+# Runs in a new process, to measure its memory before and its peak memory.
 _CODE = """
 import json, resource, sys, time
 from rucio_lab.core.config.instances import load_instances
@@ -70,7 +70,7 @@ def _drip() -> Iterator[bytes]:
 
 
 async def _leave(rucio: HostileRucio) -> float:
-    """Let 8 readers leave while no row has come; gives the seconds until another question is answered."""
+    """Let 8 readers disconnect before any row has arrived; return the seconds until another request is answered."""
     workers, lake = Workers(), Lake(rucio.instance(timeout=60.0))
 
     async def reader() -> None:
@@ -90,11 +90,11 @@ async def _leave(rucio: HostileRucio) -> float:
 def _readers(rucio: HostileRucio) -> Iterator[Row]:
     rucio.replies[SEARCH] = Reply(_drip, STREAM)
     seconds = asyncio.run(_leave(rucio))
-    yield Row("a byte a second, 8 readers left: the next question", f"{seconds:.2f} s", "aim: at once")
+    yield Row("next request after 8 readers of a byte a second left", f"{seconds:.2f} s", "aim: at once")
 
 
 def _jobs(rucio: HostileRucio) -> Iterator[Row]:
-    """Start jobs whose Rucio says nothing."""
+    """Start jobs whose Rucio never answers."""
     rucio.replies = {"/dids/": Reply(_drip, STREAM)}
     jobs = Jobs()
     for count in (12, 50):
@@ -112,7 +112,7 @@ def _jobs(rucio: HostileRucio) -> Iterator[Row]:
 
 
 def _honest(rucio: HostileRucio) -> Iterator[Row]:
-    """Read honest rows, against reading the same lines as JSON and nothing more."""
+    """Read honest rows, compared with only parsing the same lines as JSON."""
     sums = {"bytes": 50_000_000, "adler32": "0aff020e", "md5": None, "guid": None, "events": None}
     lines = [
         json.dumps({"scope": SCOPE, "name": f"data.f{number:06d}.root", **sums}).encode() for number in range(ROWS)
@@ -137,7 +137,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def measure() -> list[Row]:
-    """Take all figures."""
+    """Run all benchmarks of this module."""
     with tempfile.TemporaryDirectory() as folder, hostile_rucio() as rucio:
         os.environ["RUCIO_LAB_CONFIG"] = str(rucio.config(Path(folder) / "rucio_lab.toml", timeout=60.0))
         rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""What the H->yy notebook moves of its files, and how it compares with downloading them first."""
+"""How much of its files the H->yy notebook transfers, and how it compares with downloading them first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BRANCHES = ["photon_pt", "photon_eta", "photon_phi", "photon_isTightID", "photo
 
 
 def measure() -> list[Row]:
-    """Run the notebook, and read its branches both ways, on a demo lake."""
+    """Run the notebook on a demo lake, and read its branches both ways."""
     with DemoLake() as lake, tempfile.TemporaryDirectory() as folder:
         os.environ["RUCIO_LAB_CONFIG"] = lake.env["RUCIO_LAB_CONFIG"]
         command = [sys.executable, "-m", "rucio_lab.demo.execute", str(_ROOT / "examples" / "hyy.ipynb")]

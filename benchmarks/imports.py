@@ -1,4 +1,4 @@
-"""What ``%load_ext rucio_lab`` costs in a fresh IPython."""
+"""The cost of ``%load_ext rucio_lab`` in a fresh IPython."""
 
 from __future__ import annotations
 

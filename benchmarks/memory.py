@@ -1,4 +1,4 @@
-"""What a variable of 100,000 files takes: memory, and its size when it is pickled."""
+"""The memory and the pickled size of a variable with 100,000 files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.table import Row
 
 FILES = 100_000
 
-# The entries are made without Rucio, in a process of their own: two replicas for each direct URL, as attach gives them.
+# Builds the entries without Rucio in a new process. A direct URL has two replicas, as after an attach.
 _CODE = """
 import json, pickle, sys, tracemalloc
 from rucio_lab.core.did import DID
@@ -44,7 +44,7 @@ print(json.dumps([memory, peak, len(pickle.dumps(made)), len(pickle.dumps(made.u
 
 
 def measure() -> list[Row]:
-    """Make a list of each kind."""
+    """Build a list of each kind."""
     rows = []
     for access, what in (("stream", "direct URLs, two replicas each"), ("lake", "rucio:// addresses")):
         command = [sys.executable, "-c", _CODE, access, str(FILES)]

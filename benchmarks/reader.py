@@ -1,4 +1,4 @@
-"""Reads the beginning of a file, says so, waits for a line, and reads its end: ``python reader.py URL``."""
+"""Read the start of a file, print "ready", wait for a line, and read the end of the file: ``python reader.py URL``."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ with fsspec.open(sys.argv[1], block_size=100_000) as file:
     file.seek(-1_000_000, 2)
     try:
         print("whole" if len(file.read()) == 1_000_000 else "cut", flush=True)
-    except Exception as error:  # noqa: BLE001 - whatever a reader gives a user
+    except Exception as error:  # noqa: BLE001 - anything a user of the reader would see
         print(f"{type(error).__name__} after {time.perf_counter() - begin:.1f} s", flush=True)

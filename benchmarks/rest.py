@@ -1,4 +1,4 @@
-"""What the server extension costs, against raw HTTP requests to Rucio, and what others feel while Rucio hangs."""
+"""The cost of the server extension compared with raw HTTP requests to Rucio, and the delays while Rucio hangs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCOPE = "opendata13TeV"
 
 @contextmanager
 def _jupyter(*, extension: bool) -> Iterator[tuple[str, float, float]]:
-    """Run a Jupyter server; gives its address, how many seconds it took to answer, and then its memory in MB."""
+    """Run a Jupyter server; yield its address, the seconds until it answered, and its memory in MB at that time."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
@@ -61,7 +61,7 @@ def _get(base: str, path: str, *, stream: bool = False, **arguments: Any) -> req
 
 
 def _first_line(response: requests.Response) -> None:
-    """Read as far as the first row, and go away."""
+    """Read the first row, then disconnect."""
     with response:
         next(response.iter_lines(chunk_size=1))
 
@@ -71,7 +71,7 @@ def _all_lines(response: requests.Response) -> int:
 
 
 def _multiply(lake: FullLake, bulk: str) -> str:
-    """Make 100,000 DIDs of the 10,000, straight in the database: Rucio takes minutes to register them."""
+    """Copy the 10,000 DIDs to 100,000 directly in the database, because Rucio takes minutes to register them."""
     statements = [f"CREATE TABLE copies AS SELECT * FROM dids WHERE name LIKE '{bulk}._%'"]
     before = f"{bulk}."
     for number in range(10):
@@ -89,7 +89,7 @@ def _multiply(lake: FullLake, bulk: str) -> str:
 
 
 def _searches(lake: FullLake, base: str, bulk: str) -> Iterator[Row]:
-    """Search through the extension and at Rucio itself: to the first row, and to the last."""
+    """Time searches through the extension and directly in Rucio, until the first and until the last row."""
     headers = {"X-Rucio-Auth-Token": lake.token()}
     patterns = (("*GamGam*", "collection", 15), (f"{bulk}.*", "file", 5), (f"{_multiply(lake, bulk)}.*", "file", 3))
     for pattern, kind, times in patterns:
@@ -99,14 +99,14 @@ def _searches(lake: FullLake, base: str, bulk: str) -> Iterator[Row]:
         path = f"/dids/{SCOPE}/dids/search"
         raw: Any = partial(lake.request, "GET", path, params=filters, headers=headers, stream=True)
         count = _all_lines(raw())
-        assert _all_lines(ours()) == count + 1  # and the line that tells the end
+        assert _all_lines(ours()) == count + 1  # plus the line that marks the end
         for what, read in (("first row", _first_line), ("all", _all_lines)):
             mine, theirs, ratio = pairs(lambda: read(ours()), lambda: read(raw()), times)  # noqa: B023
             yield Row(f"search of {count:,} DIDs, {what}", f"{mine:.3f} s", f"{theirs:.3f} s raw HTTP to Rucio", ratio)
 
 
 def _while_rucio_hangs(lake: FullLake, base: str) -> Iterator[Row]:
-    """Time others while an instance hangs for 5 s in a search, in a resolve and in a sign-in."""
+    """Time other requests while an instance hangs for 5 s in a search, in a resolve and in a sign-in."""
     calls: dict[str, Callable[[], object]] = {
         "/api/status": lambda: _get(base, "api/status"),
         "a search elsewhere": lambda: _get(base, "rucio-lab/dids", pattern=f"{SCOPE}:GamGam*"),
@@ -118,7 +118,7 @@ def _while_rucio_hangs(lake: FullLake, base: str) -> Iterator[Row]:
     }
     worst: dict[str, list[str]] = {name: [] for name in calls}
     for ask in hung.values():
-        ask()  # signed in
+        ask()  # signs in
         lake.faulty["rucio"].silent()
         with ThreadPoolExecutor(3) as pool:
             waiting = [pool.submit(ask) for _ in range(3)]
@@ -158,7 +158,7 @@ def _starts() -> Iterator[Row]:
 
 
 def measure(lake: FullLake, bulk: str) -> list[Row]:
-    """Take all figures of the server extension."""
+    """Run all benchmarks of the server extension."""
     address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
     config = lake.config(test={}, slow={"url": address, "auth_url": address, "timeout": 5.0})
     os.environ["RUCIO_LAB_CONFIG"] = str(config)

@@ -1,6 +1,6 @@
-"""What ``rucio://`` costs against the direct URL, and how soon it goes on when a storage fails in the middle of a read.
+"""The cost of ``rucio://`` compared with direct URLs, and how soon a read resumes when a storage fails during it.
 
-All storages are behind proxies that count what passes, and can be far away, slow or broken.
+All storages are behind proxies that count the traffic and can be far away, slow or broken.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.lake.lake import FullLake
 NAME = "benchmark._0001.root"
 BRANCHES = ["photon_pt", "photon_eta", "photon_phi", "photon_E", "photon_isTightID", "photon_etcone20"]
 
-_FAR = (0.02, 12.5e6)  # seconds of delay, bytes a second: another country, 100 Mbit/s
-_CAP = 20  # seconds that a bare URL is waited for
+_FAR = (0.02, 12.5e6)  # seconds of delay, bytes per second: another country, 100 Mbit/s
+_CAP = 20  # seconds to wait for a bare URL
 _FIRST = """
 import sys, time
 import awkward, uproot
@@ -59,12 +59,12 @@ _FAULTS: dict[str, Callable[[TcpProxy], None]] = {
 
 
 def measure(lake: FullLake) -> list[Row]:
-    """Take all figures."""
+    """Run all benchmarks of this module."""
     with tempfile.TemporaryDirectory() as folder:
         _register(lake, Path(folder))
         rows: list[Row] = []
         for scheme, rse in _SCHEMES.items():
-            # the proxies' site first: the copy on CERN-EOS is in reserve
+            # prefer the site of the proxies; the replica on CERN-EOS is the fallback
             os.environ["RUCIO_LAB_CONFIG"] = str(lake.config(test={"schemes": [scheme], "site": "FAULTY"}))
             path = lake.path(rse, SCOPE, NAME).relative_to(lake.store)
             direct = f"{scheme}://127.0.0.1:{lake.faulty[scheme].port}/{'/' if scheme == 'root' else ''}{path}"
@@ -109,7 +109,7 @@ def _reads(lake: FullLake, scheme: str, direct: str, folder: Path) -> Iterator[R
 
 
 def _first(scheme: str) -> Row:
-    """Attach and read in new processes: ``rucio://`` asks Rucio when it is opened, a direct URL when it is attached."""
+    """Attach and read in new processes: ``rucio://`` asks Rucio on open, a direct URL on attach."""
     code = _FIRST.format(did=f"{SCOPE}:{NAME}", branches=BRANCHES, rse=_SCHEMES[scheme])
     taken = [[_seconds(code, access) for access in ("lake", "stream")] for _ in range(5)]
     ours, theirs = (median(column) for column in zip(*taken, strict=True))
@@ -132,7 +132,7 @@ def _read(url: str) -> int:
 
 
 def _read_raw(url: str) -> int:
-    """Read as somebody does who has not attached anything."""
+    """Read as in a process that has not attached anything."""
     register_implementation("root", XRootDFileSystem, clobber=True)
     try:
         return _read(url)
@@ -148,7 +148,7 @@ def _download(url: str, path: Path) -> int:
 
 
 def _traffic(proxy: TcpProxy, call: Callable[[], object]) -> tuple[int, int]:
-    """Return how many bytes and how many messages to the storage a call needs."""
+    """Return how many bytes a call receives from the storage, and how many messages it sends."""
     proxy.forget()
     call()
     return proxy.sent, proxy.messages
@@ -161,13 +161,13 @@ def _faults(proxy: TcpProxy, scheme: str, direct: str) -> Iterator[Row]:
     for fault, make in _FAULTS.items():
         if scheme == "root" and fault.isdigit():
             continue
-        ours = _goes_on(proxy, lake_url("test", DID(SCOPE, NAME)), make)
-        theirs = _goes_on(proxy, direct, make)
+        ours = _resumes(proxy, lake_url("test", DID(SCOPE, NAME)), make)
+        theirs = _resumes(proxy, direct, make)
         yield Row(f"{scheme} storage {fault} in the middle", ours, f"{theirs}, direct URL")
 
 
-def _goes_on(proxy: TcpProxy, url: str, fault: Callable[[TcpProxy], None]) -> str:
-    """Begin to read in a new process, make the fault, and see how long the next part takes."""
+def _resumes(proxy: TcpProxy, url: str, fault: Callable[[TcpProxy], None]) -> str:
+    """Start to read in a new process, cause the fault, and measure how long the next part takes."""
     reader = subprocess.Popen(
         [sys.executable, _READER, url],
         stdin=subprocess.PIPE,
@@ -179,7 +179,7 @@ def _goes_on(proxy: TcpProxy, url: str, fault: Callable[[TcpProxy], None]) -> st
     assert reader.stdout is not None
     try:
         if reader.stdout.readline() != "ready\n":
-            return "could not begin"
+            return "could not start"
         fault(proxy)
         begin = time.perf_counter()
         out, _ = reader.communicate("go on\n", timeout=_CAP)

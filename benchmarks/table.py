@@ -1,4 +1,4 @@
-"""How figures are taken and shown."""
+"""Timing of calls, and the table of figures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: ours, what it is compared with, and the ratio.
+    """One measurement: our figure, the figure it is compared with, and their ratio.
 
     Attributes
     ----------
     what
         What was measured.
     ours, theirs
-        The figures, with their unit.
+        The figures with units.
     ratio
-        Ours divided by theirs; None where a ratio makes no sense.
+        Ours divided by theirs; None if a ratio makes no sense.
     """
 
     what: str
@@ -29,19 +29,19 @@ class Row:
 
 
 def pairs(ours: Callable[[], object], theirs: Callable[[], object], times: int) -> tuple[float, float, float]:
-    """Time two calls in turn, so that a machine whose speed drifts is fair to both.
+    """Time two calls alternately, so that a drift in the speed of the machine affects both.
 
     Parameters
     ----------
     ours, theirs
-        What to call; each is called once before, uncounted.
+        The calls; each is called once before the timing starts.
     times
-        How often.
+        How often to time each.
 
     Returns
     -------
     tuple of float
-        Median seconds of ours, of theirs, and the median of the ratios pair by pair.
+        Median seconds of ours, median seconds of theirs, and the median of the ratios of the pairs.
     """
     ours()
     theirs()

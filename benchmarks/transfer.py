@@ -1,4 +1,4 @@
-"""What a download costs, against `curl`, `xrdcp` and `rucio download` of the same files in the same run."""
+"""The cost of a download compared with `curl`, `xrdcp` and `rucio download` of the same files in the same run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.lake.lake import FullLake
 
 SCOPE = "opendata13TeV"
 RSE = "CERN-EOS"
-SETS = {"small": (200, 20_000), "large": (4, 100_000_000)}  # name: number of files, bytes of each
+SETS = {"small": (200, 20_000), "large": (4, 100_000_000)}  # name: number of files, bytes per file
 PARALLEL = (1, 4, 16)
 
-# The transfer alone, as curl and xrdcp do it: they are given addresses, too.
+# Only the transfer, for a fair comparison with curl and xrdcp, which are given addresses.
 _OURS = """
 import json, resource, sys, time
 from pathlib import Path
@@ -41,7 +41,7 @@ assert {outcome.state for outcome in outcomes} == {"fetched"}, outcomes
 cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 print(json.dumps([seconds, cpu, after.ru_maxrss * 1024]))
 """
-# A program's peak memory begins with that of the process which starts it (exec keeps ru_maxrss), so a small one does.
+# A small process starts the programs, because exec keeps ru_maxrss: peak memory starts at that of the parent.
 _LAUNCHER = """
 import json, os, subprocess, sys, time
 begin = time.perf_counter()
@@ -55,7 +55,7 @@ _WHOLE = "import sys, rucio_lab; rucio_lab.download(sys.argv[1], scheme=sys.argv
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, CPU seconds and peak memory (bytes) of a download."""
+    """Seconds, CPU seconds and peak memory in bytes of a download."""
 
     seconds: float
     cpu: float
@@ -63,7 +63,7 @@ class Cost:
 
 
 def measure(lake: FullLake) -> list[Row]:
-    """Download many small files and few large ones, over https and root, one, four and sixteen at a time."""
+    """Download many small files and a few large ones over https and root, one, four and sixteen at a time."""
     rows: list[Row] = []
     for name, (count, size) in SETS.items():
         _add(lake, name, count, size)
@@ -75,7 +75,7 @@ def measure(lake: FullLake) -> list[Row]:
 
 
 def _add(lake: FullLake, name: str, count: int, size: int) -> None:
-    """Put files on the storage, and tell Rucio of them."""
+    """Write files to the storage and register them in Rucio."""
     chance = random.Random(count)
     files = []
     for number in range(count):
@@ -95,7 +95,7 @@ def _add(lake: FullLake, name: str, count: int, size: int) -> None:
 
 
 def _compare(lake: FullLake, name: str, scheme: str, parallel: int) -> Iterator[Row]:
-    """Take ours and the others' in turn, three times; the medians by seconds."""
+    """Run ours and the other programs alternately, three times each, and compare the medians."""
     others: dict[str, Callable[[Path], Cost]] = {"curl": lambda folder: _curl(lake, name, folder, parallel)}
     if scheme == "root":
         others = {"xrdcp": lambda folder: _xrdcp(lake, name, folder, parallel)}
@@ -139,12 +139,12 @@ def _curl(lake: FullLake, name: str, folder: Path, parallel: int) -> Cost:
 def _xrdcp(lake: FullLake, name: str, folder: Path, parallel: int) -> Cost:
     (folder / "list").write_text("\n".join(_urls(lake, name, "root")))
     (folder / "to").mkdir()
-    parallel = min(parallel, 4)  # the most that it takes
+    parallel = min(parallel, 4)  # the maximum of xrdcp
     return _run(["xrdcp", "-s", "--parallel", str(parallel), "-I", str(folder / "list"), str(folder / "to")])
 
 
 def _whole(lake: FullLake) -> Iterator[Row]:
-    """Compare whole programs, from their start: what a user waits for."""
+    """Compare whole programs including startup, which is what a user waits for."""
     cfg = lake.rucio_cfg()
     environment = {**os.environ, "RUCIO_CONFIG": str(cfg), "RUCIO_ACCOUNT": "alice"}
     rucio = str(Path(sys.executable).with_name("rucio"))
@@ -157,8 +157,8 @@ def _whole(lake: FullLake) -> Iterator[Row]:
             with tempfile.TemporaryDirectory() as folder:
                 command = [rucio, "download", "--protocol", "root", "--ndownloader", "4", "--dir", folder, did]
                 costs["theirs"].append(_run(command, environment))
-                came = sum(path.stat().st_size for path in Path(folder).rglob(f"{name}.*"))
-                assert came == count * size, "rucio download did not bring all files"
+                received = sum(path.stat().st_size for path in Path(folder).rglob(f"{name}.*"))
+                assert received == count * size, "rucio download did not download all files"
         ours, theirs = (sorted(costs[who], key=lambda cost: cost.seconds)[1] for who in ("ours", "theirs"))
         yield Row(
             f"{count} files of {size / 1e6:g} MB over root, from the start of the program, 4 at a time",
@@ -169,12 +169,12 @@ def _whole(lake: FullLake) -> Iterator[Row]:
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
-    """Run a program; give what it and its children cost."""
+    """Run a program and return the cost of it and its children."""
     return _launched(command, environment)[1]
 
 
 def _launched(command: Sequence[str], environment: dict[str, str] | None) -> tuple[str, Cost]:
-    """Run a program; give what it printed last, and what it and its children cost."""
+    """Run a program and return the last line it printed, and the cost of it and its children."""
     assert shutil.which(command[0]), f"{command[0]} is not installed"
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command]
     done = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the test lake, and an environment that knows no other Rucio."""
+"""Fixtures for all tests: the test lake, and an environment without any other Rucio."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _WATCH = pytest.StashKey[Watch]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the lake's authority, and trust it: aiohttp looks at SSL_CERT_FILE only once, when it is imported."""
+    """Create the CA of the lake and trust it before any import of aiohttp, which reads SSL_CERT_FILE only once."""
     folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="rucio-lab-pki-"))
     authority = config.stash[_AUTHORITY] = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(authority.bundle)
-    os.environ["XRD_STREAMERRORWINDOW"] = "0"  # XRootD's memory of servers that tests broke, and mended since
+    os.environ["XRD_STREAMERRORWINDOW"] = "0"  # or XRootD would remember servers that tests broke
     watch = config.stash[_WATCH] = Watch()
     config.pluginmanager.register(watch, "watch of secrets")
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = closed_environment({})["NO_PROXY"]
@@ -44,19 +44,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def watch(pytestconfig: pytest.Config) -> Watch:
-    """What looks for secrets when all tests are done."""
+    """The search for secrets after all tests."""
     return pytestconfig.stash[_WATCH]
 
 
 @pytest.fixture(scope="session")
 def authority(pytestconfig: pytest.Config) -> Authority:
-    """The authority that signs all certificates of the tests."""
+    """The CA that signs all certificates of the tests."""
     return pytestconfig.stash[_AUTHORITY]
 
 
 @pytest.fixture(scope="session")
 def full_lake(authority: Authority, watch: Watch) -> Iterator[FullLake]:
-    """The test lake itself, brought up once; changes nothing of this process."""
+    """The test lake, started once; does not change the environment of this process."""
     for account, password in (*content.PASSWORDS.items(), ("root", content.ROOT_PASSWORD)):
         SECRETS.add(password, f"the password of {account}")
     with FullLake(authority) as lake:
@@ -66,9 +66,9 @@ def full_lake(authority: Authority, watch: Watch) -> Iterator[FullLake]:
 
 @pytest.fixture
 def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FullLake]:
-    """The test lake as the one that is configured: the instance ``test`` and the account alice, with no token yet.
+    """The test lake, configured as the instance ``test`` with the account alice and no token.
 
-    What a test breaks (storages that it stops, proxies that it makes fail) is mended when it ends.
+    What a test breaks (stopped storages, failing proxies) is repaired when it ends.
     """
     from rucio_lab.core.reading import probe
 
@@ -98,13 +98,13 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile
 
 @pytest.fixture(scope="session")
 def unseen(full_lake: FullLake) -> str:
-    """A dataset with names that are not what they look like."""
+    """A dataset of names that are not what they look like."""
     return full_lake.add_unseen()
 
 
 @pytest.fixture(scope="session")
 def bulk(full_lake: FullLake) -> str:
-    """Name of a dataset with 10,000 files that are only registered."""
+    """The name of a dataset of 10,000 files that are only registered."""
     return full_lake.add_bulk()
 
 

@@ -1,4 +1,4 @@
-"""The search for secrets finds one wherever it is planted, and lets the run fail."""
+"""The search for leaked secrets finds them in every kind of file and output, and makes the run fail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def zipped(content: bytes) -> bytes:
     ],
     ids=["file", "url", "gz", "nested", "zip", "pickle", "notebook"],
 )
-def test_a_secret_is_found_in_every_form(
+def test_a_secret_is_found_in_every_format(
     tmp_path: Path, secrets: Secrets, secret: str, pack: Callable[[str], bytes]
 ) -> None:
     (tmp_path / "sub").mkdir()
@@ -70,7 +70,7 @@ def test_a_password_is_found_in_base64(tmp_path: Path, secrets: Secrets, before:
     assert len(list(look_into(tmp_path, secrets))) == 1
 
 
-def test_where_a_secret_is_kept_only_its_owner_may_read(tmp_path: Path, secrets: Secrets) -> None:
+def test_files_that_may_contain_a_secret_must_be_private(tmp_path: Path, secrets: Secrets) -> None:
     store = tmp_path / "rucio-lab" / "tokens"
     store.mkdir(parents=True)
     kept = store / "0123abcd"

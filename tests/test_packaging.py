@@ -1,4 +1,4 @@
-"""What belongs together stays together: the versions of both halves, and what the install puts where."""
+"""Packaging: both halves have the same version, and the installed files are where Jupyter and IPython look."""
 
 from __future__ import annotations
 

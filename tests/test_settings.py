@@ -1,4 +1,4 @@
-"""The administrator's page says what the code does, and its examples work."""
+"""The configuration page agrees with the code, and its examples work."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _SPEC.loader.exec_module(settings)
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 
-def test_the_page_has_every_setting_in_the_words_of_the_code() -> None:
+def test_the_page_describes_every_setting_as_the_code_does() -> None:
     assert settings.filled(PAGE) == PAGE, "run: python docs/settings.py"
     for name in settings.STRUCTS:
-        assert f"<!-- settings {name} -->" in PAGE, f"the page has no table of {name}"
+        assert f"<!-- settings {name} -->" in PAGE, f"the page has no table for {name}"
 
 
-def test_a_setting_that_nobody_described_is_found() -> None:
+def test_a_setting_without_a_description_is_an_error() -> None:
     class More(msgspec.Struct):
-        """As an instance.
+        """Settings like those of an instance.
 
         Attributes
         ----------
         old
-            It is known.
+            It has a description.
         """
 
         old: str = ""
@@ -45,7 +45,7 @@ def test_a_setting_that_nobody_described_is_found() -> None:
         list(settings.table(More))
 
 
-def test_the_page_has_every_variable_that_is_read() -> None:
+def test_the_page_names_every_environment_variable_in_the_code() -> None:
     read = {
         name
         for path in (ROOT / "rucio_lab").glob("**/*.py")
@@ -60,7 +60,7 @@ def test_the_page_has_every_variable_that_is_read() -> None:
     [("laptop.toml", {"escape", "lab"}), ("lab-server.toml", {"lab"}), ("hub/rucio_lab.toml", {"escape"})],
 )
 def test_examples_load(path: str, names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand, but for what is on no machine of ours: the laptop's rucio.cfg, and the lab's web server."""
+    """Unchanged except for what does not exist here: the laptop's rucio.cfg and the lab's web server."""
     text = (ROOT / "deploy" / path).read_text()
     assert f"<!-- example {path} -->" in PAGE
     (tmp_path / "rucio_lab.toml").write_text(re.sub(r"(?m)^remote.*$", "", text))

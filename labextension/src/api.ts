@@ -1,38 +1,38 @@
 /**
- * The REST interface of the server half, typed: what `rucio_lab/server/handler.py` answers.
+ * The typed REST interface of the server extension, see `rucio_lab/server/`.
  *
- * Lists come as NDJSON whose last line tells a whole answer from a cut one.
+ * Lists are NDJSON; the last line marks a complete answer.
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 export type DidType = 'container' | 'dataset' | 'file';
 
-/** What a search may look for. */
+/** What to search for. */
 export type SearchType = 'all' | 'collection' | DidType;
 
 export interface ISession {
   instance: string;
-  /** `renewable`: the next question signs in by itself. */
+  /** `renewable`: the next request signs in automatically. */
   state: 'signed_in' | 'renewable' | 'signed_out';
   auth: string;
   account: string | null;
-  /** When the sign-in ends, as ISO 8601. */
+  /** When the sign-in expires, as ISO 8601. */
   expires: string | null;
-  /** Whether it is renewed by itself before it ends. */
+  /** Whether it is renewed automatically before it expires. */
   renewed: boolean;
   username: string;
-  /** What a sign-in has to be given. */
+  /** The fields that a sign-in needs. */
   fields: string[];
-  /** What storages are shown; null where the server did not look. */
+  /** The credentials for storages; null if the server did not check them. */
   storage: IStorage | null;
-  /** A sign-in that waits for somebody at the page of an identity provider. */
+  /** A sign-in that waits for the user at the page of an identity provider. */
   pending: IPending | null;
-  /** Why the last sign-in at such a page was in vain. */
+  /** Why the last sign-in at such a page failed. */
   failure: IErrorBody | null;
 }
 
-/** What storages are shown, without any secret. */
+/** The credentials for storages, without any secret. */
 export interface IStorage {
   token: {
     source: string;
@@ -47,30 +47,30 @@ export interface IStorage {
     /** VOMS attributes. */
     attributes: string[];
   } | null;
-  /** Which CAs are trusted, in words. */
+  /** Description of the trusted CAs. */
   ca: string;
-  /** Sentences on what is there, and of no use. */
+  /** Sentences about credentials that cannot be used. */
   problems: string[];
 }
 
-/** A sign-in that waits for somebody at a page. */
+/** A sign-in that waits for the user at a page. */
 export interface IPending {
   url: string;
-  /** Whether the page ends with a code that is to be entered here. */
+  /** Whether the last page shows a code to enter here. */
   wants_code: boolean;
   seconds_left: number;
 }
 
-/** Ways to read files; `auto` takes the best. */
+/** Ways to read files; `auto` chooses the best. */
 export type Reading = 'auto' | 'stream' | 'mount' | 'lake';
 
-/** Ways to make files usable. */
+/** Ways to attach files. */
 export type Access = Reading | 'download';
 
 export interface IInstance {
   name: string;
   url: string;
-  /** How files are attached where nothing else is said. */
+  /** How files are attached by default. */
   access: Access;
   session: ISession;
 }
@@ -79,7 +79,7 @@ export interface IInstances {
   version: string;
   default: string | null;
   instances: IInstance[];
-  /** Sentences on what is wrong with the configuration. */
+  /** Sentences about problems in the configuration. */
   problems: string[];
 }
 
@@ -100,7 +100,7 @@ export interface IDescribedDid extends IDid {
   metadata: Record<string, unknown>;
 }
 
-/** A download that runs on its own. */
+/** A download in the background. */
 export interface IJob {
   id: string;
   dids: string[];
@@ -108,12 +108,12 @@ export interface IJob {
   state: 'queued' | 'running' | 'waiting' | 'done' | 'failed' | 'cancelled' | 'killed';
   /** Whether it has not ended. */
   active: boolean;
-  /** A sentence on the state. */
+  /** A sentence that describes the state. */
   message: string;
-  /** While it waits: for a sign-in to Rucio, for something to show to storages, or for Rucio. */
+  /** What a waiting job waits for: a sign-in to Rucio, credentials for storages, or Rucio. */
   waits_for: '' | 'sign_in' | 'credentials' | 'server';
   folder: string;
-  /** Seconds since 1970: when it was asked for, and its last sign of life. */
+  /** Seconds since 1970: when it was created, and its last update. */
   created: number;
   updated: number;
   files: number | null;
@@ -121,7 +121,7 @@ export interface IJob {
   files_done: number;
   bytes_done: number;
   files_failed: number;
-  /** Bytes a second. */
+  /** Bytes per second. */
   rate: number;
   seconds_left: number | null;
 }
@@ -132,7 +132,7 @@ export interface IForgotten {
   state: 'forgotten';
 }
 
-/** What one RSE has of a DID. */
+/** The replicas of a DID on one RSE. */
 export interface IHolding {
   rse: string;
   files: number;
@@ -145,7 +145,7 @@ export interface IResolvedFile {
   did: string;
   url: string;
   rse: string;
-  /** Those that can be read; the first was taken. */
+  /** Those that can be read; the first is used. */
   replicas: IReplica[];
   left_out: ILeftOut[];
 }
@@ -161,29 +161,29 @@ export interface ILeftOut extends IReplica {
   reason: string;
 }
 
-/** How a list ended. */
+/** The end of a list. */
 export interface IEnd {
   count: number;
   /** Whether the server left some out. */
   more: boolean;
 }
 
-/** How a list of files that can be read ended. */
+/** The end of a list of files that can be read. */
 export interface IResolvedEnd extends IEnd {
-  /** Number of files below the DID, those that cannot be read included. */
+  /** Number of files of the DID, including those that cannot be read. */
   total: number;
   /** Why files cannot be read: DID -> reason. */
   missing: Record<string, string>;
-  /** What one should know of the files. */
+  /** Notes about the files. */
   notes: string[];
 }
 
-/** The files of a DID that can be read, and what is told of the others. */
+/** The files of a DID that can be read, and what is known about the others. */
 export interface IListing extends IResolvedEnd {
   files: IResolvedFile[];
 }
 
-/** What a sign-in is given; where it happens at a page, nothing, or how that page is to end, or its code. */
+/** Credentials for a sign-in. At a page: none, whether the page should end with a code, or that code. */
 export interface ICredentials {
   username?: string;
   password?: string;
@@ -192,14 +192,14 @@ export interface ICredentials {
 }
 
 /**
- * An error that a user can read: what failed, and what to do about it.
+ * An error for users: what failed, and what to do about it.
  */
 export class LakeError extends Error {
   /**
-   * @param code - The server's name of the error, or one of ours: `no_server`, `jupyter`, `network`, `cut`.
+   * @param code - The server's name for the error, or one of ours: `no_server`, `jupyter`, `network`, `cut`.
    * @param message - What failed, and why.
    * @param remedy - What to do about it.
-   * @param rucio - The name of Rucio's own error, where there was one.
+   * @param rucio - The name of Rucio's own error, if there was one.
    */
   constructor(
     readonly code: string,
@@ -210,26 +210,26 @@ export class LakeError extends Error {
     super(message);
   }
 
-  /** Give whatever was thrown as an error that a user can read. */
+  /** Convert anything thrown to an error for users. */
   static of(error: unknown): LakeError {
     return error instanceof LakeError ? error : new LakeError('error', String(error));
   }
 }
 
-/** Rows as they come, a batch at a time; the return value tells how the list ended. */
+/** Rows in batches as they arrive; the return value is the end of the list. */
 export type Rows<T, E extends IEnd = IEnd> = AsyncGenerator<T[], E, void>;
 
 type Query = Record<string, string | string[]>;
 
 /**
- * The server half of rucio_lab.
+ * The server extension of rucio_lab.
  */
 export class Api {
   constructor(
     private readonly settings: ServerConnection.ISettings = ServerConnection.makeSettings()
   ) {}
 
-  /** Which instances there are, and who one is there. Asks no Rucio. */
+  /** The instances and their sessions. Sends no request to Rucio. */
   instances(signal?: AbortSignal): Promise<IInstances> {
     return this.json('instances', {}, { signal });
   }
@@ -268,9 +268,9 @@ export class Api {
   }
 
   /**
-   * Those files of a DID that can be read, with an address each; `limit` of 0 means all.
+   * The files of a DID that can be read, each with an address; a `limit` of 0 means all.
    *
-   * @param access - How; by default the instance's own.
+   * @param access - How to read them; by default that of the instance.
    */
   resolve(
     instance: string,
@@ -289,12 +289,12 @@ export class Api {
     return this.list('resolve', query, signal);
   }
 
-  /** All jobs, then each one whenever it changes; does not end by itself. An empty batch is a sign of life. */
+  /** All jobs, then each job when it changes; does not end. An empty batch is a heartbeat. */
   follow(signal: AbortSignal): Rows<IJob | IForgotten> {
     return this.list('jobs', { follow: '1' }, signal);
   }
 
-  /** Start to download a DID; what is under way already is not started again. */
+  /** Download a DID, unless that is already running. */
   download(instance: string, did: string): Promise<IJob> {
     return this.json(
       'jobs',
@@ -303,7 +303,7 @@ export class Api {
     );
   }
 
-  /** Cancel a job that is under way, or remove one that ended from the list. */
+  /** Cancel a job, or remove one that has ended from the list. */
   endJob(id: string): Promise<IJob | IForgotten> {
     return this.json('job', { id }, { method: 'DELETE' });
   }
@@ -348,8 +348,8 @@ export class Api {
  * Read a whole list.
  *
  * @param rows - The list.
- * @param take - Is given each batch.
- * @returns How it ended.
+ * @param take - Called with each batch.
+ * @returns The end of the list.
  */
 export async function readAll<T, E extends IEnd>(
   rows: Rows<T, E>,
@@ -364,16 +364,16 @@ export async function readAll<T, E extends IEnd>(
   }
 }
 
-/** A row; or the last line, which has what is told at the end, or an error. */
+/** A row, or the last line with the end of the list or an error. */
 interface ILine<T> {
   row?: T;
-  /** A sign of life. */
+  /** A heartbeat. */
   beat?: boolean;
   end?: boolean;
   error?: IErrorBody;
 }
 
-/** An error, as the server describes it. */
+/** An error from the server. */
 export interface IErrorBody {
   error?: string;
   message?: string;
@@ -382,9 +382,9 @@ export interface IErrorBody {
 }
 
 /**
- * Read NDJSON: batches of rows, then how it ended.
+ * Read NDJSON: batches of rows, then the end of the list.
  *
- * @throws LakeError with the server's error, or with code `cut` where the last line is missing.
+ * @throws LakeError with the server's error, or with code `cut` if the last line is missing.
  */
 export async function* readRows<T, E extends IEnd = IEnd>(response: Response): Rows<T, E> {
   for await (const lines of readLines(response)) {
@@ -459,7 +459,7 @@ async function errorOf(response: Response): Promise<LakeError> {
   try {
     body = ((await response.json()) ?? {}) as IErrorBody;
   } catch {
-    // A proxy, or Jupyter itself, answers in HTML.
+    // A proxy or Jupyter itself answered with HTML.
   }
   if (typeof body.error === 'string') {
     return lakeError(body);
@@ -468,7 +468,7 @@ async function errorOf(response: Response): Promise<LakeError> {
   return new LakeError(code ?? 'error', `${response.status} ${response.statusText}`);
 }
 
-/** Give an error that the server describes. */
+/** Return the error that the server describes. */
 export function lakeError(body: IErrorBody): LakeError {
   const { error = 'error', message = '', remedy = '', rucio = null } = body;
   return new LakeError(error, message, remedy, rucio);

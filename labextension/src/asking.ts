@@ -1,5 +1,5 @@
 /**
- * One question to the server, as the views see it.
+ * The state of a request to the server, for the views.
  */
 import { ISignal, Signal } from '@lumino/signaling';
 
@@ -12,35 +12,35 @@ export const LOADING_MS = 300;
 export const SLOW_MS = 5000;
 
 /**
- * - `idle`: nothing was asked.
- * - `asking`: asked just now.
- * - `loading`: asked a while ago: say so.
- * - `slow`: asked long ago: offer to give up.
- * - `cancelled`: the user gave up.
+ * - `idle`: no request.
+ * - `asking`: just sent.
+ * - `loading`: takes a while, so the views say so.
+ * - `slow`: takes long, so the views offer to cancel.
+ * - `cancelled`: by the user.
  */
 export type Phase = 'idle' | 'asking' | 'loading' | 'slow' | 'done' | 'failed' | 'cancelled';
 
 /**
- * A question that is asked again and again: a new one drops the old one.
+ * A request that is sent repeatedly; a new one replaces the old one.
  */
 export class Asking {
   phase: Phase = 'idle';
   error: LakeError | null = null;
 
-  /** Emitted when phase or error change. */
+  /** Emitted when the phase or the error changes. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
 
-  /** Whether an answer is awaited. */
+  /** Whether it is waiting for an answer. */
   get isOpen(): boolean {
     return ['asking', 'loading', 'slow'].includes(this.phase);
   }
 
   /**
-   * Ask; what was asked before is aborted.
+   * Send a request and abort the previous one.
    *
-   * @param question - Asks, and takes the answer. It is not to do anything once its signal is aborted.
+   * @param question - Sends the request and handles the answer. It must do nothing after its signal is aborted.
    */
   async ask(question: (signal: AbortSignal) => Promise<void>): Promise<void> {
     this.stop();
@@ -58,7 +58,7 @@ export class Asking {
     }
   }
 
-  /** Stop waiting, on the user's behalf. */
+  /** Stop waiting because the user asked to. */
   cancel(): void {
     if (this.isOpen) {
       this.stop();
@@ -66,13 +66,13 @@ export class Asking {
     }
   }
 
-  /** Forget the question. */
+  /** Stop waiting, and return to `idle`. */
   reset(): void {
     this.stop();
     this._set('idle');
   }
 
-  /** Stop waiting, without a word. */
+  /** Stop waiting, without a change of phase. */
   stop(): void {
     this._controller?.abort();
     this._controller = null;
@@ -81,7 +81,7 @@ export class Asking {
 
   private _end(signal: AbortSignal, phase: Phase, error?: unknown): void {
     if (signal.aborted) {
-      return; // another question took its place
+      return; // another request replaced it
     }
     this.stop();
     this._set(phase, error === undefined ? null : LakeError.of(error));

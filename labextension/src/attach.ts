@@ -1,5 +1,5 @@
 /**
- * The way from a DID to a cell in a notebook, with what is said on it.
+ * From a DID to a cell in a notebook, with all messages to the user.
  */
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification, showErrorMessage } from '@jupyterlab/apputils';
@@ -17,13 +17,13 @@ import { printable } from './text';
 import { waitFor } from './waiting';
 import { IWords, numberText, wordsOf } from './words';
 
-/** What is to be attached. */
+/** What to attach. */
 interface IWanted {
   did: string;
   /** Its name, without its scope. */
   name: string;
   instance: string;
-  /** How files are attached where nothing else is said; null for what was downloaded. */
+  /** How files are attached by default; null for downloaded files. */
   access: Access | null;
 }
 
@@ -38,13 +38,13 @@ export class Attacher {
     private readonly trans: TranslationBundle
   ) {}
 
-  /** Attach a DID; what stands in the way is told to the user. */
+  /** Attach a DID; show the user why if that fails. */
   async attach({ did, name }: IDid): Promise<void> {
     const { instance } = this.model;
     await this._tryTo({ did, name, instance: instance!.name, access: instance!.access });
   }
 
-  /** Attach what was downloaded. */
+  /** Attach downloaded files. */
   async attachDownload(did: string, instance: string): Promise<void> {
     const name = did.slice(did.indexOf(':') + 1);
     await this._tryTo({ did, name, instance, access: null });
@@ -74,7 +74,7 @@ export class Attacher {
     const line = this._line(wanted);
     const target = await waitFor(
       this._target(),
-      trans.__('Waiting for the kernel of the notebook…'),
+      trans.__('Waiting for the kernel of the notebook to start…'),
       trans
     );
     const answer = await askHow(
@@ -99,12 +99,13 @@ export class Attacher {
     }
   }
 
-  /** Give what writes the line that attaches a DID to a variable. */
+  /** Return a function that writes the line that attaches a DID to a variable. */
   private _line({ did, instance }: IWanted): (name: string, access: Access | null) => string {
     const { trans, model } = this;
     if (!isWritable(did)) {
-      const message = trans.__('A cell cannot hold the name %1.', printable(did));
-      throw new LakeError('unwritable', message, trans.__('Attach what contains it.'));
+      const message = trans.__('The name %1 cannot be written in a cell.', printable(did));
+      const remedy = trans.__('Attach a dataset or container that contains it.');
+      throw new LakeError('unwritable', message, remedy);
     }
     const where = model.known?.default === instance ? null : instance;
     return (name, access) => attachLine(did, name, where, access);
@@ -114,7 +115,7 @@ export class Attacher {
     return Target.of(await currentNotebook(this.app, this.tracker));
   }
 
-  /** Write the addresses, for a kernel that cannot ask for them; null if the user thought better of it. */
+  /** Return code with the addresses, for a kernel without rucio_lab; null if the user cancels. */
   private async _inlineCode(did: string, name: string): Promise<string | null> {
     const { model, trans } = this;
     const controller = new AbortController();
@@ -122,7 +123,7 @@ export class Attacher {
     try {
       listing = await waitFor(
         model.resolve(did, MOST_INLINE, controller.signal, 'auto'),
-        trans.__('Asking for the addresses of %1…', printable(did)),
+        trans.__('Getting the addresses of %1…', printable(did)),
         trans,
         controller
       );
@@ -135,12 +136,9 @@ export class Attacher {
     if (listing.total > MOST_INLINE) {
       throw new TooMany(listing.total);
     }
-    listing = withoutOurs(
-      listing,
-      trans.__('it is read through rucio_lab, which the kernel lacks')
-    );
+    listing = withoutOurs(listing, trans.__('it needs rucio_lab, which the kernel does not have'));
     if (!listing.files.length) {
-      const message = trans.__('The kernel lacks rucio_lab, through which this is read.');
+      const message = trans.__('Reading this needs rucio_lab, which the kernel does not have.');
       throw new LakeError('lacking', message, this._howToInstall());
     }
     const isWanted = await confirmGaps(did, listing, trans);
@@ -152,10 +150,10 @@ export class Attacher {
     const notes = [this._wayInto(target)];
     const names = target.namesOf(did);
     if (names.length) {
-      notes.push(trans.__('This notebook attaches it already, as %1.', names.join(', ')));
+      notes.push(trans.__('This notebook already attaches it as %1.', names.join(', ')));
     }
     if (!target.canSave) {
-      notes.push(trans.__('This notebook cannot be saved: keep a copy of it to keep the cell.'));
+      notes.push(trans.__('This notebook cannot be saved. To keep the cell, make a copy of it.'));
     }
     return notes;
   }
@@ -164,33 +162,33 @@ export class Attacher {
     const { trans } = this;
     const title = printable(target.panel.title.label);
     if (!target.hasKernel) {
-      return trans.__('%1 has no kernel: the cell is written, not run.', title);
+      return trans.__('%1 has no kernel: the cell will be written but not run.', title);
     }
     if (target.isBusy) {
-      return trans.__('The kernel of %1 is busy: the cell runs when it is free.', title);
+      return trans.__('The kernel of %1 is busy: the cell will run when it is free.', title);
     }
     if (target.lacksPackage) {
       return trans.__(
-        'The kernel of %1 lacks rucio_lab: the addresses are written as plain Python.',
+        'The kernel of %1 does not have rucio_lab: the addresses will be written as plain Python.',
         title
       );
     }
-    return trans.__('A cell is written below the active one of %1, and run.', title);
+    return trans.__('A cell will be added below the active cell of %1 and run.', title);
   }
 
   private _tell(outcome: Outcome, name: string): void {
     const { trans } = this;
     const words: Record<Outcome, string> = {
       dropped: trans.__(
-        'The cell for %1 was not run, since one before it failed. Run it again.',
+        'The cell for %1 was not run because an earlier cell failed. Run it again.',
         name
       ),
       inline: trans.__(
-        'The kernel lacks rucio_lab: %1 is a plain list, good while the addresses are.',
+        'The kernel does not have rucio_lab: %1 is a plain list, valid as long as the addresses are.',
         name
       ),
       'no kernel': trans.__('The cell for %1 was written. Choose a kernel and run it.', name),
-      queued: trans.__('The kernel is busy: the cell for %1 runs when it is free.', name)
+      queued: trans.__('The kernel is busy: the cell for %1 will run when it is free.', name)
     };
     Notification.emit(words[outcome], outcome === 'dropped' ? 'warning' : 'info', {
       autoClose: 8000
@@ -202,7 +200,7 @@ export class Attacher {
     if (error instanceof TooMany) {
       return {
         message: trans.__(
-          'The kernel lacks rucio_lab, and this has %1 files: more than the %2 that are written out.',
+          'The kernel does not have rucio_lab, and this has %1 files, more than the %2 that fit in a cell.',
           numberText(error.count),
           MOST_INLINE
         ),
@@ -229,16 +227,16 @@ export class Attacher {
         remedy: trans.__('Open a notebook and attach again.')
       },
       'no notebook': {
-        message: trans.__('A new notebook was opened elsewhere.'),
+        message: trans.__('A new notebook was opened in another tab.'),
         remedy: trans.__('Attach again from there.')
       },
       'no python': {
-        message: trans.__('The kernel of the notebook does not speak Python.'),
-        remedy: trans.__('Go to a notebook with a Python kernel and attach again.')
+        message: trans.__('The kernel of the notebook is not a Python kernel.'),
+        remedy: trans.__('Switch to a notebook with a Python kernel and attach again.')
       },
       'read-only': {
-        message: trans.__('The notebook cannot be written.'),
-        remedy: trans.__('Go to another notebook, or make a copy of this one, and attach again.')
+        message: trans.__('The notebook is read-only.'),
+        remedy: trans.__('Switch to another notebook, or copy this one, and attach again.')
       }
     };
   }
@@ -246,7 +244,7 @@ export class Attacher {
   private _isBusy = false;
 }
 
-/** There are more files than a cell should list. */
+/** More files than a cell should list. */
 class TooMany extends Error {
   constructor(readonly count: number) {
     super();

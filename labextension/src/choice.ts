@@ -1,15 +1,15 @@
 /**
- * Which replicas were taken, and why the others were not: files that fared alike are one line, as in `explain()` of
+ * Which replicas are used, and why the others are not. Files with the same result share a row, as in `explain()` of
  * `rucio_lab/api/files.py`.
  */
 import { IReplica, IResolvedEnd, IResolvedFile } from './api';
 
-/** What became of a replica; `missing`: there is none of the file that can be read. */
+/** What happens to a replica; `missing` means that the file has no replica that can be read. */
 export type Fate = 'taken' | 'in reserve' | 'left out' | 'missing';
 
 const ORDER: Fate[] = ['taken', 'in reserve', 'left out', 'missing'];
 
-/** Files that fared alike. */
+/** Files with the same result. */
 export interface IChoice extends IReplica {
   fate: Fate;
   why: string;
@@ -19,15 +19,15 @@ export interface IChoice extends IReplica {
 }
 
 /**
- * The choice of replicas for the files of a DID, summed up as they come.
+ * Summary of the choice of replicas for the files of a DID, updated as files arrive.
  */
 export class Choices {
-  /** Number of files that were looked at, those that cannot be read included. */
+  /** Number of files so far, including those that cannot be read. */
   total = 0;
-  /** Whether there are more. */
+  /** Whether there are more files. */
   more = false;
 
-  /** Take some files in. */
+  /** Add files. */
   take(files: IResolvedFile[]): void {
     for (const { did, replicas, left_out } of files) {
       this.total++;
@@ -39,7 +39,7 @@ export class Choices {
     }
   }
 
-  /** Take in what was told at the end. */
+  /** Add what the end of the list says. */
   end({ missing, more, total }: IResolvedEnd): void {
     for (const [did, reason] of Object.entries(missing)) {
       this._note(did, { rse: '', endpoint: '' }, 'missing', reason, new Set());
@@ -48,7 +48,7 @@ export class Choices {
     this.more = more || total > this.total;
   }
 
-  /** All lines: what was taken first, and of each kind those with the most files first. */
+  /** All rows: used replicas first, and within each kind the most files first. */
   get rows(): IChoice[] {
     return [...this._rows.values()].sort(
       (a, b) => ORDER.indexOf(a.fate) - ORDER.indexOf(b.fate) || b.files - a.files
@@ -66,7 +66,7 @@ export class Choices {
     const row = this._rows.get(key) ?? { fate, rse, endpoint, why, files: 0, example: did };
     this._rows.set(key, row);
     if (!seen.has(row)) {
-      seen.add(row); // a file counts once, however many addresses it has there
+      seen.add(row); // a file counts once, even with several addresses there
       row.files++;
     }
   }

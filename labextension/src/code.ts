@@ -1,41 +1,41 @@
 /**
- * The code that attach writes into a notebook. What comes from Rucio is data in it: quoted, never code.
+ * The code that attach writes to a notebook. Names from Rucio are quoted, so they are never run as code.
  */
 import { Access, IListing } from './api';
 import { isPrintable, printable } from './text';
 
-/** Most addresses that are written into a cell. */
+/** Maximum number of addresses in a cell. */
 export const MOST_INLINE = 50;
 
-/** Most missing files that are named in a comment. */
+/** Maximum number of missing files in a comment. */
 const MOST_NAMED = 5;
 
 export const LOAD = '%load_ext rucio_lab';
 
-/** Whether some code holds the line that loads our magics. */
+/** Whether code has the line that loads our magics. */
 export function loads(source: string): boolean {
   return /^[ \t]*%(load|reload)_ext[ \t]+rucio_lab\b/m.test(source);
 }
 
-/** Whether a DID can be a word in the line of a magic: nothing can be escaped there. */
+/** Whether a DID can be an argument in the line of a magic, which has no escapes. */
 export function isWritable(did: string): boolean {
   return isPrintable(did) && !did.startsWith('-');
 }
 
 /**
- * Quote a word for the line of a magic, which is read as a shell would read it.
+ * Quote an argument in the line of a magic, which is parsed like a shell command.
  */
 export function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'"'"'`)}'`;
 }
 
 /**
- * Write the line that attaches a DID.
+ * Return the line that attaches a DID.
  *
  * @param did - The DID.
  * @param name - Name of the variable.
- * @param instance - Name of the instance, unless it is the default one.
- * @param access - How, unless it is the instance's own way.
+ * @param instance - Name of the instance; null for the default.
+ * @param access - How to read the files; null for the default of the instance.
  */
 export function attachLine(
   did: string,
@@ -48,25 +48,28 @@ export function attachLine(
   return `%rucio_attach ${quote(did)} as ${name}${where}${how}`;
 }
 
-/** Write a Python string: JSON leaves line breaks of Unicode as they are, at which IPython cuts. */
+/** Return a Python string literal: JSON, plus escapes for Unicode line breaks, which IPython would split at. */
 export function pythonText(text: string): string {
   return printable(JSON.stringify(text));
 }
 
-/** Write a Python list of addresses. */
+/** Return a Python list of addresses. */
 export function pythonList({ files }: IListing): string {
   const lines = files.map(file => `    ${pythonText(file.url)},\n`);
   return `[\n${lines.join('')}]`;
 }
 
-/** Write the files that a list lacks, and what one should know of it, as comments. */
+/** Return comments with the missing files and the notes of a list. */
 export function comments({ missing, notes, total }: IListing): string {
   const lacking = Object.entries(missing);
   const lines = lacking
     .slice(0, MOST_NAMED)
     .map(([did, reason]) => `  ${pythonText(did)}: ${printable(reason)}`);
   if (lacking.length) {
-    lines.unshift(`${lacking.length} of ${total} files cannot be read, and are not in this list:`);
+    const are = lacking.length === 1 ? 'is' : 'are';
+    lines.unshift(
+      `${lacking.length} of ${total} files cannot be read and ${are} not in this list:`
+    );
   }
   if (lacking.length > MOST_NAMED) {
     lines.push(`  and ${lacking.length - MOST_NAMED} more`);
@@ -75,9 +78,9 @@ export function comments({ missing, notes, total }: IListing): string {
 }
 
 /**
- * Leave out the `rucio://` addresses, which nothing but rucio_lab opens.
+ * Leave out the `rucio://` addresses, which only rucio_lab can open.
  *
- * @param reason - Why they are missing then.
+ * @param reason - The reason to give for these files.
  */
 export function withoutOurs(listing: IListing, reason: string): IListing {
   const ours = listing.files.filter(file => file.url.startsWith('rucio:'));
@@ -88,7 +91,7 @@ export function withoutOurs(listing: IListing, reason: string): IListing {
   };
 }
 
-/** Write what a kernel runs that cannot ask for the addresses. */
+/** Return the code for a kernel without rucio_lab. */
 export function inlineCode(name: string, listing: IListing): string {
   return `${comments(listing)}${name} = ${pythonList(listing)}`;
 }

@@ -1,5 +1,5 @@
 /**
- * What can be done, from buttons, menus, shortcuts and the palette alike.
+ * The commands, for buttons, menus, shortcuts and the palette.
  */
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { INotebookTracker } from '@jupyterlab/notebook';
@@ -31,7 +31,7 @@ export function addDidCommands(
   commands.addCommand(CommandIDs.attach, {
     describedBy: NO_ARGUMENTS,
     label: trans.__('Attach to a Variable…'),
-    caption: trans.__('Write a cell that attaches the DID, and run it'),
+    caption: trans.__('Add and run a cell that attaches the DID'),
     icon: attachIcon,
     isEnabled,
     execute: () => attacher.attach(model.node!.did)
@@ -39,7 +39,7 @@ export function addDidCommands(
   commands.addCommand(CommandIDs.download, {
     describedBy: NO_ARGUMENTS,
     label: trans.__('Download'),
-    caption: trans.__('Download all files, verified; goes on without this page'),
+    caption: trans.__('Download and verify all files; continues without this page'),
     icon: downloadIcon,
     isEnabled,
     execute: () => model.download()
@@ -52,7 +52,7 @@ export function addDidCommands(
         required: ['did', 'instance']
       }
     },
-    label: trans.__('Attach What Was Downloaded…'),
+    label: trans.__('Attach Downloaded Files…'),
     execute: args => attacher.attachDownload(args.did as string, args.instance as string)
   });
   commands.addCommand(CommandIDs.copyDid, {
@@ -60,7 +60,7 @@ export function addDidCommands(
     label: trans.__('Copy DID'),
     icon: copyIcon,
     isEnabled,
-    execute: () => copy(printable(model.node!.did.did)) // a line break would end a command where it is pasted
+    execute: () => copy(printable(model.node!.did.did)) // a pasted line break would run a command
   });
   commands.addCommand(CommandIDs.copyList, {
     describedBy: NO_ARGUMENTS,
@@ -90,7 +90,7 @@ export function addPanelCommands(
   commands.addCommand(CommandIDs.refresh, {
     describedBy: NO_ARGUMENTS,
     label: trans.__('Refresh Rucio Data Lake'),
-    caption: trans.__('Ask everything anew'),
+    caption: trans.__('Reload everything'),
     icon: refreshIcon,
     execute: () => model.refresh()
   });

@@ -1,5 +1,5 @@
 /**
- * What is put on the clipboard.
+ * Copying to the clipboard.
  */
 import { Clipboard, Notification } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -14,7 +14,7 @@ import { numberText, wordsOf } from './words';
 /**
  * Copy a text.
  *
- * @returns Whether it was copied: some browsers want a recent click, and without TLS there is only the old way.
+ * @returns Whether it was copied: some browsers need a recent click, and without TLS only the old method works.
  */
 export async function copy(text: string): Promise<boolean> {
   try {
@@ -27,7 +27,7 @@ export async function copy(text: string): Promise<boolean> {
 }
 
 /**
- * Copies the addresses of all files of a DID as a Python list. A new list drops the old one.
+ * Copies the addresses of all files of a DID as a Python list. A new request aborts the previous one.
  */
 export class ListCopier {
   constructor(
@@ -35,7 +35,7 @@ export class ListCopier {
     private readonly trans: TranslationBundle
   ) {}
 
-  /** Ask for the addresses, copy them, and say what came of it. */
+  /** Get the addresses, copy them, and show the result. */
   async copy(did: string): Promise<void> {
     this._controller?.abort();
     const controller = (this._controller = new AbortController());
@@ -43,7 +43,7 @@ export class ListCopier {
     try {
       const listing = await waitFor(
         model.resolve(did, 0, controller.signal),
-        trans.__('Asking for the addresses of %1…', printable(did)),
+        trans.__('Getting the addresses of %1…', printable(did)),
         trans,
         controller
       );
@@ -65,7 +65,7 @@ export class ListCopier {
       this._tell(listing);
       return;
     }
-    Notification.info(trans.__('The addresses are there.'), {
+    Notification.info(trans.__('The addresses are ready.'), {
       autoClose: false,
       actions: [
         { label: trans.__('Copy'), callback: () => void copy(text).then(() => this._tell(listing)) }

@@ -1,5 +1,5 @@
 /**
- * Our own icons; all others are JupyterLab's.
+ * Our own icons; all others come from JupyterLab.
  */
 import { LabIcon } from '@jupyterlab/ui-components';
 

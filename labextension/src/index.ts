@@ -60,7 +60,7 @@ const commands: JupyterFrontEndPlugin<void> = {
     addDidCommands(app, tracker, model, trans);
     for (const command of Object.values(CommandIDs)) {
       if (command !== CommandIDs.attachJob) {
-        palette?.addItem({ command, category: trans.__('Rucio') }); // it gives no arguments
+        palette?.addItem({ command, category: trans.__('Rucio') }); // the palette passes no arguments
       }
     }
   }

@@ -1,27 +1,27 @@
 /**
- * The downloads, as the server tells of them in one stream.
+ * The downloads, from one stream of the server.
  */
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { Api, IForgotten, IJob, LakeError } from './api';
 import { Asking } from './asking';
 
-/** Waits between two attempts to follow: each is twice the one before. */
+/** Waits between two attempts to follow; each is twice as long as the previous one. */
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
-/** The server gives a sign of life every 15 s. */
+/** The server sends a heartbeat every 15 s. */
 const SILENCE_MS = 45_000;
 
 /**
- * All downloads, live while somebody follows.
+ * All downloads, updated while the stream is followed.
  */
 export class JobsModel {
-  /** Starting, cancelling, trying again: what the user asked for last. */
+  /** The user's last action: start, cancel or retry. */
   readonly acting = new Asking();
-  /** Whose it was: a DID, or the id of a job. */
+  /** The DID or the job id of that action. */
   actor = '';
-  /** Why the stream broke; null where it runs. */
+  /** Why the stream broke; null while it works. */
   lost: LakeError | null = null;
 
   constructor(private readonly api: Api) {
@@ -33,7 +33,7 @@ export class JobsModel {
     return this._changed;
   }
 
-  /** All jobs, the newest first. */
+  /** All jobs, newest first. */
   get all(): IJob[] {
     return [...this._jobs.values()].sort((a, b) => b.created - a.created);
   }
@@ -43,7 +43,7 @@ export class JobsModel {
     return this.all.filter(job => job.active).length;
   }
 
-  /** Follow until told otherwise; where that is done already, nothing is changed. */
+  /** Start to follow the stream, unless it is followed already. */
   follow(): void {
     if (!this._controller) {
       const controller = (this._controller = new AbortController());
@@ -51,7 +51,7 @@ export class JobsModel {
     }
   }
 
-  /** Follow no more. */
+  /** Stop following. */
   leave(): void {
     this._controller?.abort();
     this._controller = null;
@@ -68,12 +68,12 @@ export class JobsModel {
     await this._act(did, () => this.api.download(instance, did));
   }
 
-  /** Cancel a job that is under way, or remove one that ended. */
+  /** Cancel a job, or remove one that has ended. */
   async end(id: string): Promise<void> {
     await this._act(id, () => this.api.endJob(id));
   }
 
-  /** Start a job again that ended. */
+  /** Start a job again that has ended. */
   async retry(id: string): Promise<void> {
     await this._act(id, () => this.api.retryJob(id));
   }
@@ -84,7 +84,7 @@ export class JobsModel {
 
   private async _act(actor: string, work: () => Promise<IJob | IForgotten>): Promise<void> {
     if (this.acting.isOpen && this.actor === actor) {
-      return; // pressed twice
+      return; // a double click
     }
     this.actor = actor;
     await this.acting.ask(async () => {
@@ -95,7 +95,7 @@ export class JobsModel {
     });
   }
 
-  /** Whether the stream was quicker than the answer to what was asked. */
+  /** Whether the stream has already sent a newer state than this answer. */
   private _isOld(answer: IJob | IForgotten): boolean {
     const known = this._jobs.get(answer.id);
     return !!known && 'updated' in answer && known.updated > answer.updated;
@@ -161,7 +161,7 @@ export class JobsModel {
   private _changed = new Signal<this, void>(this);
 }
 
-/** Wait a while, or until a signal. */
+/** Wait for a time, or until a signal. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     const timer = window.setTimeout(resolve, milliseconds);

@@ -1,16 +1,16 @@
 /**
- * What a kernel is asked without a trace in the notebook.
+ * Requests to a kernel that leave no trace in the notebook.
  */
 import { Kernel } from '@jupyterlab/services';
 
-/** A kernel that has not answered by then is busy. */
+/** A kernel that takes longer than this to answer is busy. */
 const PATIENCE_MS = 2000;
 
-/** What a kernel says of itself. */
+/** The state of a kernel. */
 export interface IProbe {
-  /** Whether `rucio_lab` can be imported there. */
+  /** Whether `rucio_lab` can be imported. */
   hasPackage: boolean;
-  /** Whether our magics are registered now. */
+  /** Whether our magics are registered. */
   hasMagics: boolean;
   /** Names of the user's variables. */
   names: string[];
@@ -23,7 +23,7 @@ const EXPRESSIONS: Record<keyof IProbe, string> = {
 };
 
 /**
- * Ask a Python kernel; null where it is too busy to answer.
+ * Return the state of a Python kernel, or null if it is too busy to answer.
  */
 export async function probe(kernel: Kernel.IKernelConnection): Promise<IProbe | null> {
   if (kernel.status === 'busy') {
@@ -47,7 +47,7 @@ export async function probe(kernel: Kernel.IKernelConnection): Promise<IProbe | 
   };
 }
 
-/** Give what a promise gives, or null where that takes too long. */
+/** Return the result of a promise, or null if it takes too long. */
 export function within<T>(milliseconds: number, promise: Promise<T>): Promise<T | null> {
   return Promise.race([
     promise,

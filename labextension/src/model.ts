@@ -1,5 +1,5 @@
 /**
- * The state of the sidebar, which all views show and all commands change.
+ * The state of the sidebar, shown by all views and changed by all commands.
  */
 import { VDomModel } from '@jupyterlab/ui-components';
 import { IStateDB } from '@jupyterlab/statedb';
@@ -33,12 +33,12 @@ const TYPING_MS = 300;
 const LOOKING_MS = 200;
 const TICK_MS = 30_000;
 const POLL_MS = 2000;
-/** Most files whose replicas are explained. */
+/** Maximum number of files to explain the replicas of. */
 const MOST_EXPLAINED = 10_000;
 /** The server's clock may be a little behind. */
 const GRACE_MS = 200;
 
-/** What is remembered between visits. Never a credential. */
+/** What is stored between visits; never a credential. */
 export interface IQuery {
   instance: string;
   scope: string;
@@ -46,16 +46,16 @@ export interface IQuery {
   type: SearchType;
 }
 
-/** What is known of the DID that is looked at. */
+/** The details of the current DID. */
 export interface IDetails {
   did: IDescribedDid | null;
   holdings: IHolding[];
 }
 
 /**
- * Make the pattern of a search: a text without a wildcard is looked for anywhere in the name.
+ * Return the pattern of a search; a text without a wildcard can be anywhere in the name.
  *
- * @returns Scope and name, or null where one of them is missing.
+ * @returns Scope and name, or null if one of them is missing.
  */
 export function patternOf(query: IQuery): string | null {
   const name = query.text.trim();
@@ -65,26 +65,26 @@ export function patternOf(query: IQuery): string | null {
   return `${query.scope}:${name.includes('*') ? name : `*${name}*`}`;
 }
 
-/** A page of the browser that is to show the page of an identity provider. */
+/** A browser tab for the page of an identity provider. */
 export interface IPage {
   show: (url: string) => void;
   close: () => void;
 }
 
 /**
- * The one model.
+ * The model of the sidebar.
  */
 export class LakeModel extends VDomModel {
   /** Reading the list of instances. */
   readonly connecting = new Asking();
   /** Signing in. */
   readonly signingIn = new Asking();
-  /** What the search found. */
+  /** The search results. */
   readonly found: Branch;
-  /** The two questions on the DID that is looked at. */
+  /** The two requests for details of the current DID. */
   readonly describing = new Asking();
   readonly locating = new Asking();
-  /** Which replicas of it are read, and why. */
+  /** The request for the choice of its replicas. */
   readonly explaining = new Asking();
   /** The downloads. */
   readonly jobs: JobsModel;
@@ -94,9 +94,9 @@ export class LakeModel extends VDomModel {
   query: IQuery = { instance: '', scope: '', text: '', type: 'collection' };
   details: IDetails = { did: null, holdings: [] };
   choices: Choices | null = null;
-  /** Why one is no longer signed in. */
+  /** Why the user is no longer signed in. */
   signInError: LakeError | null = null;
-  /** Why it is not known how the sign-in stands that waits. */
+  /** Why the last check of the session failed. */
   pollError: LakeError | null = null;
 
   constructor(
@@ -128,7 +128,7 @@ export class LakeModel extends VDomModel {
     super.dispose();
   }
 
-  // ------------------------------------------------------------------ what the views show
+  // ------------------------------------------------------------------ state for the views
 
   get instance(): IInstance | null {
     const { known, query } = this;
@@ -139,23 +139,23 @@ export class LakeModel extends VDomModel {
     return this.instance?.session ?? null;
   }
 
-  /** Whether Rucio can be asked. */
+  /** Whether requests to Rucio are possible. */
   get isReady(): boolean {
     return !!this.session && this.session.state !== 'signed_out';
   }
 
-  /** The sign-in that waits for somebody at a page. */
+  /** The sign-in that waits for the user at a page. */
   get waiting(): IPending | null {
     return this.session?.state === 'signed_out' ? this.session.pending : null;
   }
 
-  /** Why one has to sign in, or why that failed; null where there is no more to say. */
+  /** Why the user has to sign in, or why that failed; null if there is no error. */
   get whySignedOut(): LakeError | null {
     const failure = this.session?.failure;
     return this.signingIn.error ?? this.signInError ?? (failure ? lakeError(failure) : null);
   }
 
-  /** Whether the server half is of another version than this one. */
+  /** Whether the server extension has another version. */
   get isForeignVersion(): boolean {
     return !!this.known && this.known.version !== VERSION;
   }
@@ -164,13 +164,13 @@ export class LakeModel extends VDomModel {
     return patternOf(this.query);
   }
 
-  /** Time until the sign-in ends, in ms; null where it does not, or is renewed. */
+  /** Time until the sign-in expires, in ms; null if it does not. */
   get timeLeft(): number | null {
     const expires = this.session?.expires;
     return expires ? Math.max(0, Date.parse(expires) - Date.now()) : null;
   }
 
-  /** All lines of the tree, from top to bottom. */
+  /** All rows of the tree, from top to bottom. */
   get rows(): readonly Row[] {
     if (!this._rows) {
       this._rows = [];
@@ -179,17 +179,17 @@ export class LakeModel extends VDomModel {
     return this._rows;
   }
 
-  /** Index of the current line; -1 where there is none. */
+  /** Index of the current row; -1 if there is none. */
   get currentIndex(): number {
     return this.rows.findIndex(row => row.key === this._current);
   }
 
-  /** The current line. */
+  /** The current row. */
   get current(): Row | null {
     return this.rows[this.currentIndex] ?? null;
   }
 
-  /** The DID that is looked at. */
+  /** The current row, if it is a DID. */
   get node(): INode | null {
     const row = this.current;
     return row && isNode(row) ? row : null;
@@ -197,7 +197,7 @@ export class LakeModel extends VDomModel {
 
   // ------------------------------------------------------------------ instances and sign-in
 
-  /** Take up what was remembered, and connect. */
+  /** Restore the last search, and connect. */
   async start(): Promise<void> {
     const remembered = await this.state?.fetch(STATE_KEY);
     if (remembered) {
@@ -237,10 +237,10 @@ export class LakeModel extends VDomModel {
   }
 
   /**
-   * Begin to sign in at the page of an identity provider.
+   * Start a sign-in at the page of an identity provider.
    *
-   * @param page - Where it is to be shown.
-   * @param byCode - Whether it is to end with a code.
+   * @param page - The tab to show it in.
+   * @param byCode - Whether it should end with a code.
    */
   async beginSignIn(page: IPage, byCode = false): Promise<void> {
     const session = await this._send(byCode ? { by_code: true } : {});
@@ -251,7 +251,7 @@ export class LakeModel extends VDomModel {
     }
   }
 
-  /** See whether the sign-in is still what it was: it ends by itself, and other tabs sign in and out. */
+  /** Check the session, because it can expire and other tabs sign in and out. */
   async checkSession(): Promise<void> {
     const old = this.session;
     if (!old || this.signingIn.isOpen || this.isForeignVersion) {
@@ -262,11 +262,11 @@ export class LakeModel extends VDomModel {
       session = await this.api.session(old.instance);
     } catch (error) {
       this.pollError = LakeError.of(error);
-      return; // the next question will tell why
+      return; // the next request will report why
     }
     this.pollError = null;
     if (old !== this.session || this.signingIn.isOpen) {
-      return; // the user was quicker
+      return; // the user has done something meanwhile
     }
     const { isReady, timeLeft, waiting } = this;
     this._setSession(session);
@@ -301,7 +301,7 @@ export class LakeModel extends VDomModel {
     await this.search();
   }
 
-  /** Search as one types. A text that begins with a known scope and a colon sets the scope. */
+  /** Search while the user types. A text that starts with a known scope and a colon sets the scope. */
   setText(text: string): void {
     const [scope, ...rest] = text.trimStart().split(':');
     const isDid = rest.length > 0 && this.scopes.includes(scope);
@@ -309,7 +309,7 @@ export class LakeModel extends VDomModel {
     void this._typing.invoke();
   }
 
-  /** Search now; what was searched before is dropped. The current DID stays, if it is found again. */
+  /** Search now, and drop the previous search. The current DID stays current if it is found again. */
   async search(): Promise<void> {
     void this._typing.stop();
     const { pattern, query } = this;
@@ -320,17 +320,17 @@ export class LakeModel extends VDomModel {
     }
     await this.found.load(signal => this.api.search(query.instance, pattern, query.type, signal));
     if (this.node && this.describing.phase === 'idle') {
-      void this.look(); // it was chosen just before the lines were gone
+      void this.look(); // it was chosen just before the previous results were dropped
     }
     await this._noteSession(this.found.asking);
   }
 
   /**
-   * Ask for the addresses of the files of a DID.
+   * Get the addresses of the files of a DID.
    *
-   * @param limit - Most of them; 0 for all.
-   * @param access - How they are to be read, by default as the instance has it.
-   * @throws LakeError if there are none, or Rucio cannot be asked.
+   * @param limit - Maximum number of files; 0 for all.
+   * @param access - How to read them; by default that of the instance.
+   * @throws LakeError if there are no files, or the request fails.
    */
   async resolve(
     did: string,
@@ -349,7 +349,7 @@ export class LakeModel extends VDomModel {
     }
   }
 
-  /** Read everything anew. */
+  /** Reload everything. */
   async refresh(): Promise<void> {
     this.scopes = [];
     await this.connect();
@@ -371,25 +371,25 @@ export class LakeModel extends VDomModel {
     }
   }
 
-  /** Ask again what a container or dataset holds. */
+  /** Reload the contents of a container or dataset. */
   async reload(node: INode): Promise<void> {
     const { instance } = this.query;
     const children = node.children!;
     await children.load(signal => this.api.contents(instance, node.did.did, signal));
     if (this._current === children.remarkKey && children.nodes.length) {
-      this.setCurrent(children.nodes[0]); // the line that told of the waiting is gone
+      this.setCurrent(children.nodes[0]); // the row that showed the state no longer exists
     }
     await this._noteSession(children.asking);
   }
 
-  /** Make a line the current one; its DID is then looked at. */
+  /** Make a row the current one; the details of its DID are loaded. */
   setCurrent(row: Row | null): void {
     if (row?.key !== this._current) {
       this._look(row);
     }
   }
 
-  /** Ask for the details of the current DID. */
+  /** Load the details of the current DID. */
   async look(): Promise<void> {
     const { node } = this;
     if (!node) {
@@ -410,14 +410,14 @@ export class LakeModel extends VDomModel {
     await this._noteSession(this.describing);
   }
 
-  /** Ask which replicas of the current DID are read, and why; files that fared alike are summed up. */
+  /** Load the choice of replicas for the current DID. */
   async explain(): Promise<void> {
     const { node, instance } = this;
     if (!node || !instance) {
       return;
     }
     const { access, name } = instance;
-    // what is resolved or fetched later shows no choice yet
+    // these resolve later, so they have no choice to show
     const how = access === 'lake' || access === 'download' ? 'auto' : access;
     await this.explaining.ask(async signal => {
       const choices = new Choices();
@@ -444,7 +444,7 @@ export class LakeModel extends VDomModel {
     return [this.connecting, this.signingIn, this.describing, this.locating, this.explaining];
   }
 
-  /** Begin with an instance: read its scopes, and search. */
+  /** Start with an instance: load its scopes, and search. */
   private async _enter(): Promise<void> {
     this._clear();
     this._arm();
@@ -453,7 +453,7 @@ export class LakeModel extends VDomModel {
     }
   }
 
-  /** Send what a sign-in needs; gives nothing where it failed, or another one took its place. */
+  /** Send the credentials; return null if the sign-in failed or another one replaced it. */
   private async _send(credentials: ICredentials): Promise<ISession | null> {
     const { instance } = this.query;
     let session: ISession | null = null;
@@ -481,20 +481,20 @@ export class LakeModel extends VDomModel {
       this.scopes = scopes;
       const shared = scopes.filter(scope => !/^(user|group)\./.test(scope));
       if (shared.length === 1 && !this.query.scope) {
-        void this.setScope(shared[0]); // there is no choice
+        void this.setScope(shared[0]); // the only choice
       }
     });
     await this._noteSession(this._scoping);
   }
 
-  /** Look what storages are shown, which the list of instances does not say. */
+  /** Load the credentials for storages, which the list of instances does not have. */
   private async _readStorage(): Promise<void> {
     if (!this.session!.storage) {
       await this.checkSession();
     }
   }
 
-  /** After an answer: the sign-in may have been made by it, or have run out. */
+  /** Update the session after an answer: the request may have signed in, or the sign-in may have expired. */
   private async _noteSession(asking: Asking): Promise<void> {
     if (asking.error) {
       this._noteError(asking.error);
@@ -548,7 +548,7 @@ export class LakeModel extends VDomModel {
     void this._looking.invoke();
   }
 
-  /** Show the time left, and notice the end of a sign-in, or that somebody has signed in at a page. */
+  /** Update the time left, and notice when a sign-in expires or ends at a page. */
   private async _tick(): Promise<void> {
     if (this.timeLeft === 0 || this.waiting) {
       await this.checkSession();

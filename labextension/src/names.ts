@@ -1,5 +1,5 @@
 /**
- * Names of variables, by the rules of `rucio_lab/kernel/names.py`.
+ * Names of variables, with the rules of `rucio_lab/kernel/names.py`.
  */
 import { isPrintable } from './text';
 
@@ -37,11 +37,11 @@ const BUILTINS = new Set(
   ).split(' ')
 );
 
-/** Why a name cannot be a variable's. */
+/** Why a name cannot be used for a variable. */
 export type Fault = 'empty' | 'no name' | 'keyword' | 'builtin' | 'ipython';
 
 /**
- * Say what is wrong with a name; null where nothing is.
+ * Return what is wrong with a name, or null if nothing is.
  */
 export function faultOf(name: string): Fault | null {
   const normal = name.normalize('NFKC');
@@ -64,7 +64,7 @@ export function faultOf(name: string): Fault | null {
  * Propose a variable for a DID: `scope:GamGam.Data` becomes `GamGam_Data`.
  *
  * @param name - Name of the DID, without its scope.
- * @param taken - Names that are in use.
+ * @param taken - Names in use.
  */
 export function proposeName(name: string, taken: ReadonlySet<string>): string {
   const words = name
@@ -87,7 +87,7 @@ export function proposeName(name: string, taken: ReadonlySet<string>): string {
 }
 
 /**
- * Names that the code of a notebook makes by plain assignment or by attach.
+ * Return the names that the code of a notebook assigns or attaches.
  */
 export function assignedNames(source: string): string[] {
   const assigned = source.matchAll(/^[ \t]*([\p{L}_][\p{L}\p{N}_]*)[ \t]*=(?!=)/gmu);
@@ -95,9 +95,9 @@ export function assignedNames(source: string): string[] {
 }
 
 /**
- * Names of the variables to which code attaches something.
+ * Return the names of the variables that code attaches.
  *
- * @param words - What is attached, as it stands in the line; anything if it is left out.
+ * @param words - Return only variables for this argument of the magic.
  */
 export function attachedNames(source: string, words?: string): string[] {
   const lines = source.matchAll(/^[ \t]*%rucio_attach (.*) as ([\p{L}_][\p{L}\p{N}_]*)/gmu);

@@ -1,5 +1,5 @@
 /**
- * Attach: a visible cell in the user's notebook, run as if the user had written it.
+ * Attach adds a visible cell to the user's notebook and runs it, as the user could.
  */
 import { Cell, isCodeCellModel } from '@jupyterlab/cells';
 import { JupyterFrontEnd } from '@jupyterlab/application';
@@ -21,11 +21,11 @@ export class AttachRefused extends Error {
   }
 }
 
-/** How an attach went on. */
+/** What happened to the cell. */
 export type Outcome = 'queued' | 'dropped' | 'inline' | 'no kernel';
 
 /**
- * A notebook to attach into, and what its kernel said.
+ * A notebook to attach to, and the state of its kernel.
  */
 export class Target {
   private constructor(
@@ -35,9 +35,9 @@ export class Target {
   ) {}
 
   /**
-   * Look at a notebook, once its kernel is up.
+   * Check a notebook after its kernel has started.
    *
-   * @throws AttachRefused if it is closed meanwhile, or its kernel speaks another language.
+   * @throws AttachRefused if it is closed meanwhile, or its kernel is not a Python kernel.
    */
   static async of(panel: NotebookPanel): Promise<Target> {
     const closed = new Promise<never>((_, reject) => {
@@ -56,7 +56,7 @@ export class Target {
     return new Target(panel, kernel, kernel && (await probe(kernel)));
   }
 
-  /** Names that a new variable is not to have. */
+  /** Names that a new variable should not have. */
   get taken(): Set<string> {
     const written = this._sources().flatMap(assignedNames);
     return new Set([...(this.probe?.names ?? []), ...written]);
@@ -67,7 +67,7 @@ export class Target {
     return this.probe !== null && !this.probe.hasPackage;
   }
 
-  /** Whether the kernel is at something else. */
+  /** Whether the kernel is busy. */
   get isBusy(): boolean {
     return this.kernel !== null && this.probe === null;
   }
@@ -76,22 +76,22 @@ export class Target {
     return this.kernel !== null;
   }
 
-  /** Whether the notebook can be saved where it lies. */
+  /** Whether the notebook file can be saved. */
   get canSave(): boolean {
     return this.panel.context.contentsModel?.writable !== false;
   }
 
-  /** Names of the variables to which the notebook attaches a DID. */
+  /** Names of the variables that the notebook attaches a DID to. */
   namesOf(did: string): string[] {
     return this._sources().flatMap(source => attachedNames(source, quote(did)));
   }
 
   /**
-   * Write a cell, and run it.
+   * Add a cell and run it.
    *
-   * @param code - What is to stand in it; the line that loads the magics is added where it is needed.
-   * @param tell - Is told how it goes on; this may be long after the cell is written.
-   * @throws AttachRefused if the notebook was closed, or cannot be written.
+   * @param code - Its code; the line that loads the magics is added if needed.
+   * @param tell - Called with what happens to the cell, possibly long after it was added.
+   * @throws AttachRefused if the notebook was closed or is read-only.
    */
   write(code: string, tell: (outcome: Outcome) => void): void {
     if (this.panel.isDisposed) {
@@ -119,7 +119,7 @@ export class Target {
     return !this.lacksPackage && !isLoaded;
   }
 
-  /** Write a code cell below the active one, or into it where it is empty. */
+  /** Add a code cell below the active cell, or use the active one if it is empty. */
   private _insert(code: string): Cell {
     const notebook = this.panel.content;
     if (!notebook.model || notebook.model.readOnly) {
@@ -143,7 +143,7 @@ export class Target {
     try {
       return await NotebookActions.runCells(content, [cell], sessionContext);
     } catch {
-      return false; // the notebook was closed, or its kernel went away
+      return false; // the notebook was closed, or its kernel died
     }
   }
 
@@ -156,9 +156,9 @@ export class Target {
 }
 
 /**
- * Give the notebook that one works in; a new one where none is open.
+ * Return the active notebook, or a new one if none is open.
  *
- * @throws AttachRefused if none can be made.
+ * @throws AttachRefused if none can be created.
  */
 export async function currentNotebook(
   app: JupyterFrontEnd,
@@ -167,7 +167,7 @@ export async function currentNotebook(
   const panel = tracker.currentWidget;
   if (panel && !panel.isDisposed) {
     if (!panel.isVisible) {
-      app.shell.activateById(panel.id); // the user is to see what is written
+      app.shell.activateById(panel.id); // so that the user sees the new cell
     }
     return panel;
   }
@@ -176,7 +176,7 @@ export async function currentNotebook(
     kernelName
   });
   if (!(made instanceof NotebookPanel)) {
-    throw new AttachRefused('no notebook'); // Notebook 7 opens it in a new tab of the browser
+    throw new AttachRefused('no notebook'); // Notebook 7 opens it in a new browser tab
   }
   return made;
 }
@@ -193,7 +193,7 @@ async function languageOf(kernel: Kernel.IKernelConnection): Promise<string | un
   return (await kernel.spec)?.language.toLowerCase();
 }
 
-/** Whether the kernel did not even take a cell up. */
+/** Whether the kernel did not start to run a cell. */
 function wasDropped(cell: Cell): boolean {
   const { model } = cell;
   return !cell.isDisposed && isCodeCellModel(model) && model.executionCount === null;

@@ -1,12 +1,12 @@
 /**
- * A new tab of the browser for the page of an identity provider.
+ * A new browser tab for the page of an identity provider.
  */
 import { IPage } from './model';
 
-/** Is there at once, within the click, since browsers let no page be opened later; what it shows comes later. */
+/** Opens at once, because browsers only allow it during a click; the page is loaded later. */
 export class NewTab implements IPage {
   /**
-   * @param words - What it says until then.
+   * @param words - The text to show until then.
    */
   constructor(words: string) {
     this._window = window.open('', '_blank');
@@ -18,7 +18,7 @@ export class NewTab implements IPage {
 
   show(url: string): void {
     if (this._window && !this._window.closed) {
-      this._window.opener = null; // as noopener has it, with which there would be no window to send on
+      this._window.opener = null; // like noopener, with which window.open would return null
       this._window.location.replace(url);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The sidebar: the header, and two sections below it.
+ * The sidebar: the header and three sections below it.
  */
 import { ReactWidget } from '@jupyterlab/apputils';
 import { ITranslator, TranslationBundle } from '@jupyterlab/translation';
@@ -18,10 +18,10 @@ import { lakeIcon } from './icons';
 import { LakeModel } from './model';
 import { CommandIDs, PANEL_ID, TREE_CLASS } from './tokens';
 
-/** Which section has the downloads. */
+/** Index of the section for the downloads. */
 const DOWNLOADS = 2;
 
-/** A view of the model: rendered anew whenever it changes. */
+/** A view of the model, rendered again when the model changes. */
 class View extends ReactWidget {
   constructor(
     model: LakeModel,
@@ -117,7 +117,7 @@ export class LakePanel extends SidePanel {
     content.collapse(DOWNLOADS);
   }
 
-  /** Give all sections that are open their share: one that was never open has no size of its own. */
+  /** Give all open sections the same size; a section has no size before it is first opened. */
   private _share(): void {
     const content = this.content as AccordionPanel;
     content.setRelativeSizes(content.widgets.map(section => (section.isHidden ? 0 : 1)));
@@ -131,7 +131,7 @@ export class LakePanel extends SidePanel {
     return section;
   }
 
-  /** Another tab may have signed in or out meanwhile. */
+  /** When the tab becomes visible, another tab may have signed in or out. */
   handleEvent(event: Event): void {
     if (event.type !== 'visibilitychange') {
       return;
@@ -170,13 +170,13 @@ export class LakePanel extends SidePanel {
     this._focus('.jp-RucioLab-text', '.jp-RucioLab-signin input', 'button');
   }
 
-  /** Focus the first of what is there. */
+  /** Focus the first element that exists. */
   private _focus(...selectors: string[]): void {
     const found = selectors.map(selector => this.node.querySelector<HTMLElement>(selector));
     found.find(element => element !== null)?.focus();
   }
 
-  /** The sections make sense only where one can search. */
+  /** Show the sections only if the user can search. */
   private _update(): void {
     const { isReady, isForeignVersion } = this.model;
     this.content.setHidden(!isReady || isForeignVersion);
@@ -184,7 +184,7 @@ export class LakePanel extends SidePanel {
     this._follow();
   }
 
-  /** Their section opens when one begins, and gives its room back with the last of them. */
+  /** Open the section for the downloads when one starts, and close it when the list is empty. */
   private _updateDownloads(): void {
     const { all, active } = this.model.jobs;
     const content = this.content as AccordionPanel;
@@ -198,7 +198,7 @@ export class LakePanel extends SidePanel {
     this._downloads.title.label = active ? `${label} (${active})` : label;
   }
 
-  /** Follow the downloads only while they can be seen: browsers keep few connections to a server, for all tabs. */
+  /** Follow the downloads only while visible: a browser allows few connections to a server for all tabs together. */
   private _follow(): void {
     const { known, isForeignVersion, jobs } = this.model;
     if (known && !isForeignVersion && this.isVisible && !document.hidden) {
@@ -208,7 +208,7 @@ export class LakePanel extends SidePanel {
     }
   }
 
-  /** The header grows and shrinks by itself, which nobody tells the sections below it. */
+  /** The sections below the header must adapt when its height changes. */
   private readonly _observer = new ResizeObserver(() =>
     MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
   );

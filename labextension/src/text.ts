@@ -1,8 +1,8 @@
 /**
- * What may stand in a line of text, by the definition of `rucio_lab/core/text.py`: a test holds both together.
+ * Which characters may appear in a line of text, as defined by `rucio_lab/core/text.py`. A test compares the two.
  *
- * Names and sentences come from Rucio and from storages, which may put anything into them. What breaks a line, what turns
- * the direction of writing and what cannot be seen is hidden; where text is shown, it is escaped.
+ * Names and messages come from Rucio and from storages and can have any characters. Line breaks, control characters,
+ * changes of the writing direction and invisible characters are escaped before text is shown.
  */
 
 const HIDDEN =
@@ -10,12 +10,12 @@ const HIDDEN =
 
 const SHORT: Record<string, string> = { '\t': '\\t', '\n': '\\n', '\r': '\\r' };
 
-/** Whether all of a text can be seen, on one line. */
+/** Whether all characters of a text are visible and on one line. */
 export function isPrintable(text: string): boolean {
   return text.search(HIDDEN) < 0;
 }
 
-/** Write what is hidden in a text as Python does in a string: `\n`, `\x1b`, `\u202e`, `\U000e0001`. */
+/** Escape hidden characters as in a Python string: `\n`, `\x1b`, `\u202e`, `\U000e0001`. */
 export function printable(text: string): string {
   return text.replace(HIDDEN, character => SHORT[character] ?? escaped(character.codePointAt(0)!));
 }

@@ -1,5 +1,5 @@
 /**
- * What the plugins share.
+ * Names and ids that the plugins share.
  */
 import { Token } from '@lumino/coreutils';
 
@@ -7,7 +7,7 @@ import { LakeModel } from './model';
 
 export const ILakeModel = new Token<LakeModel>(
   'rucio-lab:ILakeModel',
-  'The state of the sidebar: instances, search, and what it found.'
+  'The state of the sidebar: instances, search and results.'
 );
 
 /** Names of the commands. */
@@ -23,7 +23,7 @@ export const CommandIDs = {
   signOut: 'rucio-lab:sign-out'
 } as const;
 
-/** Class of the tree, where the context menu and the shortcuts work. */
+/** Class of the tree, for the context menu and the shortcuts. */
 export const TREE_CLASS = 'jp-RucioLab-tree';
 
 /** Id of the sidebar. */

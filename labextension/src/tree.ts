@@ -1,23 +1,23 @@
 /**
- * The tree of DIDs: what a search found, with containers and datasets that open in place.
+ * The tree of DIDs: search results, with containers and datasets that expand in place.
  */
 import { DidType, IDid, Rows, readAll } from './api';
 import { Asking } from './asking';
 
 /** A DID in the tree. */
 export interface INode {
-  /** Unlike any other in the tree: a DID may stand in several places. */
+  /** Unique in the tree, where a DID can appear several times. */
   readonly key: string;
   readonly did: IDid;
-  /** 1 for what the search found. */
+  /** 1 for search results. */
   readonly level: number;
   readonly parent: INode | null;
   isOpen: boolean;
-  /** What it holds, once it was opened. */
+  /** Its contents, once it has been opened. */
   children: Branch | null;
 }
 
-/** A line below a branch that tells its state in place of DIDs. */
+/** A row below a branch that shows its state instead of DIDs. */
 export interface IRemark {
   readonly key: string;
   readonly level: number;
@@ -25,15 +25,15 @@ export interface IRemark {
   readonly branch: Branch;
 }
 
-/** One line of the list. */
+/** One row of the tree. */
 export type Row = INode | IRemark;
 
-/** Whether a line is a DID. */
+/** Whether a row is a DID. */
 export function isNode(row: Row): row is INode {
   return 'did' in row;
 }
 
-/** Whether a DID can hold others. */
+/** Whether a DID can contain others. */
 export function isCollection(did: IDid): boolean {
   return did.type !== 'file';
 }
@@ -48,7 +48,7 @@ function compare({ did: a }: INode, { did: b }: INode): number {
 }
 
 /**
- * DIDs that belong together, and how they are got: what a search found, or what a collection holds.
+ * DIDs at one place in the tree, and the request for them: search results, or the contents of a collection.
  */
 export class Branch {
   readonly asking = new Asking();
@@ -57,8 +57,8 @@ export class Branch {
   more = false;
 
   /**
-   * @param parent - The collection; null for what a search found.
-   * @param changed - Is called at every change.
+   * @param parent - The collection; null for search results.
+   * @param changed - Called at every change.
    */
   constructor(
     private readonly parent: INode | null,
@@ -67,20 +67,20 @@ export class Branch {
     this.asking.changed.connect(this.changed);
   }
 
-  /** Key of the line that tells the state of this branch. */
+  /** Key of the row that shows the state of this branch. */
   get remarkKey(): string {
     return `${this.parent?.key}\n`;
   }
 
-  /** Whether the whole answer is there, and it has no DID. */
+  /** Whether the answer is complete and has no DIDs. */
   get isEmpty(): boolean {
     return this.asking.phase === 'done' && !this.nodes.length;
   }
 
   /**
-   * Ask for the DIDs; those of an earlier question are dropped.
+   * Request the DIDs, and drop those of an earlier request.
    *
-   * @param rows - Asks for them.
+   * @param rows - Sends the request.
    */
   async load(rows: (signal: AbortSignal) => Rows<IDid>): Promise<void> {
     this.clear();
@@ -98,7 +98,7 @@ export class Branch {
     });
   }
 
-  /** Drop all DIDs, and what was asked about them. */
+  /** Drop all DIDs, and stop the requests for them. */
   clear(): void {
     this.asking.stop();
     this.nodes.forEach(node => node.children?.clear());
@@ -106,7 +106,7 @@ export class Branch {
     this.more = false;
   }
 
-  /** Append the lines of this branch, and of all that is open below. */
+  /** Append the rows of this branch and of all open branches below it. */
   appendTo(rows: Row[]): void {
     for (const node of this.nodes) {
       rows.push(node);

@@ -1,5 +1,5 @@
 /**
- * The version of this half; the server half must have the same one. A test holds it against package.json and
+ * The version of the sidebar; the server extension must have the same one. A test compares it with package.json and
  * rucio_lab/_version.py.
  */
 export const VERSION = '0.1.0';

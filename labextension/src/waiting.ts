@@ -1,5 +1,5 @@
 /**
- * Long waits outside of the sidebar: what is waited for stands in a notification.
+ * Long waits outside the sidebar, shown in a notification.
  */
 import { Notification } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -8,12 +8,12 @@ import { TranslationBundle } from '@jupyterlab/translation';
 const PATIENCE_MS = 700;
 
 /**
- * Wait for something, and say so where it takes long.
+ * Wait for a promise, with a notification if it takes long.
  *
- * @param work - What is waited for.
- * @param message - Says so.
- * @param trans - Translates.
- * @param controller - Stops the work; where there is one, the notification has a button for it.
+ * @param work - The promise.
+ * @param message - Text of the notification.
+ * @param trans - Translator.
+ * @param controller - If given, the notification has a button that aborts the work.
  */
 export async function waitFor<T>(
   work: Promise<T>,

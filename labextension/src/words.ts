@@ -1,5 +1,5 @@
 /**
- * What is said to the user in more than one place.
+ * Messages that are used in more than one place.
  */
 import { TranslationBundle } from '@jupyterlab/translation';
 
@@ -7,13 +7,13 @@ import { LakeError } from './api';
 import { Fault } from './names';
 import { printable } from './text';
 
-/** One sentence on what happened, and one on what to do. */
+/** A sentence that says what happened, and one that says what to do. */
 export interface IWords {
   message: string;
   remedy: string;
 }
 
-/** Put an error into words: what the server says of it, and what can be done in the page. */
+/** Describe an error: the server's message, and what can be done in the page. */
 export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
   return (
     ownWords(error.code, trans) ?? {
@@ -24,62 +24,62 @@ export function wordsOf(error: LakeError, trans: TranslationBundle): IWords {
 }
 
 /**
- * The server's remedies fit wherever the cause lies outside of the page: configuration, network, Rucio itself. For what
- * can be mended in the page they speak of notebooks, and it has ways of its own.
+ * The server's remedies fit causes outside the page: configuration, network, Rucio itself. For what can be fixed in the
+ * page they are written for notebooks, so the page has remedies of its own.
  */
 function remedyOf({ code, rucio, remedy }: LakeError, trans: TranslationBundle): string {
   if (rucio === 'ScopeNotFound') {
-    return printable(remedy); // it names those that there are
+    return printable(remedy); // it lists the scopes
   }
   const own: Record<string, string> = {
     files_unavailable: trans.__(
-      'A rule can bring a copy to a disk that can be read; those who run the instance know how.'
+      'A replication rule can copy the files to a disk; ask the people who run this instance.'
     ),
-    not_found: trans.__('Check the scope and the name; the search shows what there is.'),
-    sign_in_needed: trans.__('Sign in again to go on.')
+    not_found: trans.__('Check the scope and the name, or search for it.'),
+    sign_in_needed: trans.__('Sign in again to continue.')
   };
   return own[code] ?? printable(remedy);
 }
 
-/** The words for what the server cannot tell. */
+/** Messages for what the server cannot report. */
 function ownWords(code: string, trans: TranslationBundle): IWords | undefined {
   const own: Record<string, IWords> = {
     cut: {
-      message: trans.__('The answer broke off before its end.'),
-      remedy: trans.__('Ask again; what is shown may be incomplete.')
+      message: trans.__('The answer was cut off.'),
+      remedy: trans.__('Try again. The results shown may be incomplete.')
     },
     expired: {
-      message: trans.__('Your sign-in ran out.'),
-      remedy: trans.__('Sign in again to go on.')
+      message: trans.__('Your sign-in expired.'),
+      remedy: trans.__('Sign in again to continue.')
     },
     signed_out: {
       message: trans.__('You were signed out elsewhere.'),
-      remedy: trans.__('Sign in again to go on.')
+      remedy: trans.__('Sign in again to continue.')
     },
     jupyter: {
-      message: trans.__('Jupyter no longer knows who you are.'),
+      message: trans.__('You are no longer signed in to Jupyter.'),
       remedy: trans.__('Reload the page and sign in to Jupyter.')
     },
     network: {
       message: trans.__('The Jupyter server does not answer.'),
-      remedy: trans.__('Check that it runs and that you are online.')
+      remedy: trans.__('Check that it is running and that you are online.')
     }
   };
   return own[code];
 }
 
-/** Say why a name cannot be a variable's. */
+/** Explain why a name cannot be used for a variable. */
 export function faultWords(fault: Fault, trans: TranslationBundle): string {
   return {
     empty: trans.__('The variable needs a name.'),
-    'no name': trans.__('A name has letters, digits and _ only, no digit first.'),
-    keyword: trans.__('This is a keyword of Python.'),
-    builtin: trans.__('This is a builtin of Python.'),
-    ipython: trans.__('This name belongs to IPython.')
+    'no name': trans.__('Use only letters, digits and _, and do not start with a digit.'),
+    keyword: trans.__('This is a Python keyword.'),
+    builtin: trans.__('This is a Python builtin.'),
+    ipython: trans.__('IPython uses this name.')
   }[fault];
 }
 
-/** Write a size in the units of people: 1.5 GB. */
+/** Format a size: 1.5 GB. */
 export function sizeText(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
   let value = bytes;
@@ -92,12 +92,12 @@ export function sizeText(bytes: number): string {
   return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
-/** Write a number with its thousands apart. */
+/** Format a number with thousands separators. */
 export function numberText(value: number): string {
   return value.toLocaleString('en-US');
 }
 
-/** Write how long something still lasts: 2 h 5 min. */
+/** Format the time left: 2 h 5 min. */
 export function timeText(milliseconds: number, trans: TranslationBundle): string {
   const minutes = Math.floor(milliseconds / 60_000);
   if (minutes < 1) {

@@ -1,9 +1,9 @@
-"""The demo lake: a real Rucio server and a storage on loopback, filled with synthetic ntuples.
+"""The demo lake: a real Rucio server and two storages on loopback, filled with synthetic ntuples.
 
-Read in this order: ``command`` (what the user types), ``lake`` (what is brought up), then its parts: ``environment``
-(the private installation of the Rucio server), ``processes`` (children that never outlive the demo), ``server`` and
-``storage``, ``content`` (what is in the lake), ``ntuples`` and ``survey`` (its files), ``opendata`` (public ones) and
-``seed`` (how all of it gets into Rucio). The test lake is made of the same parts.
+Start with ``command`` (what the user types) and ``lake`` (starts everything). Then its parts: ``environment`` (the
+private installation of the Rucio server), ``processes`` (child processes that never outlive the demo), ``server`` (the
+Rucio server), ``file_server`` (a storage), ``content`` (the catalogue), ``ntuples`` and ``survey`` (the files),
+``opendata`` (public files) and ``seed`` (registers everything in Rucio). The test lake is built from the same parts.
 """
 
 from __future__ import annotations

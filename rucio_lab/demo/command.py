@@ -23,7 +23,7 @@ from rucio_lab.demo.processes import Child, free_port
 from rucio_lab.demo.progress import Progress
 
 RESULTS = "rucio-lab-demo"
-"""Folder of the results, in the current directory."""
+"""Folder for the results, in the current directory."""
 
 _NOTEBOOK = "hyy.ipynb"
 _DAY = 86400
@@ -35,23 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Parameters
     ----------
     parser
-        Of this subcommand.
+        The parser of this subcommand.
     """
     parser.description = (
-        "Bring up a real Rucio server and a storage with synthetic H->yy events on this machine, run the H->yy "
-        f"notebook on them, and open JupyterLab. Results go to ./{RESULTS}/. Ctrl-C ends all of it."
+        "Start a real Rucio server and a storage with synthetic H->yy events on this machine, run the H->yy "
+        f"notebook on them, and open JupyterLab. Results go to ./{RESULTS}/. Ctrl-C stops everything."
     )
     parser.add_argument(
         "--execute",
         metavar="NOTEBOOK",
         type=Path,
-        help="only run this notebook on the lake, in its own folder, write NAME.executed.ipynb beside it, and exit "
-        "with status 1 if a cell fails",
+        help="only run this notebook on the lake, in the notebook's own folder; write NAME.executed.ipynb beside it, "
+        "and exit with status 1 if a cell fails",
     )
     parser.add_argument(
         "--open-data",
         action="store_true",
-        help="register the public ATLAS Open Data files too (opendata:GamGam.2020), to be read from CERN",
+        help="also register the public ATLAS Open Data files (opendata:GamGam.2020), which are read from CERN",
     )
     parser.add_argument("--no-browser", action="store_true", help="start JupyterLab without opening a browser")
 
@@ -62,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     Parameters
     ----------
     args
-        What :func:`add_arguments` added.
+        The options from :func:`add_arguments`.
 
     Returns
     -------
     int
-        Exit status: 0, 1 when a step or a cell failed, or 128 + the signal that ended it early.
+        Exit status: 0, 1 if a step or a cell failed, or 128 + the signal that stopped it.
     """
     progress = Progress()
     stop = _Stop()
@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
     except RucioLabError as error:
         progress.say(f"rucio-lab demo: {error}")
     except OSError as error:
-        progress.say(f"rucio-lab demo: {error}. Is there space left, and may you write there?")
+        progress.say(f"rucio-lab demo: {error}. Is the disk full, or is the folder not writable?")
     return 1
 
 
 class _Stop:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into KeyboardInterrupt; later ones cannot disturb the clearing up."""
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into KeyboardInterrupt; later ones do not interrupt the clean-up."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -104,7 +104,7 @@ class _Stop:
     @contextmanager
     def installed(self) -> Iterator[None]:
         before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        # a signal that is ignored, as by nohup, stays ignored
+        # a signal that was ignored before, for example by nohup, stays ignored
         before = {signum: handler for signum, handler in before.items() if handler is not signal.SIG_IGN}
         for signum in before:
             signal.signal(signum, self)
@@ -117,17 +117,17 @@ class _Stop:
 
 def _existing(notebook: Path) -> Path:
     if not notebook.is_file():
-        raise RucioLabError(f"There is no notebook {notebook}.", "Name a file that ends in .ipynb.")
+        raise RucioLabError(f"The notebook {notebook} does not exist.", "Give the path of an .ipynb file.")
     return notebook.resolve()
 
 
 def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
-        raise RucioLabError(f"Nothing can be written to {folder}, where the results go.", "Run it in another folder.")
+        raise RucioLabError(f"The results go to {folder}, which is not writable.", "Run it in another folder.")
 
 
 def _execute(lake: DemoLake, notebook: Path, output: Path, progress: Progress) -> int:
-    """Execute a notebook in the folder of its output, and say plainly what failed."""
+    """Execute a notebook in the folder of its output, and print what failed."""
     begin = time.monotonic()
     command: list[str | Path] = [sys.executable, "-m", "rucio_lab.demo.execute", notebook, output]
     child = lake.children.start("the notebook", command, env=lake.env, cwd=output.parent, grace=10)
@@ -136,19 +136,19 @@ def _execute(lake: DemoLake, notebook: Path, output: Path, progress: Progress) -
         done = [line for line in child.output().splitlines() if line.startswith("cell ")]
         progress.update(f"  {time.monotonic() - begin:4.0f} s  {notebook.name}: {done[-1] if done else 'starting'}")
 
-    with suppress(RucioLabError):  # its status and output say more
+    with suppress(RucioLabError):  # the exit status and the output say more
         child.wait_end(seconds=_DAY, tick=tick)
     progress.done()
     if child.poll():
         print(re.split(r"^cell \d+ of \d+$", child.output(), flags=re.MULTILINE)[-1].strip(), flush=True)
-        progress.say(f"{notebook.name} failed; as far as it came it is in {output}.")
+        progress.say(f"{notebook.name} failed. The cells that ran are saved in {output}.")
         return 1
-    progress.say(f"{notebook.name} ran well ({time.monotonic() - begin:.0f} s): {output}")
+    progress.say(f"{notebook.name} ran without errors ({time.monotonic() - begin:.0f} s): {output}")
     return 0
 
 
 def _demo(lake: DemoLake, progress: Progress, *, browser: bool) -> int:
-    """Run the packaged notebook, report, and open JupyterLab if somebody is there to use it."""
+    """Run the packaged notebook, report, and open JupyterLab if this is an interactive terminal."""
     results = Path(RESULTS).absolute()
     results.mkdir(exist_ok=True)
     for stale in ("hyy.png", "hyy.json"):
@@ -172,17 +172,17 @@ def _packaged_notebook() -> Traversable:
 
 
 def _keep_edited(mine: Path, packaged: Path, progress: Progress) -> None:
-    """Rename the notebook of an earlier demo if the user has changed it, so that it is not written over."""
+    """If the user changed the notebook of an earlier demo, rename it so that it is not overwritten."""
     if not mine.exists():
         return
     if _sources(mine) != _sources(packaged):
         kept = mine.with_name(f"hyy-{time.strftime('%Y%m%d-%H%M%S')}.ipynb")
         mine.rename(kept)
-        progress.say(f"Your changed notebook is kept as {kept}.")
+        progress.say(f"You changed this notebook, so your version was kept as {kept}.")
 
 
 def _sources(notebook: Path) -> list[str] | None:
-    """Return what the cells of a notebook say; None if it is none."""  # without nbformat, which takes 2 s to import
+    """Return the source of each cell, or None if this is not a notebook."""  # importing nbformat would take 2 s
     try:
         return ["".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
     except (ValueError, KeyError, TypeError):
@@ -197,7 +197,7 @@ def _report(lake: DemoLake, results: Path) -> None:
         "Events read": f"{found['events']:,}" if "events" in found else "(the notebook did not say)",
         "m(yy) peak": f"{found['peak_gev']:.1f} GeV" if "peak_gev" in found else "(the notebook did not say)",
         "Bytes moved": f"{_size(traffic.sent)} of {_size(total)} in the lake ({100 * traffic.sent / total:.0f} %)",
-        "Files": f"{traffic.touched} read where they lie, {traffic.whole} downloaded",
+        "Files": f"{traffic.touched} read in place, {traffic.whole} downloaded",
         "Plot": str(results / "hyy.png") if (results / "hyy.png").exists() else "(none)",
         "Notebook": str(results / _NOTEBOOK),
     }
@@ -212,21 +212,21 @@ def _size(count: int) -> str:
 
 
 def _jupyterlab(lake: DemoLake, results: Path, progress: Progress, *, browser: bool) -> None:
-    """Serve JupyterLab until Ctrl-C, or until it is shut down from its own menu."""
+    """Run JupyterLab until Ctrl-C, or until the user shuts it down from its menu."""
     port, token = free_port(), secrets.token_urlsafe()
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={results}", f"--LabApp.default_url=/lab/tree/{_NOTEBOOK}"]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if os.geteuid() == 0 else []
-    # a kernel of this environment comes before one of the same name that the user has elsewhere
+    # prefer the kernels of this environment to the user's own of the same name
     env = {**lake.env, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
     server = lake.children.start("JupyterLab", command, env=env, cwd=results, grace=10)
     server.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api"), seconds=60)
     progress.say(f"\nJupyterLab: http://127.0.0.1:{port}/lab/tree/{_NOTEBOOK}?token={token}")
-    progress.say("The lake is in its left sidebar, under the drop. Ctrl-C ends JupyterLab, and the lake with it.")
+    progress.say("To browse the lake, click the drop in the left sidebar. Ctrl-C stops JupyterLab and the lake.")
     with suppress(KeyboardInterrupt):
         _until_end(server)
-    progress.say("Ending JupyterLab and the lake...")
+    progress.say("Stopping JupyterLab and the lake...")
 
 
 def _until_end(child: Child) -> None:

@@ -1,4 +1,4 @@
-"""What a lake holds, as plain values: accounts, RSEs, files, datasets, containers and rules."""
+"""The content of a lake as plain values: accounts, RSEs, files, datasets, containers and rules."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from rucio_lab.demo import survey
 from rucio_lab.demo.samples import SAMPLES, Sample, file_names
 
 SCOPE = "opendata13TeV"
-"""Scope of the demo's data."""
+"""Scope of the demo data."""
 
 RSE = "DEMO-DISK"
-"""The demo's storage."""
+"""The main storage."""
 
 MIRROR = "DEMO-MIRROR"
-"""Another storage, with a copy of `MIRRORED`."""
+"""A second storage, with a copy of `MIRRORED`."""
 
 MIRRORED = "data_D"
-"""The sample that lies on both storages."""
+"""The sample with replicas on both storages."""
 
 SITE = "DEMO"
-"""Site of the demo's storage, and of its users: the mirror is elsewhere."""
+"""Site of the main storage and of the users; the mirror belongs to another site."""
 
 STUDENT = "student"
-"""The account that the demo's users work with; also its user name and its password."""
+"""The account of the demo's user; also the user name and the password."""
 
 WEBDAV = "rucio.rse.protocols.webdav.Default"
 XROOTD = "rucio.rse.protocols.xrootd.Default"
@@ -42,7 +42,7 @@ class Identity:
     name
         User name, DN or ``SUB=..., ISS=...``.
     password
-        Of USERPASS.
+        The password, for USERPASS only.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Account:
-    """An account, with the scopes that it owns."""
+    """An account and the scopes it owns."""
 
     name: str
     identities: tuple[Identity, ...] = ()
@@ -67,11 +67,11 @@ class Protocol:
     Attributes
     ----------
     scheme, hostname, port, prefix, impl
-        As Rucio has them.
+        As in Rucio.
     read, write, delete
-        Priority among the RSE's protocols for these operations, 1 is the best; 0 is never.
+        Priority among the RSE's protocols for this operation: 1 is the best, 0 means never.
     domains
-        From where: ``lan``, ``wan``.
+        Where clients may use it from: ``lan``, ``wan``.
     """
 
     scheme: str
@@ -87,20 +87,21 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Rse:
-    """One storage.
+    """One RSE.
 
     Attributes
     ----------
     name
-        Of the RSE.
+        Name of the RSE.
     protocols
-        What it speaks.
+        Its protocols.
     attributes
-        As Rucio has them, such as ``site``.
+        RSE attributes, such as ``site``.
     settings
         Parameters of Rucio's ``add_rse``: ``deterministic``, ``rse_type``, ...
     folder
-        Local folder where the paths of its PFNs begin; files with a source are copied there. Empty if it is elsewhere.
+        Local folder that the paths of its PFNs are relative to; files with a source are copied there. Empty for a
+        remote RSE.
     """
 
     name: str
@@ -117,15 +118,15 @@ class File:
     Attributes
     ----------
     name
-        In the scope of its dataset.
+        Name in the scope of its dataset.
     rses
-        Where it lies.
+        The RSEs that have a replica.
     source
-        Local path to copy it from to those RSEs that have a folder; size and checksums are then its own.
+        Local file to copy to each RSE that has a folder; gives the size and checksums.
     bytes, adler32
         Size and checksum of a file without a source.
     pfns
-        On RSEs which are not deterministic: RSE -> PFN.
+        RSE -> PFN, for RSEs that are not deterministic.
     metadata
         Columns of the DID, such as ``events``.
     """
@@ -141,7 +142,7 @@ class File:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset with its files; closed, unless it is to stay open."""
+    """A dataset with its files; closed unless `is_open`."""
 
     scope: str
     name: str
@@ -152,7 +153,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Container:
-    """A container; its contents are names in the same scope, defined before it."""
+    """A container. Its contents are names in the same scope that are registered before it."""
 
     scope: str
     name: str
@@ -172,7 +173,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that is to be registered, in this order."""
+    """Everything to register, in this order."""
 
     accounts: tuple[Account, ...] = ()
     rses: tuple[Rse, ...] = ()
@@ -192,9 +193,9 @@ def demo_catalogue(ntuple_folder: str, storages: Mapping[str, tuple[str, int]]) 
     Parameters
     ----------
     ntuple_folder
-        Where the files of :mod:`rucio_lab.demo.ntuples` are.
+        Folder with the files of :mod:`rucio_lab.demo.ntuples`.
     storages
-        For `RSE` and `MIRROR`, the folder that the storage serves, and its port on 127.0.0.1.
+        For `RSE` and `MIRROR`, the folder the storage serves and its port on 127.0.0.1.
     """
     return Catalogue(
         accounts=(
@@ -217,12 +218,12 @@ def demo_catalogue(ntuple_folder: str, storages: Mapping[str, tuple[str, int]]) 
 
 
 def survey_catalogue(folder: str) -> Catalogue:
-    """Return what astronomers find in the demo lake.
+    """Return the astronomy data of the demo lake.
 
     Parameters
     ----------
     folder
-        Where the files of :mod:`rucio_lab.demo.survey` are.
+        Folder with the files of :mod:`rucio_lab.demo.survey`.
     """
     files = tuple(File(name, (RSE,), source=f"{folder}/{name}") for name in survey.FILES)
     return Catalogue(

@@ -1,7 +1,7 @@
-"""The private environment of the Rucio server.
+"""The virtual environment of the Rucio server.
 
-The packages ``rucio`` (server) and ``rucio-clients`` both install a package named ``rucio``, so the server gets an
-environment of its own in the user's data folder, made once and shared by all demos.
+The distributions ``rucio`` (the server) and ``rucio-clients`` both install a package named ``rucio``, so the server
+has a separate environment in the user's data folder. It is installed once and shared by all demos.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from rucio_lab.demo.processes import Child, Children
 from rucio_lab.demo.progress import Progress
 
 REQUIREMENTS = ("rucio>=41.5,<42", "gunicorn>=27,<28")
-"""What a Rucio server on SQLite needs."""
+"""The packages for a Rucio server on SQLite."""
 
 _INSTALLED_SIZE = "about 250 MB"
 _MARKER = ".complete"
 _INSTALL_SECONDS = 1800
-# variables that send pip's packages elsewhere than into the new environment, or hide that environment from Python
+# variables that make pip install somewhere else, or hide the new environment from Python
 _MISLEADING = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
 
 def demo_home() -> Path:
-    """Return the folder of everything that the demo keeps: ``RUCIO_LAB_DEMO_HOME``, or one in Jupyter's data folder.
+    """Return the folder for everything the demo keeps: ``RUCIO_LAB_DEMO_HOME``, or one in Jupyter's data folder.
 
-    The latter is made, for the user alone.
+    The one in Jupyter's data folder is created, and only the user can read it.
     """
     if named := os.environ.get("RUCIO_LAB_DEMO_HOME"):
         return Path(named).expanduser().absolute()
@@ -44,24 +44,24 @@ def demo_home() -> Path:
         own_folder(folder)
     except OSError as error:
         raise ConfigurationError(
-            f"The demo cannot be kept in {folder}: {error.strerror}.",
-            "Let RUCIO_LAB_DEMO_HOME name a folder of your own.",
+            f"The demo cannot use the folder {folder}: {error.strerror}.",
+            "Set RUCIO_LAB_DEMO_HOME to a folder of your own.",
         ) from error
     return folder
 
 
 @contextmanager
 def waiting_lock(path: Path, progress: Progress, text: str) -> Iterator[None]:
-    """Hold a lock between processes; says what it waits for when another one has it.
+    """Hold a lock between processes, with a message if another process holds it.
 
     Parameters
     ----------
     path
-        The lock file; its folder is made.
+        The lock file; its folder is created.
     progress
-        Where to say it.
+        Prints the message.
     text
-        What is being waited for.
+        The message, which says what this waits for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -77,7 +77,7 @@ def waiting_lock(path: Path, progress: Progress, text: str) -> Iterator[None]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, also while a dying process still writes into it."""
+    """Remove a folder, even while a dying process still writes to it."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -92,14 +92,14 @@ class ServerEnvironment:
     Parameters
     ----------
     home
-        Folder that holds it, see :func:`demo_home`.
+        Folder that contains it, see :func:`demo_home`.
     requirements
-        What pip installs; another list makes another environment.
+        What pip installs. Each list has an environment of its own.
     """
 
     def __init__(self, home: Path, requirements: Sequence[str] = REQUIREMENTS) -> None:
         self._requirements = tuple(requirements)
-        # sys.base_prefix: an environment dies with the interpreter that it was made from
+        # sys.base_prefix: an environment breaks when the interpreter it was made from is removed
         key = hashlib.sha256("\n".join((sys.base_prefix, *self._requirements)).encode()).hexdigest()[:8]
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.folder = home / f"server-rucio41-py{version}-{key}"
@@ -110,26 +110,27 @@ class ServerEnvironment:
         return self.folder / "bin" / "python"
 
     def ensure(self, progress: Progress) -> None:
-        """Make the environment, unless it is there already.
+        """Create the environment if it does not exist yet.
 
-        A half-made one, of a demo that was killed, is thrown away; while another process makes it, this one waits.
+        An incomplete one, from a demo that was killed, is removed first. If another process is creating it, this
+        one waits.
 
         Parameters
         ----------
         progress
-            Where to say what is installed and how it goes on.
+            Reports what is installed and how far it is.
 
         Raises
         ------
         RucioLabError
-            If it cannot be made; with the end of pip's output.
+            If it cannot be created; includes the end of pip's output.
         """
         lock = self.folder.with_name(f"{self.folder.name}.lock")
-        with waiting_lock(lock, progress, "Waiting for another demo that installs the Rucio server..."):
+        with waiting_lock(lock, progress, "Waiting for another demo to install the Rucio server..."):
             if self._complete():
                 return
             if self.folder.exists():
-                progress.say("Removing a half-made installation of the Rucio server.")
+                progress.say("Removing an incomplete installation of the Rucio server.")
                 remove_folder(self.folder)
             try:
                 self._make(progress)
@@ -143,7 +144,7 @@ class ServerEnvironment:
     def _make(self, progress: Progress) -> None:
         progress.say(
             f"First start: installing the Rucio server ({', '.join(self._requirements)}; {_INSTALLED_SIZE}) into "
-            f"{self.folder}. This is done once."
+            f"{self.folder}. This happens only once."
         )
         begin = time.monotonic()
         env = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
@@ -161,7 +162,7 @@ class ServerEnvironment:
             venv = children.start("venv", [sys.executable, "-m", "venv", self.folder], env=env)
             self._watch(venv, progress, "Install a Python with its venv module (on Debian: python3-venv).")
             install = children.start("pip", [*pip, *self._requirements], env=env)
-            self._watch(install, progress, "Look whether pip reaches its package index from here, then start again.")
+            self._watch(install, progress, "Check that pip can reach its package index, then start again.")
         (self.folder / _MARKER).write_text("\n".join(self._requirements))
         progress.say(f"The Rucio server is installed ({time.monotonic() - begin:.0f} s).")
 
@@ -181,7 +182,7 @@ class ServerEnvironment:
             lines = [line for line in child.output().splitlines() if line.strip() and "WARNING" not in line][-6:]
             end = "".join(f"\n    {line}" for line in lines)
             raise RucioLabError(
-                f"The Rucio server could not be installed: {child.name} failed.", f"{remedy} It said last:{end}"
+                f"The Rucio server could not be installed: {child.name} failed.", f"{remedy} Its last output:{end}"
             ) from error
         finally:
             progress.done()

@@ -1,7 +1,7 @@
 """Execute one notebook with the Python of this environment: ``python -m rucio_lab.demo.execute NOTEBOOK OUTPUT``.
 
-The kernel is always this very Python, whatever kernels are installed for the user. Its working directory is this
-process's. The executed notebook is written also when a cell fails; the status is then 1, and the error is printed.
+The kernel always runs in this Python, whatever kernels the user has installed, and in the working directory of this
+process. If a cell fails, the executed notebook is still written, the error is printed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 class _ThisPython(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return the kernel of this interpreter under any name."""
+        """Return the kernel of this interpreter for any name."""
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
 def execute(notebook: Path, output: Path) -> bool:
-    """Execute a notebook and write what came of it.
+    """Execute a notebook and write the executed notebook.
 
     Parameters
     ----------
     notebook
-        What to execute.
+        The notebook to execute.
     output
-        Where the executed notebook goes.
+        Path of the executed notebook.
 
     Returns
     -------
     bool
-        Whether all cells went well; what did not is printed.
+        Whether all cells succeeded; an error is printed.
     """
     try:
         content = nbformat.read(notebook, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, UnicodeDecodeError) as error:
-        print(f"{notebook} is no Jupyter notebook: {error}".splitlines()[0], flush=True)
+        print(f"{notebook} is not a Jupyter notebook: {error}".splitlines()[0], flush=True)
         return False
     total = len(content.cells)
 
@@ -55,7 +55,7 @@ def execute(notebook: Path, output: Path) -> bool:
     manager = AsyncKernelManager(kernel_spec_manager=_ThisPython())
     client = NotebookClient(content, timeout=None, km=manager, on_cell_start=say)
     try:
-        client.execute(cleanup_kc=True)  # or it would leave a kernel running whose manager is not its own
+        client.execute(cleanup_kc=True)  # nbclient stops only kernels of its own manager unless told to
     except (CellExecutionError, DeadKernelError) as error:
         print(f"\n{_COLOURS.sub('', str(error)).strip()}", flush=True)
         return False

@@ -1,12 +1,12 @@
-"""A storage of the demo lake: an HTTP server for one folder, which logs exactly what it sent.
+"""A storage of the demo lake: an HTTP server for one folder that logs exactly what it sent.
 
-Run as ``python -m rucio_lab.demo.file_server --root DIR --port N --log FILE``. It answers GET and HEAD, with one
-byte range. While there is a file ``FILE.off``, it is down: nobody listens on its port, and whoever was connected no
-longer is; :func:`stop_storage` and :func:`start_storage` do that from a notebook.
+Run as ``python -m rucio_lab.demo.file_server --root DIR --port N --log FILE``. It answers GET and HEAD, with at most
+one byte range. While a file ``FILE.off`` exists it is down: it closes its port and all connections. In a notebook,
+:func:`stop_storage` and :func:`start_storage` create and remove that file.
 
-The log has a JSON object per line and request: ``time`` (seconds since the epoch, at its end), ``method``, ``path``,
-``range`` (the header, or null), ``status``, ``start`` (offset of the first byte) and ``sent`` (bytes of the body that
-went out, also when the reader left early).
+The log has one JSON object per request, each on a line: ``time`` (when the request ended, in seconds since the epoch),
+``method``, ``path``, ``range`` (the header, or null), ``status``, ``start`` (offset of the first byte) and ``sent``
+(bytes of the body that were sent, even if the client disconnected early).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from tornado.web import Application, StaticFileHandler
 
 from rucio_lab.core.errors import BadRequest, RucioLabError
 
-_TICK = 0.05  # seconds between two looks at whether it is to be up
+_TICK = 0.05  # seconds between two checks of whether it should be up
 
 
 class _FileHandler(StaticFileHandler):
-    def initialize(self, path: str, log: TextIO) -> None:  # type: ignore[override] # one more setting than tornado's own
+    def initialize(self, path: str, log: TextIO) -> None:  # type: ignore[override] # adds a setting to tornado's
         super().initialize(path)
         self._log_stream = log
         self._sent = 0
 
     def compute_etag(self) -> str | None:
-        """Name the version of a file by its time and size: tornado's own would read all of it."""
+        """Identify the version of a file by time and size: tornado's own method would read the whole file."""
         return f'"{self.get_modified_time():%Y%m%d%H%M%S}-{self.get_content_size()}"'
 
     def flush(self, include_footers: bool = False) -> Future[None]:
@@ -57,7 +57,7 @@ class _FileHandler(StaticFileHandler):
         return written
 
     def on_finish(self) -> None:
-        # one turn of the loop later, when the last flush has been counted
+        # in the next iteration of the loop, after the last flush has been counted
         asyncio.get_running_loop().call_soon(self._write_log)
 
     def _write_log(self) -> None:
@@ -77,16 +77,16 @@ class _FileHandler(StaticFileHandler):
 
 @dataclass(frozen=True)
 class Traffic:
-    """What readers took from a storage.
+    """What clients read from a storage.
 
     Attributes
     ----------
     sent
-        Bytes that went out as content of files.
+        Bytes of file content that were sent.
     touched
-        Number of files of which some bytes went out.
+        Number of files that were read at least in part.
     whole
-        Number of files of which every byte went out: those that were downloaded.
+        Number of files that were sent in full, that is, downloaded.
     """
 
     sent: int
@@ -95,7 +95,7 @@ class Traffic:
 
 
 def _covered(spans: Iterable[tuple[int, int]]) -> int:
-    """Return how many different bytes the spans (start, end) hold."""
+    """Return how many distinct bytes the spans (start, end) cover."""
     total = reached = 0
     for start, end in sorted(spans):
         total += max(0, end - max(start, reached))
@@ -104,14 +104,14 @@ def _covered(spans: Iterable[tuple[int, int]]) -> int:
 
 
 def read_traffic(log: Path, root: Path) -> Traffic:
-    """Sum up the log of a storage.
+    """Summarise the log of a storage.
 
     Parameters
     ----------
     log
-        The log file; one that is not there yet counts as empty.
+        The log file; a missing one counts as empty.
     root
-        The folder that the storage serves.
+        The folder the storage serves.
     """
     spans: dict[str, list[tuple[int, int]]] = {}
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -124,7 +124,7 @@ def read_traffic(log: Path, root: Path) -> Traffic:
 
 
 def stop_storage(rse: str) -> None:
-    """Take a storage of the demo lake down, as if its machine had died. Returns when nobody listens there any more.
+    """Take a storage of the demo lake down as if its machine had crashed, and wait until its port is closed.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def stop_storage(rse: str) -> None:
     Raises
     ------
     RucioLabError
-        If this is not run on the demo lake, or it does not go down.
+        If this does not run on a demo lake, or the storage does not go down.
     """
     log = _log_of(rse)
     _switch(log).touch()
@@ -142,7 +142,7 @@ def stop_storage(rse: str) -> None:
 
 
 def start_storage(rse: str) -> None:
-    """Bring a storage of the demo lake up again; see :func:`stop_storage`."""
+    """Bring a storage of the demo lake back up; see :func:`stop_storage`."""
     log = _log_of(rse)
     _switch(log).unlink(missing_ok=True)
     _wait_until(log, listens=True)
@@ -156,20 +156,20 @@ def folder_of(lake: Path, rse: str) -> Path:
     lake
         The folder of a demo lake.
     rse
-        Of the storage.
+        Name of its RSE.
     """
     return lake / "storages" / rse
 
 
 def _log_of(rse: str) -> Path:
-    """Find the log of a storage of the lake that this process is configured for."""
+    """Find the log of a storage of the demo lake that this process is configured for."""
     configuration = os.environ.get("RUCIO_LAB_CONFIG", "")
     storages = folder_of(Path(configuration).parent, "")
     known = sorted(path.name for path in storages.iterdir()) if configuration and storages.is_dir() else []
     if not known:
-        raise RucioLabError("This is not run on a demo lake.", "Start one with rucio-lab demo --execute NOTEBOOK.")
+        raise RucioLabError("This does not run on a demo lake.", "Start one with rucio-lab demo --execute NOTEBOOK.")
     if rse not in known:
-        raise BadRequest(f"The demo lake has no storage {rse!r}.", f"There are {' and '.join(known)}.")
+        raise BadRequest(f"The demo lake has no storage {rse!r}.", f"It has {' and '.join(known)}.")
     return storages / rse / "requests.log"
 
 
@@ -185,7 +185,9 @@ def _wait_until(log: Path, *, listens: bool) -> None:
             if (probe.connect_ex(("127.0.0.1", port)) == 0) == listens:
                 return
         if time.monotonic() > deadline:
-            raise RucioLabError(f"The storage at port {port} does not react.", "Does the demo still run?")
+            raise RucioLabError(
+                f"The storage on port {port} did not {'start' if listens else 'stop'}.", "Is the demo still running?"
+            )
         time.sleep(_TICK)
 
 
@@ -211,10 +213,10 @@ async def _serve(root: Path, port: int, log: Path) -> None:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description="Serve a folder over HTTP on loopback, and log what is sent.")
+    parser = argparse.ArgumentParser(description="Serve a folder over HTTP on loopback and log what is sent.")
     parser.add_argument("--root", type=Path, required=True, help="the folder")
     parser.add_argument("--port", type=int, required=True, help="the TCP port on 127.0.0.1")
-    parser.add_argument("--log", type=Path, required=True, help="the log, a JSON object per line and request")
+    parser.add_argument("--log", type=Path, required=True, help="the log, one JSON object per request")
     options = parser.parse_args()
     asyncio.run(_serve(options.root.resolve(), options.port, options.log.absolute()))
 

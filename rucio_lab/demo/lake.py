@@ -1,4 +1,4 @@
-"""Bring up a whole lake on free ports, in a folder of its own, and take it all away again."""
+"""Start a whole lake on free ports in a temporary folder, and remove all of it at the end."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _STEP_SECONDS = 120
 
 @contextmanager
 def run_folder(home: Path, progress: Progress) -> Iterator[Path]:
-    """Make a folder for one lake, removed at the end; those of demos that were killed are removed too.
+    """Create a folder for one lake and remove it at the end; also remove folders of demos that were killed.
 
-    A lock beside each folder tells whether its demo lives.
+    A lock file beside each folder shows whether its demo is still running.
 
     Parameters
     ----------
     home
         See :func:`~rucio_lab.demo.environment.demo_home`.
     progress
-        Where to say what is waited for.
+        Reports what this waits for.
     """
     runs = home / "runs"
     with ExitStack() as stack:
-        with waiting_lock(home / "runs.lock", progress, "Waiting for another demo that is just starting..."):
+        with waiting_lock(home / "runs.lock", progress, "Waiting for another demo to start..."):
             runs.mkdir(exist_ok=True)
             _remove_dead(runs)
             folder = Path(tempfile.mkdtemp(prefix="lake-", dir=runs))
@@ -67,11 +67,11 @@ def _remove_dead(runs: Path) -> None:
                 remove_folder(folder)
                 _lock_of(folder).unlink(missing_ok=True)
         except Timeout:
-            continue  # its demo lives
+            continue  # its demo is running
 
 
 def ensure_ntuples(home: Path, children: Children, progress: Progress) -> Path:
-    """Make the synthetic files, unless they are there, and return their folder.
+    """Write the synthetic files if they do not exist yet, and return their folder.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def ensure_ntuples(home: Path, children: Children, progress: Progress) -> Path:
     children
         Runs the processes that write them.
     progress
-        Where to say how it goes on.
+        Reports how far it is.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def ensure_ntuples(home: Path, children: Children, progress: Progress) -> Path:
     makers = (Path(samples.__file__), Path(samples.__file__).with_name("ntuples.py"))
     version = hashlib.sha256(b"".join(path.read_bytes() for path in makers)).hexdigest()[:8]
     folder = home / f"ntuples-{version}"
-    with waiting_lock(home / "ntuples.lock", progress, "Waiting for another demo that writes the files..."):
+    with waiting_lock(home / "ntuples.lock", progress, "Waiting for another demo to write the files..."):
         if folder.exists():
             return folder
         partial = folder.with_name(f"{folder.name}.partial")
@@ -110,7 +110,7 @@ def _write_ntuples(folder: Path, children: Children, progress: Progress) -> None
     parts = min(os.cpu_count() or 1, 4)
     total = sum(sample.files for sample in samples.SAMPLES)
     command: list[str | Path] = [sys.executable, "-m", "rucio_lab.demo.ntuples", folder, "--of", str(parts), "--part"]
-    writers = [children.start(f"the writer of files {part}", [*command, str(part)]) for part in range(parts)]
+    writers = [children.start(f"the file writer {part}", [*command, str(part)]) for part in range(parts)]
 
     def tick() -> None:
         progress.update(f"  writing synthetic events, file {len(list(folder.iterdir()))} of {total}")
@@ -130,14 +130,14 @@ class Storage:
     Parameters
     ----------
     folder
-        Where its files and its log go; it is made. Its name is that of the storage.
+        Folder for its files and its log; it is created. The storage has the name of the folder.
 
     Attributes
     ----------
     root
-        The folder that it serves.
+        The folder it serves.
     port
-        On 127.0.0.1.
+        Its port on 127.0.0.1.
     log
         Its log, see :mod:`rucio_lab.demo.file_server`.
     """
@@ -150,7 +150,7 @@ class Storage:
         self.log.with_name("port").write_text(str(self.port))
 
     def start(self, children: Children) -> Child:
-        """Start to serve."""
+        """Start the server."""
         command = [sys.executable, "-m", "rucio_lab.demo.file_server", "--port", str(self.port)]
         return children.start(
             f"the storage {self.root.parent.name}", [*command, "--root", self.root, "--log", self.log]
@@ -167,21 +167,21 @@ class Storage:
         child.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/"), seconds=_STEP_SECONDS)
 
     def traffic(self) -> Traffic:
-        """Return what readers took from it until now."""
+        """Return what clients have read so far."""
         return read_traffic(self.log, self.root)
 
     def size(self) -> int:
-        """Return the bytes of all files in it."""
+        """Return the total size of its files in bytes."""
         return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
 
 
 def answers(url: str) -> bool:
-    """Return whether an HTTP server on this machine answers at all, with whatever status.
+    """Return whether an HTTP server on this machine answers, with any status.
 
     Parameters
     ----------
     url
-        What to ask it for.
+        The address to request.
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -194,27 +194,27 @@ def answers(url: str) -> bool:
 
 
 class DemoLake:
-    """A running lake, as a context manager: Rucio server, storage, and the demo's data in them.
+    """A running lake, as a context manager: a Rucio server and two storages, with the demo's data in them.
 
     Parameters
     ----------
     home
-        See :func:`~rucio_lab.demo.environment.demo_home`, its default.
+        Where to keep files between demos; :func:`~rucio_lab.demo.environment.demo_home` by default.
     progress
-        Where to say how it goes on.
+        Reports how far it is.
     open_data
         Also register the public ATLAS files at their public addresses.
 
     Attributes
     ----------
     folder
-        Everything of this lake; removed at the end.
+        The folder of this lake; removed at the end.
     url
         Address of its Rucio server.
     storage, mirror
-        Its storages: all of its data lie on the first one, and some of them on the second one, too.
+        Its storages. The first has all of the data, the second has a copy of some.
     children
-        Runs its processes; whatever is started here ends before the lake does.
+        Runs its processes; anything started here stops before the lake does.
     env
         Environment for a client of this lake, such as a Jupyter server.
     """
@@ -250,7 +250,7 @@ class DemoLake:
         self._stack.close()
 
     def _start(self, environment: ServerEnvironment) -> None:
-        self._progress.update("  starting the Rucio server and the storage")
+        self._progress.update("  starting the Rucio server and the storages")
         settings = RucioServerSettings(self._root_password)
         server = RucioServer(self.folder / "server", environment.python, settings, self.children)
         self.url = server.url
@@ -293,7 +293,7 @@ class DemoLake:
         }
         write_private(folder / "rucio.cfg", {"client": section})
         toml = self.folder / "rucio_lab.toml"
-        # a JSON string is a TOML string
+        # a JSON string is also a TOML string
         path = json.dumps(str(folder / "rucio.cfg"), ensure_ascii=False)
         lines = ['default = "demo"', "", "[instances.demo]", f"rucio_cfg = {path}", f'site = "{SITE}"', ""]
         toml.write_text("\n".join(lines), encoding="utf-8")

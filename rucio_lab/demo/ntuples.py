@@ -1,20 +1,19 @@
 """SYNTHETIC H->yy ntuples in the schema of the ATLAS Open Data 2020 release (tree ``mini``, energies in MeV).
 
-No event of these files was ever measured or comes from a simulation of a detector: photon pairs are drawn from simple
-distributions and decayed by two-body kinematics. What is kept true, so that an analysis of the real files runs
-unchanged and ends in a like plot:
+None of these events was measured or comes from a detector simulation: photon pairs are drawn from simple distributions
+and decayed with two-body kinematics. An analysis of the real files runs on them unchanged and gives a similar plot,
+because they keep:
 
-- the names and meaning of all branches, and the habits of the release (data have ``XSection`` = 1 and
-  weights 0);
-- a Higgs boson of 125 GeV, seen with a resolution of about 1.7 GeV, on a background that falls steeply with the mass;
-- the peak in the data is drawn from the same cross-sections that the simulated samples are scaled with, for the
-  luminosities of the release: 0.5, 1.9, 2.9 and 4.7 fb-1.
+- the names and meaning of all branches, and the conventions of the release (data have ``XSection`` = 1 and weights 0);
+- a Higgs boson of 125 GeV with a resolution of about 1.7 GeV, on a background that falls steeply with the mass;
+- a peak in the data that is drawn from the same cross-sections that scale the simulated samples, for the luminosities
+  of the release: 0.5, 1.9, 2.9 and 4.7 fb-1.
 
-The background is lower than the real one, so that a peak shows in files this small. Two things differ by nature
-from the real files, since uproot cannot write ``std::vector``: jagged branches are counted arrays (they read as the
-same awkward arrays), and their counters (``photon_n``) are signed.
+The background is lower than the real one, so that the peak is visible in such small files. Two things differ from the
+real files, because uproot cannot write ``std::vector``: jagged branches are counted arrays (they read as the same
+awkward arrays), and their counters (``photon_n``) are signed.
 
-Run as ``python -m rucio_lab.demo.ntuples DIR --part I --of N`` it writes every N-th file; the same events each time.
+``python -m rucio_lab.demo.ntuples DIR --part I --of N`` writes every N-th file, with the same events each time.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ HIGGS_MASS = 125.0  # GeV
 _PHOTON_RESOLUTION = 0.019  # relative, of each photon's energy: 1.7 GeV on the mass
 _BASKET = 10_000  # events
 _GEV = 1000.0  # MeV
-_BACKGROUND = 70.0  # pb, before any requirement: photon pairs and jets that look like photons
+_BACKGROUND = 70.0  # pb, before any selection: photon pairs, and jets that look like photons
 _MEAN_OTHERS = {"lep": 0.05, "jet": 3.0, "tau": 0.2, "largeRjet": 0.3}  # per event
-_REAL_PHOTONS = 0.06  # how much of the background is real photon pairs
+_REAL_PHOTONS = 0.06  # fraction of the background that is real photon pairs
 _SIGNAL = sum(sample.cross_section for sample in SAMPLES)
 
 
@@ -53,7 +52,7 @@ def _photon_pairs(rng: np.random.Generator, signal: Array) -> dict[str, Array]:
     pair_pt = rng.gamma(1.5, np.where(signal, 28.0, 14.0))
     pair_phi = rng.uniform(-np.pi, np.pi, count)
     rapidity = rng.normal(0.0, 1.0, count)
-    # a scalar decays evenly; the background keeps to the beams
+    # a scalar decays isotropically; the background is close to the beams
     cosine = rng.uniform(-1.0, 1.0, count)
     cosine = np.where(signal, cosine, np.sign(cosine) * np.abs(cosine) ** 0.7)
     angle = rng.uniform(-np.pi, np.pi, count)
@@ -65,7 +64,7 @@ def _photon_pairs(rng: np.random.Generator, signal: Array) -> dict[str, Array]:
     energy = transverse_mass * np.cosh(rapidity)
     momentum = np.stack([pair_pt * np.cos(pair_phi), pair_pt * np.sin(pair_phi), transverse_mass * np.sinh(rapidity)])
     photons = []
-    for direction in (decay, -decay):  # boosted from the rest frame of the pair into the laboratory
+    for direction in (decay, -decay):  # boost from the rest frame of the pair to the laboratory
         along = (momentum * direction).sum(axis=0)
         photons.append(direction + momentum * ((along / (energy + mass) + half) / mass))
     x, y, z = np.stack(photons, axis=-1)
@@ -100,7 +99,7 @@ _TYPES = {"charge": "i4", "trueflav": "i4", "convType": "i4", "nTracks": "i4", "
 
 
 def _records(counts: Array, fields: Mapping[str, Array]) -> ak.Array:
-    """Make the records of a jagged group of branches, in the types of the release."""
+    """Return the records of a jagged group of branches, with the types of the release."""
     return ak.zip(
         {
             name: ak.unflatten(v if v.dtype == bool else v.astype(_TYPES.get(name, "f4")), counts)
@@ -110,7 +109,7 @@ def _records(counts: Array, fields: Mapping[str, Array]) -> ak.Array:
 
 
 def _others(rng: np.random.Generator, kind: str, mean: float, count: int) -> ak.Array:
-    """Draw the leptons, jets, taus or large-radius jets of some events."""
+    """Draw the leptons, jets, taus or large-radius jets of a number of events."""
     counts = rng.poisson(mean, count)
     n = int(counts.sum())
     pt, eta = 20_000.0 + rng.exponential(25_000.0, n), rng.normal(0.0, 1.3, n).clip(-2.5, 2.5)
@@ -161,7 +160,7 @@ _SCALE_FACTORS = ("PILEUP", "ELE", "MUON", "PHOTON", "TAU", "BTAG", "LepTRIGGER"
 
 
 def _weights(rng: np.random.Generator, sample: Sample, count: int) -> dict[str, Array]:
-    """Draw the weights of simulation; the release has zeros and ones in data."""
+    """Draw the weights of simulated events; in data the release has zeros and ones."""
     if sample.is_data:
         zero, one = np.zeros(count, "f4"), np.ones(count, "f4")
         return {
@@ -177,7 +176,7 @@ def _weights(rng: np.random.Generator, sample: Sample, count: int) -> dict[str, 
         "mcWeight": rng.normal(1.0, 0.1, count).astype("f4"),
         **{f"scaleFactor_{name}": values for name, values in factors.items()},
         "XSection": np.full(count, sample.cross_section, "f4"),
-        # of all files, before any requirement; the mean weight is one
+        # of all files, before any selection; the mean weight is one
         "SumWeights": np.full(count, sample.generated * sample.files, "f4"),
     }
 
@@ -190,12 +189,12 @@ def make_events(sample: Sample, number: int) -> dict[str, Any]:
     sample
         The dataset.
     number
-        Which of its files, from 0; also seeds the generator, so that the events are the same each time.
+        Index of the file, from 0; also seeds the generator, so that the events are the same each time.
 
     Returns
     -------
     dict
-        Branch or group of branches -> array.
+        Name of a branch or group of branches -> array.
     """
     rng = np.random.default_rng([sample.number, number])
     if sample.is_data:
@@ -230,14 +229,14 @@ def make_events(sample: Sample, number: int) -> dict[str, Any]:
 
 
 def write_file(path: Path, events: Mapping[str, Any]) -> None:
-    """Write one ntuple, in baskets small enough that reading a few branches reads a part of the file.
+    """Write one ntuple, with baskets small enough that reading a few branches reads only part of the file.
 
     Parameters
     ----------
     path
         The ROOT file.
     events
-        What :func:`make_events` returns.
+        The events from :func:`make_events`.
     """
     types = {
         key: values.type.content if isinstance(values, ak.Array) else values.dtype for key, values in events.items()
@@ -252,8 +251,8 @@ def write_file(path: Path, events: Mapping[str, Any]) -> None:
 def main() -> None:
     """Write every N-th file."""
     parser = argparse.ArgumentParser(description="Write synthetic ntuples.")
-    parser.add_argument("folder", type=Path, help="where to")
-    parser.add_argument("--part", type=int, required=True, help="which files, from 0")
+    parser.add_argument("folder", type=Path, help="the output folder")
+    parser.add_argument("--part", type=int, required=True, help="which part to write, from 0")
     parser.add_argument("--of", type=int, required=True, help="number of parts")
     options = parser.parse_args()
     everything = [(sample, number) for sample in SAMPLES for number in range(sample.files)]

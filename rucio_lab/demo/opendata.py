@@ -1,6 +1,6 @@
 """The nine public H->yy files of the ATLAS Open Data 2020 release, at their public addresses.
 
-https://opendata.cern.ch/record/15006 (CC0). Nothing is copied: Rucio learns where the files are.
+https://opendata.cern.ch/record/15006 (CC0). The files are only registered in Rucio, not copied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ SCOPE = "opendata"
 """Scope of the public files."""
 
 RSE = "CERN-OPENDATA"
-"""Where they are."""
+"""The RSE that has them."""
 
 _FOLDER = "/eos/opendata/atlas/OutreachDatasets/2020-08-19/GamGam/"
 _ROOT_HOST = "eospublic.cern.ch"
@@ -41,13 +41,13 @@ def _dataset(name: str, kind: str, folder: str) -> Dataset:
 
 
 def open_data_catalogue() -> Catalogue:
-    """Return the public release as content of a lake."""
-    # the prefix is empty: a longer one would get two slashes behind it in the root PFNs
+    """Return the public release as the content of a lake."""
+    # an empty prefix, because Rucio puts two slashes after a longer one in root PFNs
     root = Protocol("root", _ROOT_HOST, 1094, "/", XROOTD, read=1)
     https = Protocol("https", _HTTPS_HOST, 443, "/", WEBDAV, read=2)
     return Catalogue(
         accounts=(Account("root", scopes=(SCOPE,)),),
-        # their paths are those of the release, not Rucio's own
+        # not deterministic: the paths are those of the release, not computed by Rucio
         rses=(Rse(RSE, (root, https), {"site": "CERN", "country": "CH"}, {"deterministic": False}),),
         datasets=(_dataset("GamGam.2020.Data", "data", "Data"), _dataset("GamGam.2020.MC", "mc", "MC")),
         containers=(Container(SCOPE, "GamGam.2020", ("GamGam.2020.Data", "GamGam.2020.MC")),),

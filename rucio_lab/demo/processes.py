@@ -1,7 +1,7 @@
-"""Child processes that are waited for, named in errors, and never left behind.
+"""Child processes that are named in errors and never left running.
 
-Each child runs under :mod:`rucio_lab.demo.guard` in a session of its own: the terminal's Ctrl-C reaches only the demo,
-which then ends its children in order; and when the demo itself is killed, the guards end them.
+Each child runs under :mod:`rucio_lab.demo.guard` in its own session, so Ctrl-C in the terminal reaches only the demo,
+which then stops its children in order. If the demo itself is killed, the guards stop them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.text import printable
 
 _GUARD = Path(__file__).with_name("guard.py")
-_TICK = 0.02  # seconds between two looks at a child
+_TICK = 0.02  # seconds between two checks of a child
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface which nobody listens on at the moment."""
+    """Return a TCP port of the loopback interface that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def closed_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment without what would point a Rucio program at another Rucio.
+    """Return this process's environment without the variables that point a Rucio program to another Rucio.
 
     Parameters
     ----------
@@ -42,28 +42,28 @@ def closed_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """
     foreign = ("RUCIO_", "X509_USER", "BEARER_TOKEN")
     env = {k: v for k, v in os.environ.items() if not k.startswith(foreign) or k == "RUCIO_LAB_DEMO_HOME"}
-    # a proxy that the user needs for the world must not be asked for this machine
+    # the user's HTTP proxy must not be used for this machine
     bypass = ",".join(filter(None, [env.get("no_proxy") or env.get("NO_PROXY"), "127.0.0.1,localhost"]))
     return {**env, "NO_PROXY": bypass, "no_proxy": bypass, **extra}
 
 
 class Child:
-    """One guarded child process; made by :meth:`Children.start`.
+    """One guarded child process, started by :meth:`Children.start`.
 
     Parameters
     ----------
     name
-        What users read in errors, for example ``the Rucio server``.
+        Its name in errors, for example ``the Rucio server``.
     command
         The program and its arguments.
     log
-        File that takes the output of the child.
+        File for its output.
     env
-        Its whole environment; this process's own where None.
+        Its whole environment; None for that of this process.
     cwd
         Its working directory.
     grace
-        Seconds between TERM and KILL when it is ended.
+        Seconds between TERM and KILL when it is stopped.
     """
 
     def __init__(
@@ -96,25 +96,25 @@ class Child:
         return self._guard.poll()
 
     def output(self) -> str:
-        """Return what the child has written until now."""
+        """Return what the child has written so far."""
         with self.log.open("rb") as stream:
             stream.seek(self._log_start)
             return stream.read().decode(errors="replace")
 
     def wait_ready(self, check: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until the child really answers.
+        """Wait until the child answers.
 
         Parameters
         ----------
         check
-            Asks the child; True when it answers.
+            Returns whether the child answers.
         seconds
-            How long it may take.
+            Time limit.
 
         Raises
         ------
         RucioLabError
-            If it ends first, or does not answer in time; with the end of its log.
+            If it ends first or does not answer in time; includes the end of its log.
         """
         deadline = time.monotonic() + seconds
         while not check():
@@ -122,29 +122,29 @@ class Child:
             if status is not None:
                 raise self._failure(f"ended with status {status} before it answered")
             if time.monotonic() > deadline:
-                raise self._failure(f"did not answer within {seconds:.0f} seconds")
+                raise self._failure(f"did not answer within {seconds:.0f} s")
             time.sleep(_TICK)
 
     def wait_end(self, *, seconds: float, tick: Callable[[], None] | None = None) -> None:
-        """Wait until the child ends well.
+        """Wait until the child ends, and check that it succeeded.
 
         Parameters
         ----------
         seconds
-            How long it may take.
+            Time limit.
         tick
-            Called several times a second meanwhile, to show progress.
+            Called many times a second while waiting, to show progress.
 
         Raises
         ------
         RucioLabError
-            If it ends with another status than 0, or not in time; with the end of its log.
+            If its exit status is not 0 or it does not end in time; includes the end of its log.
         """
         deadline = time.monotonic() + seconds
         while (status := self.poll()) is None:
             if time.monotonic() > deadline:
                 self.stop()
-                raise self._failure(f"did not finish within {seconds:.0f} seconds")
+                raise self._failure(f"did not finish within {seconds:.0f} s")
             if tick:
                 tick()
             time.sleep(_TICK)
@@ -152,7 +152,7 @@ class Child:
             raise self._failure(f"failed with status {status}")
 
     def stop(self) -> None:
-        """End the child and all of its group: TERM, and KILL after the grace. Returns when it is gone."""
+        """Stop the child and its whole process group with TERM, then KILL after the grace period, and wait."""
         if self._guard.stdin and not self._guard.stdin.closed:
             self._guard.stdin.close()
         try:
@@ -166,17 +166,17 @@ class Child:
         lines = [line for line in self.output().splitlines() if line.strip()][-12:]
         end = "".join(f"\n    {printable(line)}" for line in lines) if lines else " (empty)"
         error = RucioLabError(f"{self.name[0].upper()}{self.name[1:]} {what}.")
-        error.remedy = f"The end of its log:{end}"  # these lines are ours
+        error.remedy = f"The end of its log:{end}"  # set here, because RucioLabError would escape the line breaks
         return error
 
 
 class Children:
-    """The children of one lake. As a context manager it ends them all, the last one first.
+    """The child processes of one lake. As a context manager it stops them all, in reverse order.
 
     Parameters
     ----------
     logs
-        Folder for their logs; it is made.
+        Folder for their logs; it is created.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -193,12 +193,9 @@ class Children:
         cwd: Path | None = None,
         grace: float = 5,
     ) -> Child:
-        """Start a child; the parameters are those of :class:`Child`, its log is named after it.
+        """Start a child with the parameters of :class:`Child` and a log that has its name.
 
-        Raises
-        ------
-        RucioLabError
-            Not here, but when the child is waited for, if the command cannot be run.
+        If the command cannot be run, it is the wait for the child that raises an error.
         """
         log = self._logs / f"{name.removeprefix('the ').replace(' ', '-')}.log"
         child = Child(name, command, log=log, env=env, cwd=cwd, grace=grace)

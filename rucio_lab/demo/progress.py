@@ -1,4 +1,4 @@
-"""What the demo says while it works: a line that moves in a terminal, plain lines elsewhere."""
+"""Progress messages of the demo: one line that is updated in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PLAIN_EVERY = 15.0  # seconds between two plain lines of the same step
 
 
 class Progress:
-    """Says how the work goes on.
+    """Reports progress.
 
     Parameters
     ----------
     stream
-        Where to; standard error by default, which leaves standard output to results.
+        Where to write; standard error by default, so that standard output has only results.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -31,7 +31,7 @@ class Progress:
         self._write(f"{text}\n")
 
     def update(self, text: str) -> None:
-        """Show what is being done just now; may be called as often as one likes."""
+        """Show the current step; can be called at any rate."""
         now = time.monotonic()
         if self._moves:
             if text != self._last_text:
@@ -44,7 +44,7 @@ class Progress:
         self._last_text, self._last_time = text, now
 
     def done(self) -> None:
-        """Take the moving line away."""
+        """Clear the updated line."""
         self._clear()
 
     def _clear(self) -> None:

@@ -1,4 +1,4 @@
-"""The datasets of the demo lake: those of the ATLAS Open Data 2020 release "GamGam", in small."""
+"""The datasets of the demo lake: a small version of "GamGam" of the ATLAS Open Data 2020 release."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class Sample:
     Attributes
     ----------
     name
-        As in the release, without ``.GamGam``.
+        Name in the release, without ``.GamGam``.
     number
         Run number of data, channel number (DSID) of simulation.
     files
         Number of files.
     luminosity
-        Of data, in inverse femtobarn; 0 for simulation.
+        Luminosity of data in inverse femtobarn; 0 for simulation.
     cross_section
-        Of simulation, in picobarn, branching fraction included; 0 for data.
+        Cross-section of simulation in picobarn, including the branching fraction; 0 for data.
     generated
-        Events per file of simulation, before any requirement.
+        Simulated events per file, before any selection; 0 for data.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def is_data(self) -> bool:
-        """Whether it stands for recorded events."""
+        """Whether this is data, not simulation."""
         return self.luminosity > 0
 
 
@@ -49,7 +49,7 @@ SAMPLES = (
     Sample("mc_345318.WpH125J_Wincl_gamgam", 345318, 1, cross_section=0.0019, generated=25_000),
     Sample("mc_345319.ZH125J_Zincl_gamgam", 345319, 1, cross_section=0.0017, generated=25_000),
 )
-"""What is in the lake: the datasets of the GamGam release."""
+"""The datasets of the GamGam release."""
 
 
 def file_names(sample: Sample) -> list[str]:

@@ -1,7 +1,7 @@
-"""Register the content of a lake in its Rucio server, through Rucio's own client.
+"""Register the content of a lake in its Rucio server, with Rucio's own client.
 
-It runs in a process of its own, ``python -m rucio_lab.demo.seed JOB``: the client keeps its configuration per process,
-and must see neither the user's nor the server's.
+It runs in a separate process, ``python -m rucio_lab.demo.seed JOB``, because the client has one configuration per
+process and must not see that of the user or the server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rucio_lab.demo.content import Account, Catalogue, Dataset, File, Protocol, 
 from rucio_lab.demo.processes import Child, Children, closed_environment
 from rucio_lab.demo.server import ROOT_USER, write_private
 
-_BULK = 300  # DIDs per call: SQLite refuses a thousand
+_BULK = 300  # DIDs per call; SQLite rejects a thousand
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class SeedJob:
     url
         Address of the Rucio server.
     root_password
-        Of its account root.
+        Password of the account root.
     catalogue
         What to register.
     ca
-        PEM file with the server's authority; empty without TLS.
+        PEM file with the CA of the server; empty without TLS.
     """
 
     url: str
@@ -49,19 +49,19 @@ class SeedJob:
 
 
 def start_seed(job: SeedJob, folder: Path, children: Children) -> Child:
-    """Start to register; the child ends when all is done.
+    """Start the registration; the child ends when everything is registered.
 
     Parameters
     ----------
     job
-        What to do.
+        What to register, and where.
     folder
-        Scratch folder; it is made.
+        Scratch folder; it is created.
     children
         Runs the process.
     """
     (folder / "etc").mkdir(parents=True, mode=0o700, exist_ok=True)
-    # Rucio's client takes the path of its token from the configuration only; by default all lakes of a user share one
+    # only the configuration can set the token path of Rucio's client; by default all lakes of a user share one token
     write_private(folder / "etc" / "rucio.cfg", {"client": {"auth_token_file_path": str(folder / "token")}})
     path = folder / "job.json"
     path.touch(mode=0o600)
@@ -71,7 +71,7 @@ def start_seed(job: SeedJob, folder: Path, children: Children) -> Child:
 
 
 class _Registrar:
-    """Puts a catalogue into Rucio."""
+    """Registers a catalogue in Rucio."""
 
     def __init__(self, client: Any, catalogue: Catalogue) -> None:
         self._client = client
@@ -141,12 +141,12 @@ class _Registrar:
         self._client.attach_dids(scope, name, [{"scope": scope, "name": content} for content in contents])
 
     def _describe(self, scope: str, name: str, metadata: Mapping[str, str | int]) -> None:
-        # not when a DID is made: Rucio then accepts only the data types that its metadata conventions list
+        # separately, because add_dataset accepts only the data types that Rucio's metadata conventions list
         if metadata:
             self._client.set_metadata_bulk(scope, name, dict(metadata))
 
     def _place(self, rse: Rse, scope: str, files: Sequence[File]) -> None:
-        """Copy the files to where Rucio will say that they are."""
+        """Copy the files to the paths in their PFNs."""
         sources = {f"{scope}:{file.name}": file.source for file in files if file.source}
         if not rse.folder or not sources:
             return
@@ -163,7 +163,7 @@ def _batches(files: Sequence[File]) -> Iterator[list[File]]:
 
 
 def _row(scope: str, file: File) -> dict[str, Any]:
-    """Describe a file as Rucio's add_replicas wants it."""
+    """Return a file in the form that Rucio's add_replicas expects."""
     row: dict[str, Any] = {"scope": scope, "name": file.name, "bytes": file.bytes, "adler32": file.adler32}
     if file.source:
         content = Path(file.source).read_bytes()
@@ -173,7 +173,7 @@ def _row(scope: str, file: File) -> dict[str, Any]:
 
 
 def _protocol(protocol: Protocol) -> dict[str, Any]:
-    """Describe a protocol as Rucio's add_protocol wants it."""
+    """Return a protocol in the form that Rucio's add_protocol expects."""
     operations = {"read": protocol.read, "write": protocol.write, "delete": protocol.delete}
     never = dict.fromkeys(operations, 0)
     domains = {domain: operations if domain in protocol.domains else never for domain in ("lan", "wan")}
@@ -189,12 +189,12 @@ def _protocol(protocol: Protocol) -> dict[str, Any]:
 
 
 def main(path: Path) -> None:
-    """Do a job.
+    """Run a job.
 
     Parameters
     ----------
     path
-        The job, as JSON.
+        JSON file with the job; it is removed.
     """
     from rucio.client import Client
 

@@ -1,4 +1,4 @@
-"""A real Rucio server on loopback: configuration, database and REST interface."""
+"""A real Rucio server on loopback: configuration, database and REST server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from rucio_lab.demo.processes import Child, Children, closed_environment, free_port
 
 ROOT_USER = "ddmlab"
-"""Name with which the account root signs in (userpass)."""
+"""User name of the account root (userpass)."""
 
 _INSIDE = Path(__file__).with_name("serverside")
 _THREADS = 8
 _START_SECONDS = 60
 
-# without the logging sections, Rucio's build_database fails after it has made the tables
+# without the logging sections, Rucio's build_database fails after it has created the tables
 _ALEMBIC: dict[str, dict[str, str]] = {
     "loggers": {"keys": "root"},
     "handlers": {"keys": "console"},
@@ -32,14 +32,14 @@ _ALEMBIC: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class ServerTLS:
-    """How the server speaks TLS.
+    """TLS settings of the server.
 
     Attributes
     ----------
     certificate, key
-        The server's own, PEM files.
+        PEM files of the server.
     ca
-        PEM file with the authority that signs it, and the client certificates for X.509 sign-in.
+        PEM file with the CA that signs the server certificate and the client certificates for X.509 sign-in.
     """
 
     certificate: Path
@@ -49,24 +49,24 @@ class ServerTLS:
 
 @dataclass(frozen=True)
 class RucioServerSettings:
-    """What a Rucio server is to be.
+    """Settings of a Rucio server.
 
     Attributes
     ----------
     root_password
-        Password of the account root, whose user name is ``ddmlab``.
+        Password of the account root; its user name is ``ddmlab``.
     database_url
         SQLAlchemy URL of an existing database; empty for an SQLite file in the server's folder.
     tls
-        None for plain HTTP.
+        TLS settings; None for plain HTTP.
     port
-        Where it listens on 127.0.0.1; 0 for a free one.
+        Port on 127.0.0.1; 0 for a free one.
     workers
-        Number of gunicorn's worker processes.
+        Number of gunicorn worker processes.
     sections
-        More of rucio.cfg: section -> option -> value; wins over what is written by default.
+        Options for rucio.cfg that override the defaults: section -> option -> value.
     python_path
-        Folders to import from: a schema or permission package named in ``sections``.
+        Folders to import a policy package from, if ``sections`` names one.
     """
 
     root_password: str = field(repr=False)
@@ -79,25 +79,25 @@ class RucioServerSettings:
 
 
 class RucioServer:
-    """One Rucio server: ``bootstrap``, wait for its end, ``serve``, wait until it is ready.
+    """A Rucio server. Call ``bootstrap`` and wait for it to end, then ``serve`` and ``wait_ready``.
 
     Parameters
     ----------
     folder
-        Where its configuration and database live; it is made.
+        Folder for its configuration and database; it is created.
     python
         Interpreter of a :class:`~rucio_lab.demo.environment.ServerEnvironment`.
     settings
-        What it is to be.
+        Its settings.
     children
         Runs its processes.
 
     Attributes
     ----------
     url
-        Address of REST interface and sign-in.
+        Address of the REST interface and of sign-in.
     env
-        Environment of its processes: what one of Rucio's daemons needs to run.
+        Environment of its processes, which also runs Rucio's daemons.
     """
 
     def __init__(self, folder: Path, python: Path, settings: RucioServerSettings, children: Children) -> None:
@@ -113,11 +113,11 @@ class RucioServer:
         self._write_configuration()
 
     def bootstrap(self) -> Child:
-        """Start to make tables and root account in an empty database; the child ends when it is done."""
+        """Start to create the tables and the root account in an empty database; the child ends when it is done."""
         return self._children.start("the Rucio database set-up", [self._python, _INSIDE / "bootstrap.py"], env=self.env)
 
     def serve(self) -> Child:
-        """Start the REST server on a database which is set up."""
+        """Start the REST server; the database must be set up."""
         command: list[str | Path] = [self._python, "-m", "gunicorn", "--config", _INSIDE / "gunicorn_conf.py"]
         command += ["--no-control-socket", "--bind", f"127.0.0.1:{self._port}", "--timeout", "600"]
         command += ["--workers", str(self._settings.workers), "--worker-class", "gthread", "--threads", str(_THREADS)]
@@ -133,7 +133,7 @@ class RucioServer:
         Parameters
         ----------
         server
-            What :meth:`serve` returned.
+            The child from :meth:`serve`.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class RucioServer:
         rucio: dict[str, dict[str, str]] = {
             "common": {"loglevel": "WARNING"},
             "database": {"default": database, "pool_size": "10", "max_overflow": "20"},
-            # empty: no identity of that kind, where Rucio would put well-known ones
+            # empty, so that Rucio does not add its well-known default identities
             "bootstrap": {
                 "userpass_identity": ROOT_USER,
                 "userpass_pwd": password,
@@ -169,7 +169,7 @@ class RucioServer:
                 **dict.fromkeys(("x509_identity", "gss_identity", "ssh_identity", "saml_identity"), ""),
             },
             "alembic": {"cfg": str(etc / "alembic.ini")},
-            # nobody listens there: a memcached which happens to run on this machine must not mix two lakes
+            # an unused port, so that two lakes never share a memcached that happens to run on this machine
             "cache": {"url": "127.0.0.1:1"},
             "policy": {"permission": "generic", "schema": "generic"},
         }
@@ -185,9 +185,9 @@ def write_private(path: Path, sections: Mapping[str, Mapping[str, str]]) -> None
     Parameters
     ----------
     path
-        The file; its folder exists.
+        The file, in an existing folder.
     sections
-        Section -> option -> value, taken literally.
+        Section -> option -> value; values are literal.
     """
     parser = ConfigParser(interpolation=None)
     parser.read_dict({s: {k: v.replace("%", "%%") for k, v in options.items()} for s, options in sections.items()})

@@ -1,7 +1,7 @@
-"""A SYNTHETIC field of stars, in the formats that others than particle physicists use: FITS, HDF5 and parquet.
+"""A SYNTHETIC star field in the formats used outside particle physics: FITS, HDF5 and Parquet.
 
-No telescope ever saw this field. The same stars are an image with a catalogue behind it (``SKY``), a table in HDF5
-(``STARS_HDF5``) and one in parquet (``STARS_PARQUET``). ``python -m rucio_lab.demo.survey DIR`` writes the files.
+No telescope ever saw this field. The same stars are in an image with a catalogue (``SKY``), in an HDF5 table
+(``STARS_HDF5``) and in a Parquet table (``STARS_PARQUET``). ``python -m rucio_lab.demo.survey DIR`` writes the files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SCOPE = "survey"
 """Scope of these files."""
 
 DATASET = "field_01"
-"""The dataset that holds them."""
+"""The dataset with these files."""
 
 SKY, STARS_HDF5, STARS_PARQUET = f"{DATASET}.sky.fits", f"{DATASET}.stars.h5", f"{DATASET}.stars.parquet"
 FILES = (SKY, STARS_HDF5, STARS_PARQUET)
@@ -33,20 +33,20 @@ SIDE = 1024
 Array = npt.NDArray[Any]
 
 _NEEDED = ("astropy", "h5py", "pandas", "pyarrow")
-_SIGMA = 1.6  # pixels: how wide the air makes a star
-_STAMP = 7  # pixels on each side of a star that get light of it
+_SIGMA = 1.6  # pixels: the seeing
+_STAMP = 7  # pixels around a star that receive its light
 _SKY = 100.0  # counts in each pixel
 
 
 def can_be_written() -> bool:
-    """Return whether the packages are here that write these formats (``pip install 'rucio-lab[tools]'``)."""
+    """Return whether the packages for these formats are installed (``pip install 'rucio-lab[tools]'``)."""
     return all(find_spec(name) for name in _NEEDED)
 
 
 def stars() -> dict[str, Array]:
-    """Draw the stars: position in pixels, magnitude and colour in mag, the same each time."""
+    """Draw the stars: position in pixels, magnitude and colour in mag. They are the same each time."""
     rng = np.random.default_rng(1)
-    magnitude = 14 + 8 * rng.beta(3, 1, STARS)  # many faint ones, and few bright ones
+    magnitude = 14 + 8 * rng.beta(3, 1, STARS)  # many faint ones, few bright ones
     return {
         "x": rng.uniform(0, SIDE, STARS),
         "y": rng.uniform(0, SIDE, STARS),
@@ -56,7 +56,7 @@ def stars() -> dict[str, Array]:
 
 
 def image(table: dict[str, Array]) -> npt.NDArray[np.float32]:
-    """Put the stars on a detector, in counts."""
+    """Return the image of the stars, in counts."""
     rng = np.random.default_rng(2)
     sky = np.full((SIDE, SIDE), _SKY)
     flux = 10 ** (-0.4 * (table["magnitude"] - 25))
@@ -75,7 +75,7 @@ def write(folder: Path) -> None:
     Parameters
     ----------
     folder
-        Where to; it is made.
+        The output folder; it is created.
     """
     import h5py
     import pandas as pd

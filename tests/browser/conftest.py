@@ -1,4 +1,4 @@
-"""A browser, JupyterLabs to look at, and a trace of each test that fails."""
+"""A browser, a JupyterLab, and a trace of each test that fails."""
 
 from __future__ import annotations
 
@@ -22,19 +22,12 @@ _CHROMIUM = "/usr/bin/chromium"
 _TRACES = ROOT / "test-results"
 
 WAIT_MS = 20_000
-"""Longest wait for what takes no kernel; the machine may be busy."""
+"""Longest wait for anything but a kernel; the machine may be busy."""
 _FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="write docs/screenshots (with tests/browser only)")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each browser test a second try: what is clicked can move while JupyterLab still starts."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,17 +39,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def jp_asyncio_loop() -> None:
-    """Nothing: Playwright has a loop in this thread, which pytest-jupyter is not to close."""
+    """Do nothing: Playwright has an event loop in this thread, which pytest-jupyter must not close."""
 
 
 @pytest.fixture(autouse=True)
 def jp_server_cleanup() -> None:
-    """Nothing: no Jupyter server runs in this process."""
+    """Do nothing: no Jupyter server runs in this process."""
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The browser; gone before other tests run, which have an event loop of their own."""
+    """The browser; closed before other tests run, which have an event loop of their own."""
     with sync_playwright() as playwright:
         expect.set_options(timeout=WAIT_MS)
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
@@ -66,11 +59,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def config(full_lake: FullLake) -> Path:
-    """Some instances.
+    """The configuration of several instances.
 
-    There are ``test``, where one signs in by hand; ``faulty``, behind the proxy that the tests make fail;
-    ``certificate``, which needs no sign-in, and whose storages are shown a token that ended and a proxy; ``proxy``,
-    where what it needs is missing; and ``page``, where one signs in at the page of an identity provider.
+    ``test`` needs a password; ``faulty`` is behind a proxy that tests can make fail; ``certificate`` needs no sign-in,
+    and has an expired storage token and a proxy; ``proxy`` lacks its proxy file; ``page`` signs in at the page of an
+    identity provider.
     """
     url = f"https://127.0.0.1:{full_lake.faulty['rucio'].port}"
     cfgs = {
@@ -91,17 +84,17 @@ def config(full_lake: FullLake) -> Path:
 
 @pytest.fixture(scope="package")
 def lab(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
-    """A JupyterLab that sees the test lake."""
+    """A JupyterLab for the test lake."""
     with JupyterLab(tmp_path_factory.mktemp("lab"), {"RUCIO_LAB_CONFIG": str(config)}) as lab:
         yield lab
 
 
 class Watched:
-    """What goes wrong in pages: alerts, errors, and requests to other machines."""
+    """A browser context that records alerts, errors, and requests to other machines."""
 
     def __init__(self, browser: Browser) -> None:
         self.wrong: list[str] = []
-        # Rucio's certificate is of the lake's own authority, which the browser does not know
+        # the browser does not know the CA of Rucio's certificate
         self.context = browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.context.set_default_timeout(WAIT_MS)
@@ -116,7 +109,7 @@ class Watched:
 
     @contextmanager
     def traced(self, item: pytest.Item) -> Iterator[None]:
-        """Keep a trace of a test that fails."""
+        """Record a trace, and keep it if the test fails."""
         self.context.tracing.start_chunk()
         yield
         failed = item.stash.get(_FAILED, False) or self.wrong
@@ -126,7 +119,7 @@ class Watched:
 
 
 def _is_notebooks(error: Error) -> bool:
-    """Whether it is Notebook's own: 7.6 has one at each start, without any extension too."""
+    """Whether an error comes from Notebook itself: 7.6 has one at each start, even without extensions."""
     return "/static/notebook/" in (error.stack or "") and "rucio-lab" not in (error.stack or "")
 
 
@@ -153,7 +146,7 @@ def page(watched: Watched, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture(scope="package")
 def shared(lab: JupyterLab, watched: Watched) -> Iterator[Sidebar]:
-    """One page for most tests: to open one takes longer than many a test."""
+    """One page for most tests, because opening a page takes longer than many tests."""
     page = watched.new_page()
     yield Sidebar(page, lab)
     page.close()
@@ -163,9 +156,9 @@ def shared(lab: JupyterLab, watched: Watched) -> Iterator[Sidebar]:
 def sidebar(
     shared: Sidebar, watched: Watched, full_lake: FullLake, request: pytest.FixtureRequest
 ) -> Iterator[Sidebar]:
-    """The sidebar, signed in to ``test``; what a test breaks is mended."""
+    """The sidebar, signed in to ``test``; what a test breaks is repaired."""
     with watched.traced(request.node):
-        shared.come_in()
+        shared.sign_in_directly()
         yield shared
         shared.page.unroute_all()
         full_lake.mend()
@@ -174,14 +167,14 @@ def sidebar(
 
 @pytest.fixture
 def here(sidebar: Sidebar) -> Sidebar:
-    """The sidebar as on a first visit: signed out of everything, nothing searched for."""
-    sidebar.leave()
+    """The sidebar as on a first visit: signed out of all instances, without a search."""
+    sidebar.reset()
     return sidebar
 
 
 @pytest.fixture
 def look(pytestconfig: pytest.Config) -> Look:
-    """Check a state in both themes, and draw it where that was asked for."""
+    """Check a state in both themes, and take screenshots if requested."""
 
     themes = ["Light", "Dark"]
 
@@ -191,6 +184,6 @@ def look(pytestconfig: pytest.Config) -> Look:
             sidebar.check_accessibility()
             if pytestconfig.getoption("--screenshots", default=False):
                 sidebar.draw(name, theme)
-        themes.reverse()  # the next look begins where this one ended
+        themes.reverse()  # the next look starts with the current theme
 
     return look

@@ -1,4 +1,4 @@
-"""Downloads that go on by themselves, as the page shows them."""
+"""Background downloads in the sidebar."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from tests.support.sidebar import Sidebar
 
 JOB_MS = 60_000
 SLOW = 8000
-"""Bytes a second, so that a file of 80 kB takes a while."""
+"""Bytes per second, so that a file of 80 kB takes 10 s."""
 
 
 def jobs(sidebar: Sidebar) -> Locator:
-    """The downloads that are shown."""
+    """Return the visible downloads."""
     return sidebar.root.locator(".jp-RucioLab-jobs:visible li")
 
 
 def title(sidebar: Sidebar) -> Locator:
-    """The title of their section."""
+    """Return the title of the section for downloads."""
     return sidebar.root.locator(".jp-AccordionPanel-title", has_text="Downloads")
 
 
 @pytest.fixture
 def loader(sidebar: Sidebar, lab: JupyterLab) -> Iterator[Sidebar]:
-    """The sidebar, in whose lab nothing is downloaded yet."""
+    """The sidebar; all downloads are removed at the end."""
     yield sidebar
     lab.forget_downloads()
     expect(jobs(sidebar)).to_have_count(0)
 
 
 def download(sidebar: Sidebar, name: str) -> None:
-    """Press the button twice."""
+    """Double-click the button."""
     sidebar.search(name)
     sidebar.row(name).click()
     sidebar.root.get_by_role("button", name="Download", exact=True).dblclick()
 
 
 def press(sidebar: Sidebar, button: str) -> None:
-    """Press a button of the one job, with the keyboard."""
+    """Press a button of the only job, with the keyboard."""
     jobs(sidebar).get_by_role("button", name=button).press("Enter")
 
 
 def test_download_in_two_tabs_and_attach(loader: Sidebar, page: Page, lab: JupyterLab, look: Look) -> None:
     other = Sidebar(page, lab)
     title(other).click()
-    expect(other.root).to_contain_text("Nothing is downloaded.")
+    expect(other.root).to_contain_text("No downloads.")
     download(loader, "GamGam.MC")
     for sidebar in (loader, other):
-        expect(jobs(sidebar)).to_contain_text("All files are in", timeout=JOB_MS)
+        expect(jobs(sidebar)).to_contain_text("Downloaded to", timeout=JOB_MS)
         expect(jobs(sidebar)).to_have_count(1)
         expect(jobs(sidebar)).to_contain_text("6 files, 2.26 MB")
     loader.page.bring_to_front()
-    expect(jobs(loader).get_by_role("button", name="Log")).to_be_in_viewport()  # the section took some room
+    expect(jobs(loader).get_by_role("button", name="Log")).to_be_in_viewport()  # the section has grown
     expect(title(loader)).to_have_text("Downloads")
     look(loader, "downloaded")
     loader.new_notebook()
@@ -72,56 +72,56 @@ def test_download_in_two_tabs_and_attach(loader: Sidebar, page: Page, lab: Jupyt
         expect(title(sidebar)).to_have_attribute("aria-expanded", "false")
 
 
-def test_a_slow_download_is_cancelled_and_started_again(loader: Sidebar, full_lake: FullLake, look: Look) -> None:
+def test_a_slow_download_is_cancelled_and_retried(loader: Sidebar, full_lake: FullLake, look: Look) -> None:
     full_lake.faulty["http"].far(0.01, SLOW)
     download(loader, "faulty.http")
     expect(jobs(loader)).to_contain_text("/s · ", timeout=JOB_MS)
-    full_lake.faulty["http"].silent()  # or it could be through before all was looked at
+    full_lake.faulty["http"].silent()  # or it could finish before all checks
     expect(jobs(loader)).to_contain_text("left")
     expect(jobs(loader).get_by_role("progressbar")).to_be_visible()
     expect(title(loader)).to_have_text("Downloads (1)")
     look(loader, "downloading")
     press(loader, "Cancel")
-    expect(jobs(loader)).to_contain_text("Cancelled; what came is kept.")
+    expect(jobs(loader)).to_contain_text("Cancelled; what was downloaded is kept.")
     expect(jobs(loader).get_by_role("progressbar")).to_be_hidden()
     press(loader, "Log")
     expect(loader.dialog).to_contain_text("It was cancelled")
     loader.dialog.get_by_role("button", name="Close").click()
-    expect(loader.dialog).to_have_count(0)  # until then, keys are its own
+    expect(loader.dialog).to_have_count(0)  # until then it gets the keys
     full_lake.faulty["http"].forward()
     press(loader, "Try again")
-    expect(jobs(loader)).to_contain_text("All files are in", timeout=JOB_MS)
+    expect(jobs(loader)).to_contain_text("Downloaded to", timeout=JOB_MS)
 
 
-def test_files_that_fail_are_counted_and_said(loader: Sidebar, look: Look) -> None:
+def test_failed_files_are_counted_and_reported(loader: Sidebar, look: Look) -> None:
     download(loader, "partly")
     expect(jobs(loader)).to_contain_text("failed. Why:", timeout=JOB_MS)
     expect(jobs(loader)).to_contain_text("1 of 2 files · 82.6 kB of 82.6 kB · 1 failed")
     look(loader, "download-failed")
 
 
-def test_a_job_waits_for_a_sign_in_and_goes_on(
+def test_a_job_waits_for_a_sign_in_and_continues(
     loader: Sidebar, full_lake: FullLake, lab: JupyterLab, look: Look
 ) -> None:
-    full_lake.faulty["http"].refuse()  # Rucio is asked again for what failed
+    full_lake.faulty["http"].refuse()  # so that it asks Rucio for other replicas
     download(loader, "faulty.http")
     expect(jobs(loader)).to_have_count(1)
     lab.request("DELETE", "rucio-lab/session?instance=test")
     loader.run("rucio-lab:refresh")
     expect(loader.root.get_by_label("Password")).to_be_visible()
-    expect(jobs(loader)).to_contain_text("Waits until you sign in to test.", timeout=JOB_MS)
+    expect(jobs(loader)).to_contain_text("Waiting for you to sign in to test.", timeout=JOB_MS)
     look(loader, "download-waiting")
     full_lake.faulty["http"].forward()
     loader.sign_in("alice-pass")
-    expect(jobs(loader)).to_contain_text("All files are in", timeout=JOB_MS)
+    expect(jobs(loader)).to_contain_text("Downloaded to", timeout=JOB_MS)
 
 
-def test_a_server_that_is_gone_is_said_where_the_button_was_pressed(loader: Sidebar) -> None:
+def test_a_lost_server_is_reported_next_to_the_button(loader: Sidebar) -> None:
     loader.page.route("**/rucio-lab/jobs?instance=*", lambda route: route.abort())
     download(loader, "web")
     expect(loader.alert).to_contain_text("The Jupyter server does not answer.")
     expect(jobs(loader)).to_have_count(0)
     loader.page.unroute_all()
     loader.root.get_by_role("button", name="Download", exact=True).click()
-    expect(jobs(loader)).to_contain_text("All files are in", timeout=JOB_MS)
+    expect(jobs(loader)).to_contain_text("Downloaded to", timeout=JOB_MS)
     expect(loader.alert).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The main way in Notebook 7."""
+"""The sidebar in Notebook 7."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.sidebar import NotebookSidebar
 
 @pytest.fixture
 def notebook(config: Path, tmp_path: Path) -> Iterator[JupyterLab]:
-    """A Notebook 7 that sees the test lake, with an empty notebook."""
+    """A Notebook 7 for the test lake, with an empty notebook."""
     environment = {"RUCIO_LAB_CONFIG": str(config)}
     with JupyterLab(tmp_path / "notebook", environment, application="notebook") as notebook:
         metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}

@@ -1,4 +1,4 @@
-"""Signing in at the page of a real identity provider, in a tab of its own."""
+"""Sign-in at the page of a real identity provider, in a separate tab."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def provider(full_lake: FullLake) -> Iterator[Provider]:
 
 @pytest.fixture
 def at_page(here: Sidebar, provider: Provider) -> Sidebar:
-    """The sidebar where one is to sign in at a page."""
+    """The sidebar with an instance that signs in at a page."""
     here.choose_instance("page")
     here.root.get_by_role("button", name=BEGIN).wait_for()
     return here
 
 
 def open_page(sidebar: Sidebar, *, role: str = "button", name: str = BEGIN) -> Page:
-    """Have the provider's page opened, by keyboard."""
+    """Open the provider's page, with the keyboard."""
     with sidebar.page.context.expect_page() as opened:
         sidebar.root.get_by_role(role, name=name).press("Enter")  # type: ignore[arg-type]
     page = opened.value
@@ -40,20 +40,20 @@ def open_page(sidebar: Sidebar, *, role: str = "button", name: str = BEGIN) -> P
 
 
 def sign_in_at(page: Page, subject: str = "alice") -> None:
-    """Say who one is, and wait for Rucio's last page."""
+    """Sign in as a subject, and wait for Rucio's last page."""
     page.locator("[name=sub]").first.fill(subject)
     page.locator("[name=sub]").first.press("Enter")
     page.wait_for_url("**/auth/oidc_*")
 
 
-def test_signing_in_at_the_page(at_page: Sidebar, provider: Provider, look: Look) -> None:
+def test_sign_in_at_the_page(at_page: Sidebar, provider: Provider, look: Look) -> None:
     sidebar, host = at_page, provider.url.removeprefix("http://")
     look(sidebar, "page-sign-in")
     page = open_page(sidebar)
     assert page.evaluate("window.opener") is None
-    expect(sidebar.root.get_by_text(f"Waiting for you at {host}")).to_be_visible()
+    expect(sidebar.root.get_by_text(f"Waiting for you to sign in at {host}")).to_be_visible()
     look(sidebar, "page-waiting")
-    page.locator("button[value=deny]").click()  # a slip; the same address serves once more
+    page.locator("button[value=deny]").click()  # by mistake; the same address works again
     page.close()
     page = open_page(sidebar, role="link", name="Open the page again")
     assert page.evaluate("window.opener") is None
@@ -67,7 +67,7 @@ def test_signing_in_at_the_page(at_page: Sidebar, provider: Provider, look: Look
     expect(sidebar.root.get_by_text("You are signed out of page.")).to_be_visible()
 
 
-def test_signing_in_with_a_code(at_page: Sidebar, look: Look) -> None:
+def test_sign_in_with_a_code(at_page: Sidebar, look: Look) -> None:
     sidebar = at_page
     open_page(sidebar).close()
     page = open_page(sidebar, name="Enter a code instead")
@@ -87,11 +87,11 @@ def test_signing_in_with_a_code(at_page: Sidebar, look: Look) -> None:
     page.close()
 
 
-def test_giving_up_and_failing(at_page: Sidebar, full_lake: FullLake, look: Look) -> None:
+def test_sign_in_is_cancelled_or_fails(at_page: Sidebar, full_lake: FullLake, look: Look) -> None:
     sidebar = at_page
     open_page(sidebar).close()
-    sidebar.page.reload()  # what waits is known to the server
-    expect(sidebar.root.get_by_text("Waiting for you at")).to_be_visible()
+    sidebar.page.reload()  # the server knows the waiting sign-in
+    expect(sidebar.root.get_by_text("Waiting for you to sign in at")).to_be_visible()
     sidebar.root.get_by_role("button", name="Cancel").press("Enter")
     begin = sidebar.root.get_by_role("button", name=BEGIN)
     expect(begin).to_be_visible()

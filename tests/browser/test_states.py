@@ -1,4 +1,4 @@
-"""Each state of the sidebar has its words, is accessible in both themes, and is drawn for the documentation."""
+"""Each state of the sidebar has a message, is accessible in both themes, and has a screenshot for the documentation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:
     here.sign_in("alice-pass")
     expect(here.root.get_by_text("Choose a scope to search in.")).to_be_visible()
     here.scope.fill("opendata13TeV")
-    expect(here.root.get_by_role("button", name="Show everything in it")).to_be_visible()
+    expect(here.root.get_by_role("button", name="Show everything in this scope")).to_be_visible()
     look(here, "no-pattern")
-    here.text.press_sequentially("no such thing")  # and nothing else
-    expect(here.root.get_by_text("Nothing fits opendata13TeV:*no such thing*.")).to_be_visible()
+    here.text.press_sequentially("no such thing")  # without Enter
+    expect(here.root.get_by_text("Nothing matches opendata13TeV:*no such thing*.")).to_be_visible()
     look(here, "empty")
     here.search("x", "no.such.scope")
     expect(here.alert).to_contain_text("has no scope")
@@ -42,39 +42,39 @@ def test_the_states_of_a_lake(here: Sidebar, look: Look) -> None:
     look(here, "found")
 
 
-def test_a_lake_that_is_slow_or_gone(sidebar: Sidebar, look: Look, full_lake: FullLake) -> None:
+def test_a_slow_lake_and_an_unreachable_one(sidebar: Sidebar, look: Look, full_lake: FullLake) -> None:
     sidebar.choose_instance("faulty")
     sidebar.search("GamGam")
     expect(sidebar.row("GamGam")).to_be_visible()
-    sidebar.page.route("**/rucio-lab/dids*", lambda _: None)  # a real one might answer while it is looked at
+    sidebar.page.route("**/rucio-lab/dids*", lambda _: None)  # a real one might answer during the checks
     sidebar.text.fill("Gam")
-    expect(sidebar.root.get_by_text("Asking faulty…")).to_be_visible()
-    expect(sidebar.root.get_by_text("Still asking faulty…")).to_be_visible()
+    expect(sidebar.root.get_by_text("Waiting for faulty…")).to_be_visible()
+    expect(sidebar.root.get_by_text("Still waiting for faulty…")).to_be_visible()
     look(sidebar, "slow")
     sidebar.root.get_by_role("button", name="Cancel").click()
     expect(sidebar.root.get_by_text("Cancelled.")).to_be_visible()
     sidebar.page.unroute_all()
     full_lake.faulty["rucio"].refuse()
-    sidebar.root.get_by_role("button", name="Ask again").click()
+    sidebar.root.get_by_role("button", name="Try again").click()
     expect(sidebar.alert).to_contain_text("faulty")
     full_lake.faulty["rucio"].forward()
     sidebar.root.get_by_role("button", name="Try again").click()
     expect(sidebar.row("GamGam")).to_be_visible()
 
 
-def test_a_did_that_is_gone_meanwhile(sidebar: Sidebar) -> None:
-    def rename(route: Route) -> None:  # what Rucio has, it does not forget while one waits
+def test_a_did_that_no_longer_exists(sidebar: Sidebar) -> None:
+    def rename(route: Route) -> None:  # Rucio does not delete a DID this fast
         route.continue_(url=route.request.url.replace("GamGam.MC", "gone"))
 
     sidebar.page.route("**/rucio-lab/did?*", rename)
     sidebar.search("GamGam.MC")
     sidebar.row("GamGam.MC").click()
     expect(sidebar.alert).to_contain_text("has no DID opendata13TeV:gone")
-    expect(sidebar.alert).to_contain_text("the search shows what there is")
+    expect(sidebar.alert).to_contain_text("Check the scope and the name")
     expect(sidebar.alert).not_to_contain_text("%")
 
 
-def test_a_sign_in_that_runs_out(here: Sidebar, look: Look, lab: JupyterLab) -> None:
+def test_a_sign_in_that_expires(here: Sidebar, look: Look, lab: JupyterLab) -> None:
     here.sign_in("alice-pass")
     here.search("GamGam")
     expect(here.row("GamGam")).to_be_visible()
@@ -83,7 +83,7 @@ def test_a_sign_in_that_runs_out(here: Sidebar, look: Look, lab: JupyterLab) -> 
     here.run("rucio-lab:refresh")
     expect(here.row("GamGam")).to_be_visible()
     expect(here.root.get_by_text("less than 1 min")).to_be_visible()
-    expect(here.alert).to_contain_text("Your sign-in ran out.")  # and nothing was asked
+    expect(here.alert).to_contain_text("Your sign-in expired.")  # without any request
     expect(here.root.get_by_label("Password")).to_be_visible()
     look(here, "signed-out-meanwhile")
     here.sign_in("alice-pass")
@@ -95,25 +95,27 @@ def test_two_tabs(here: Sidebar, page: Page, lab: JupyterLab) -> None:
     other.sign_in("alice-pass")
     other.search("GamGam")
     expect(other.row("GamGam")).to_be_visible()
-    here.come_to_front()
+    here.bring_to_front()
     expect(here.text).to_be_visible()
     here.search("Data")
     here.root.get_by_role("button", name="Sign out").click()
     expect(here.root.get_by_text("You are signed out of test.")).to_be_visible()
     other.text.fill("Data")
-    expect(other.alert).to_contain_text("You are not signed in to test. Sign in again to go on.", use_inner_text=True)
+    expect(other.alert).to_contain_text(
+        "You are not signed in to test. Sign in again to continue.", use_inner_text=True
+    )
     here.sign_in("alice-pass")
     expect(here.row("GamGam.Data")).to_be_visible()
-    other.come_to_front()
+    other.bring_to_front()
     expect(other.row("GamGam.Data")).to_be_visible()
     here.root.get_by_role("button", name="Sign out").click()
-    other.come_to_front()
+    other.bring_to_front()
     expect(other.alert).to_contain_text("You were signed out elsewhere.")
 
 
-def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
+def test_sign_in_without_a_password(here: Sidebar, look: Look) -> None:
     here.choose_instance("certificate")
-    expect(here.root.get_by_text("signs in by itself")).to_be_visible()
+    expect(here.root.get_by_text("signs in automatically")).to_be_visible()
     here.search("GamGam.MC")
     expect(here.row("GamGam.MC")).to_be_visible()
     expect(here.root.locator(".jp-RucioLab-account[title*=renewed]")).to_have_text("alice")
@@ -126,7 +128,7 @@ def test_signing_in_without_a_password(here: Sidebar, look: Look) -> None:
     look(here, "certificate-missing")
 
 
-def test_why_these_replicas(sidebar: Sidebar, look: Look) -> None:
+def test_the_choice_of_replicas(sidebar: Sidebar, look: Look) -> None:
     asked: list[str] = []
     sidebar.page.on("request", lambda sent: asked.append(sent.url) if "/resolve?" in sent.url else None)
     sidebar.search("GamGam")
@@ -140,8 +142,8 @@ def test_why_these_replicas(sidebar: Sidebar, look: Look) -> None:
     expect(parts.get_by_role("listitem").first).to_contain_text("CERN-EOS")
     expect(parts.get_by_role("listitem").first).to_contain_text("root://127.0.0.1:")
     results = sidebar.root.locator(".jp-AccordionPanel-title", has_text="Results")
-    beside = Position(x=60, y=16)  # in the middle is the type
-    results.click(position=beside)  # for room in the picture
+    beside = Position(x=60, y=16)  # the type selector is in the middle
+    results.click(position=beside)  # makes room for the screenshot
     why.scroll_into_view_if_needed()
     look(sidebar, "replicas")
     results.click(position=beside)
@@ -152,7 +154,7 @@ def test_why_these_replicas(sidebar: Sidebar, look: Look) -> None:
     expect(parts).to_contain_text("on tape")
 
 
-def test_what_storages_are_shown(sidebar: Sidebar, look: Look) -> None:
+def test_the_credentials_for_storages(sidebar: Sidebar, look: Look) -> None:
     line = sidebar.root.locator("summary", has_text="Storage:")
     expect(line).to_have_text("Storage: no token, no proxy")
     sidebar.choose_instance("certificate")
@@ -164,7 +166,7 @@ def test_what_storages_are_shown(sidebar: Sidebar, look: Look) -> None:
     expect(sidebar.root.get_by_role("note")).to_contain_text("ended at")
     look(sidebar, "storage")
     line.press("Enter")
-    # the sections have their room again, down to the bottom
+    # the sections again fill the sidebar down to the bottom
     sidebar.page.wait_for_function(
         "() => { const [last] = [...document.querySelectorAll('#rucio-lab .jp-AccordionPanel-title')].slice(-1);"
         "const side = last.closest('.lm-AccordionPanel').getBoundingClientRect();"
@@ -197,7 +199,7 @@ def test_ten_thousand_rows(sidebar: Sidebar, look: Look, bulk: str) -> None:
 
 @pytest.fixture
 def unconfigured(config: Path) -> Iterator[None]:
-    """No instance is configured, for a moment."""
+    """No instance is configured during the test."""
     known = config.read_text()
     config.write_text("")
     yield
@@ -211,19 +213,19 @@ def test_without_an_instance(sidebar: Sidebar, unconfigured: None, look: Look) -
     look(sidebar, "no-instance")
 
 
-def test_without_the_server_half(tmp_path: Path, page: Page, look: Look) -> None:
+def test_without_the_server_extension(tmp_path: Path, page: Page, look: Look) -> None:
     with JupyterLab(tmp_path / "lab", {}, with_server=False) as lab:
         sidebar = Sidebar(page, lab)
-        expect(sidebar.alert).to_contain_text("The server half of rucio_lab does not answer.")
+        expect(sidebar.alert).to_contain_text("The server extension of rucio_lab does not answer.")
         look(sidebar, "no-server")
 
 
-def test_with_a_server_half_of_another_version(sidebar: Sidebar, look: Look) -> None:
-    def answer(route: Route) -> None:  # only a release later could be it for real
+def test_with_a_server_extension_of_another_version(sidebar: Sidebar, look: Look) -> None:
+    def answer(route: Route) -> None:  # a real one would need another release
         response = route.fetch()
         route.fulfill(response=response, json={**response.json(), "version": "99.0"})
 
     sidebar.page.route("**/rucio-lab/instances*", answer)
     sidebar.run("rucio-lab:refresh")
-    expect(sidebar.alert).to_contain_text("its server half 99.0")
+    expect(sidebar.alert).to_contain_text("its server extension is version 99.0")
     look(sidebar, "other-version")

@@ -1,4 +1,4 @@
-"""Fixtures of the demo's tests."""
+"""Fixtures for the tests of the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.leaks import SECRETS, Watch
 
 @pytest.fixture(scope="session")
 def demo_lake(watch: Watch) -> Iterator[DemoLake]:
-    """The demo lake with the public files registered too."""
+    """A demo lake that also has the public files registered."""
     with DemoLake(open_data=True) as lake:
         SECRETS.add(lake._root_password, "the password of a demo's root")
         yield lake
@@ -23,9 +23,9 @@ def demo_lake(watch: Watch) -> Iterator[DemoLake]:
 
 @pytest.fixture
 def student(demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Rucio's own client, signed in as the demo's user."""
+    """Rucio's own client, signed in as the user of the demo."""
     monkeypatch.setenv("RUCIO_CONFIG", str(demo_lake.folder / "client" / "rucio.cfg"))
-    # a private folder for the token, as two lakes of a machine would share the default one
+    # a separate folder for the token: by default all lakes on a machine share one
     monkeypatch.setattr(Client, "TOKEN_PATH_PREFIX", f"{demo_lake.folder}/test-token-")
     return Client(
         rucio_host=demo_lake.url,

@@ -9,15 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 
 from rucio_lab.demo.environment import demo_home
-from tests.support.demo import COMMAND, alive, descendants, outputs, start_demo, wait_until, write_notebook
+from tests.support.demo import COMMAND, outputs, start_demo, write_notebook
+from tests.support.processes import alive, descendants, wait_until
 
 WHERE = "import os; from pathlib import Path; Path('lake').write_text(os.environ['RUCIO_LAB_CONFIG'])"
 
 
-def test_two_demos_at_once_and_whatever_ends_them_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_two_demos_run_at_once_and_leave_nothing_behind_when_stopped_or_killed(tmp_path: Path) -> None:
     demos = []
     for name in ("polite", "killed"):
         folder = tmp_path / name
@@ -32,7 +35,7 @@ def test_two_demos_at_once_and_whatever_ends_them_leaves_nothing(tmp_path: Path)
     assert hosts[0] != hosts[1]
     assert [requests.get(f"{host}/ping", timeout=10).status_code for host in hosts] == [200, 200]
     families = [descendants(demo.pid) for demo in demos]
-    assert all(len(family) > 6 for family in families)  # server, its worker, storage, notebook, kernel, and guards
+    assert all(len(family) > 6 for family in families)  # server, its worker, storages, notebook, kernel and guards
 
     polite.send_signal(signal.SIGTERM)
     assert "Traceback" not in polite.communicate(timeout=60)[0]
@@ -45,46 +48,39 @@ def test_two_demos_at_once_and_whatever_ends_them_leaves_nothing(tmp_path: Path)
     killed.communicate()
     assert not alive(families[1], 15)
     assert lakes[1].exists()
-    good = write_notebook(tmp_path / "good.ipynb", "print(6 * 7)")  # the next demo clears up after the killed one
+    good = write_notebook(tmp_path / "good.ipynb", "print(6 * 7)")  # the next demo cleans up after the killed one
     assert start_demo("--execute", good, cwd=tmp_path).wait(120) == 0
     assert not lakes[1].exists()
 
 
-def test_execute_runs_in_the_notebooks_folder_with_this_python(tmp_path: Path) -> None:
-    kernel = tmp_path / "data" / "kernels" / "python3"  # the user's own kernel of that name is another Python
+def test_execute_uses_this_python_and_the_folder_of_the_notebook_and_reports_an_error(tmp_path: Path) -> None:
+    kernel = tmp_path / "data" / "kernels" / "python3"  # the user has another Python as the kernel of that name
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
     (tmp_path / "sub").mkdir()
-    notebook = write_notebook(tmp_path / "sub" / "good.ipynb", "import os, sys; print(sys.prefix, os.getcwd())")
+    where = "import os, sys; print(sys.prefix, os.getcwd())"
+    notebook = write_notebook(tmp_path / "sub" / "bad.ipynb", where, "1 / 0", "print('never')")
     before = notebook.read_text()
     demo = start_demo("--execute", notebook, cwd=tmp_path, JUPYTER_DATA_DIR=str(tmp_path / "data"))
     text, _ = demo.communicate(timeout=120)
-    assert demo.returncode == 0, text
-    assert outputs(tmp_path / "sub" / "good.executed.ipynb") == f"{sys.prefix} {tmp_path / 'sub'}\n"
+    assert demo.returncode == 1
+    assert "ZeroDivisionError: division by zero" in text
+    assert "bad.ipynb failed." in text
+    assert "\x1b" not in text
+    assert outputs(tmp_path / "sub" / "bad.executed.ipynb") == f"{sys.prefix} {tmp_path / 'sub'}\n"
     assert notebook.read_text() == before
 
 
-def test_execute_of_a_failing_notebook_says_why_and_fails(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "bad.ipynb", "print('so far')", "1 / 0", "print('never')")
-    demo = start_demo("--execute", notebook, cwd=tmp_path)
-    text, _ = demo.communicate(timeout=120)
-    assert demo.returncode == 1
-    assert "ZeroDivisionError: division by zero" in text
-    assert "bad.ipynb failed" in text
-    assert "\x1b" not in text
-    assert outputs(tmp_path / "bad.executed.ipynb") == "so far\n"
-
-
-def test_a_notebook_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_notebook_gives_a_short_message(tmp_path: Path) -> None:
     demo = start_demo("--execute", "nothing.ipynb", cwd=tmp_path)
     text, _ = demo.communicate(timeout=60)
     assert (demo.returncode, text) == (
         1,
-        "rucio-lab demo: There is no notebook nothing.ipynb. Name a file that ends in .ipynb.\n",
+        "rucio-lab demo: The notebook nothing.ipynb does not exist. Give the path of an .ipynb file.\n",
     )
 
 
-def test_a_full_or_forbidden_home_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unusable_home_folder_gives_a_short_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     demo = start_demo(cwd=tmp_path, RUCIO_LAB_DEMO_HOME=str(tmp_path / "file" / "home"))
     text, _ = demo.communicate(timeout=60)
@@ -93,13 +89,8 @@ def test_a_full_or_forbidden_home_is_one_sentence(tmp_path: Path) -> None:
     assert str(tmp_path / "file" / "home") in text
 
 
-def test_without_a_terminal_it_ends_after_the_report(tmp_path: Path) -> None:
-    results = tmp_path / "rucio-lab-demo"
-    results.mkdir()
-    write_notebook(results / "hyy.ipynb", "'what the user wrote'")
-    demo = start_demo(cwd=tmp_path)
-    text, _ = demo.communicate(timeout=200)
-    assert demo.returncode == 0, text
+def check_report(text: str, results: Path) -> None:
+    """Check the report after the packaged notebook has run."""
     found = json.loads((results / "hyy.json").read_text())
     assert f"Events read  {found['events']:,}" in text
     assert abs(found["peak_gev"] - 125) < 0.5
@@ -107,18 +98,27 @@ def test_without_a_terminal_it_ends_after_the_report(tmp_path: Path) -> None:
     moved = re.search(r"Bytes moved  ([\d.]+) MB of ([\d.]+) MB", text)
     assert moved
     assert 0.1 < float(moved[1]) / float(moved[2]) < 0.3
-    assert "17 read where they lie, 0 downloaded" in text
+    assert "17 read in place, 0 downloaded" in text
     assert (results / "hyy.png").read_bytes().startswith(b"\x89PNG")
     assert outputs(results / "hyy.ipynb")
-    (kept,) = results.glob("hyy-*.ipynb")
-    assert "what the user wrote" in kept.read_text()
 
 
-def test_in_a_terminal_jupyterlab_runs_until_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_without_a_terminal_the_demo_ends_after_the_report(tmp_path: Path) -> None:
+    demo = start_demo(cwd=tmp_path)
+    text, _ = demo.communicate(timeout=200)
+    assert demo.returncode == 0, text
+    check_report(text, tmp_path / "rucio-lab-demo")
+
+
+def test_in_a_terminal_the_report_is_followed_by_jupyterlab_until_ctrl_c(tmp_path: Path) -> None:
+    results = tmp_path / "rucio-lab-demo"
+    results.mkdir()
+    write_notebook(results / "hyy.ipynb", "'written by the user'")
     ours, theirs = pty.openpty()
     env = {**os.environ, "RUCIO_LAB_DEMO_HOME": str(demo_home())}
     command = [*COMMAND, "--no-browser"]
-    demo = subprocess.Popen(  # a session with this terminal, so that the typed Ctrl-C is a real one
+    demo = subprocess.Popen(  # a session with this terminal, so that Ctrl-C sends a real signal
         [sys.executable, "-c", _WITH_TERMINAL, *command], cwd=tmp_path, env=env, stdin=theirs, stdout=theirs,
         stderr=theirs, start_new_session=True,
     )  # fmt: skip
@@ -129,7 +129,10 @@ def test_in_a_terminal_jupyterlab_runs_until_ctrl_c(tmp_path: Path) -> None:
         while what not in screen:
             screen.extend(os.read(ours, 4096))
 
-    read_until(b"Ctrl-C ends JupyterLab")
+    read_until(b"Ctrl-C stops JupyterLab")
+    check_report(screen.decode(), results)
+    (kept,) = results.glob("hyy-*.ipynb")
+    assert "written by the user" in kept.read_text()
     address = re.search(rb"http://127\.0\.0\.1:(\d+)/lab/tree/hyy\.ipynb\?token=(\S+)", screen)
     assert address
     base, token = f"http://127.0.0.1:{int(address[1])}", address[2].decode()
@@ -148,7 +151,7 @@ def test_in_a_terminal_jupyterlab_runs_until_ctrl_c(tmp_path: Path) -> None:
     assert not alive(family, 0)
 
 
-# TIOCSCTTY: the session's controlling terminal
+# TIOCSCTTY sets the controlling terminal of the session
 _WITH_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )

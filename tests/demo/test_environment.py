@@ -11,9 +11,10 @@ import pytest
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.environment import ServerEnvironment
 from rucio_lab.demo.progress import Progress
-from tests.support.demo import alive, descendants, start_demo, wait_until
+from tests.support.demo import start_demo
+from tests.support.processes import alive, descendants, wait_until
 
-SMALL = ("pip",)  # is there already: an environment which is made in seconds, without any network
+SMALL = ("pip",)  # always installed, so this environment takes seconds and no network
 
 
 @pytest.fixture
@@ -21,29 +22,29 @@ def said() -> io.StringIO:
     return io.StringIO()
 
 
-def test_it_is_made_once_and_said(tmp_path: Path, said: io.StringIO) -> None:
-    environment = ServerEnvironment(tmp_path, SMALL)
-    environment.ensure(Progress(said))
-    assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
-    assert "First start: installing the Rucio server" in said.getvalue()
-    assert "MB" in said.getvalue()
-    said.truncate(0)
-    ServerEnvironment(tmp_path, SMALL).ensure(Progress(said))
-    assert said.getvalue() == ""
-
-
-def test_a_half_made_one_is_made_again(tmp_path: Path, said: io.StringIO) -> None:
+def test_an_incomplete_one_is_replaced_once_while_a_second_demo_waits(tmp_path: Path, said: io.StringIO) -> None:
     environment = ServerEnvironment(tmp_path, SMALL)
     rubbish = environment.folder / "bin" / "rubbish"
     rubbish.parent.mkdir(parents=True)
     rubbish.touch()
-    environment.ensure(Progress(said))
-    assert "half-made" in said.getvalue()
+    program = (
+        "from pathlib import Path; from rucio_lab.demo.environment import ServerEnvironment;"
+        "from rucio_lab.demo.progress import Progress;"
+        f"ServerEnvironment(Path({str(tmp_path)!r}), {SMALL!r}).ensure(Progress())"
+    )
+    command = [sys.executable, "-c", program]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in ("first", "second")]
+    texts = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    for message in ("Removing an incomplete", "First start: installing the Rucio server", "Waiting for another demo"):
+        assert sorted(message in text for text in texts) == [False, True], message
     assert not rubbish.exists()
-    assert environment.python.exists()
+    assert subprocess.run([environment.python, "-c", "import pip"], check=False).returncode == 0
+    environment.ensure(Progress(said))
+    assert said.getvalue() == ""
 
 
-def test_a_failure_of_pip_is_one_error_and_leaves_nothing(
+def test_a_failure_of_pip_gives_one_error_and_leaves_nothing_behind(
     tmp_path: Path, said: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -56,24 +57,8 @@ def test_a_failure_of_pip_is_one_error_and_leaves_nothing(
     assert not environment.folder.exists()
 
 
-def test_a_second_demo_waits_for_the_first(tmp_path: Path) -> None:
-    program = (
-        "from pathlib import Path; from rucio_lab.demo.environment import ServerEnvironment;"
-        "from rucio_lab.demo.progress import Progress;"
-        f"ServerEnvironment(Path({str(tmp_path)!r}), {SMALL!r}).ensure(Progress())"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        for _ in ("first", "second")
-    ]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sorted("First start" in text for text in said) == [False, True]
-    assert sorted("Waiting for another demo" in text for text in said) == [False, True]
-
-
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_while_it_installs_removes_the_half_made(tmp_path: Path, signum: signal.Signals, status: int) -> None:
+def test_a_signal_during_the_installation_removes_it(tmp_path: Path, signum: signal.Signals, status: int) -> None:
     demo = start_demo(cwd=tmp_path, RUCIO_LAB_DEMO_HOME=str(tmp_path / "home"))
     wait_until(lambda: any((tmp_path / "home").glob("server-*/pyvenv.cfg")))
     family = descendants(demo.pid)

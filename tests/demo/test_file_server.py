@@ -14,7 +14,7 @@ from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.file_server import Traffic, folder_of, start_storage, stop_storage
 from rucio_lab.demo.lake import Storage
 from rucio_lab.demo.processes import Children
-from tests.support.demo import wait_until
+from tests.support.processes import wait_until
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 Get = Callable[..., requests.Response]
@@ -43,17 +43,17 @@ def get(storage: Storage) -> Get:
 
 
 def records(storage: Storage, count: int) -> list[dict[str, Any]]:
-    """Wait for the log of some requests for files: a line is written just after its answer."""
+    """Wait until a number of file requests are in the log, which is written just after each answer."""
 
     def found() -> list[dict[str, Any]]:
         lines = map(json.loads, storage.log.read_text().splitlines())
-        return [line for line in lines if line["path"] != "/"]  # which is asked for to see whether it is ready
+        return [line for line in lines if line["path"] != "/"]  # the readiness check asks for /
 
     wait_until(lambda: len(found()) >= count, seconds=10)
     return found()
 
 
-def test_whole_file_is_sent_and_counted(storage: Storage, get: Get) -> None:
+def test_a_whole_file_is_sent_and_counted(storage: Storage, get: Get) -> None:
     assert get("a/f%201.root").content == CONTENT
     (record,) = records(storage, 1)
     assert (record["method"], record["path"], record["status"]) == ("GET", "/a/f 1.root", 200)
@@ -69,7 +69,7 @@ def test_ranges_are_sent_and_counted_exactly(storage: Storage, get: Get) -> None
     assert storage.traffic() == Traffic(sent=500_010, touched=1, whole=0)
 
 
-def test_a_file_read_in_overlapping_parts_counts_as_downloaded_when_all_of_it_went_out(
+def test_a_file_read_in_overlapping_parts_counts_as_downloaded_once_all_of_it_was_sent(
     storage: Storage, get: Get
 ) -> None:
     for part in ("bytes=0-599", "bytes=400-799", "bytes=400-799"):
@@ -88,7 +88,7 @@ def test_head_sends_no_content(storage: Storage, get: Get) -> None:
     assert storage.traffic() == Traffic(0, 0, 0)
 
 
-def test_a_reader_that_leaves_is_counted_for_what_it_was_sent(storage: Storage) -> None:
+def test_for_a_client_that_disconnects_the_sent_bytes_are_counted(storage: Storage) -> None:
     (storage.root / "large.root").write_bytes(bytes(200_000_000))
     with socket.create_connection(("127.0.0.1", storage.port)) as reader:
         reader.sendall(b"GET /large.root HTTP/1.1\r\nHost: lake\r\n\r\n")
@@ -98,8 +98,8 @@ def test_a_reader_that_leaves_is_counted_for_what_it_was_sent(storage: Storage) 
 
 
 @pytest.mark.parametrize("path", ["../secret", "a/../../secret", "%2e%2e/secret", "a/..%2f..%2fsecret", "/etc/passwd"])
-def test_paths_do_not_lead_out_of_the_folder(storage: Storage, path: str) -> None:
-    with socket.create_connection(("127.0.0.1", storage.port)) as reader:  # requests would tidy the path up
+def test_paths_do_not_escape_the_folder(storage: Storage, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", storage.port)) as reader:  # requests would normalise the path
         reader.sendall(f"GET /{path} HTTP/1.1\r\nHost: lake\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: reader.recv(4096), b""))
     assert answer.split()[1] in {b"403", b"404"}
@@ -128,17 +128,17 @@ def test_it_can_be_stopped_and_started_from_a_notebook(tmp_path: Path, monkeypat
                 socket.create_connection(("127.0.0.1", storage.port))
             start_storage("DEMO-DISK")
             socket.create_connection(("127.0.0.1", storage.port)).close()
-        assert reader.recv(1) == b""  # who was connected was cut off
+        assert reader.recv(1) == b""  # the open connection was closed
 
 
 def test_only_storages_of_a_demo_lake_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(tmp_path / "rucio_lab.toml"))
-    with pytest.raises(RucioLabError, match="not run on a demo lake"):
+    with pytest.raises(RucioLabError, match="does not run on a demo lake"):
         stop_storage("DEMO-DISK")
     Storage(folder_of(tmp_path, "DEMO-DISK"))
-    with pytest.raises(RucioLabError, match=r"no storage '../x'.* There are DEMO-DISK"):
+    with pytest.raises(RucioLabError, match=r"no storage '../x'.* It has DEMO-DISK"):
         stop_storage("../x")
     monkeypatch.delenv("RUCIO_LAB_CONFIG")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RucioLabError, match="not run on a demo lake"):
+    with pytest.raises(RucioLabError, match="does not run on a demo lake"):
         start_storage("DEMO-DISK")

@@ -18,12 +18,12 @@ from rucio_lab.demo.samples import SAMPLES
 PUBLIC = "/eos/opendata/atlas/OutreachDatasets/2020-08-19/GamGam"
 
 
-def test_search_shows_the_containers(student: Client) -> None:
+def test_a_search_finds_the_containers(student: Client) -> None:
     found = student.list_dids(SCOPE, {"name": "GamGam*"}, did_type="container")
     assert sorted(found) == ["GamGam", "GamGam.Data", "GamGam.MC"]
 
 
-def test_containers_hold_the_datasets_of_the_release(student: Client) -> None:
+def test_the_containers_have_the_datasets_of_the_release(student: Client) -> None:
     data = {row["name"] for row in student.list_content(SCOPE, "GamGam.Data")}
     simulated = {row["name"] for row in student.list_content(SCOPE, "GamGam.MC")}
     assert data == {f"data_{period}.GamGam" for period in "ABCD"}
@@ -32,7 +32,7 @@ def test_containers_hold_the_datasets_of_the_release(student: Client) -> None:
     assert {row["name"] for row in student.list_content(SCOPE, "GamGam")} == {"GamGam.Data", "GamGam.MC"}
 
 
-def test_bytes_of_the_lake_are_those_in_rucio(demo_lake: DemoLake, student: Client) -> None:
+def test_the_storages_have_as_many_bytes_as_rucio_says(demo_lake: DemoLake, student: Client) -> None:
     whole = student.get_did(SCOPE, "GamGam", dynamic_depth="FILE")
     stars = student.get_did(survey.SCOPE, survey.DATASET, dynamic_depth="FILE")
     assert whole["bytes"] + stars["bytes"] == demo_lake.storage.size()
@@ -41,7 +41,7 @@ def test_bytes_of_the_lake_are_those_in_rucio(demo_lake: DemoLake, student: Clie
     assert 100e6 < whole["bytes"] < 150e6
 
 
-def test_every_replica_is_where_rucio_says_with_the_right_checksum(student: Client) -> None:
+def test_every_replica_is_at_its_pfn_with_the_right_checksum(student: Client) -> None:
     rows = list(student.list_replicas([{"scope": SCOPE, "name": "GamGam"}]))
     assert len(rows) == sum(sample.files for sample in SAMPLES)
     for row in rows:
@@ -61,7 +61,7 @@ def test_column_metadata_can_be_searched(student: Client) -> None:
     assert student.get_metadata(SCOPE, "data_A.GamGam")["events"] == file["events"]
 
 
-def test_published_data_are_closed_and_have_rules(student: Client) -> None:
+def test_datasets_are_closed_and_have_rules(student: Client) -> None:
     assert student.get_did(SCOPE, "data_A.GamGam")["open"] is False
     rules = {(rule["account"], rule["name"], rule["state"]) for rule in student.list_replication_rules()}
     assert rules == {
@@ -72,12 +72,12 @@ def test_published_data_are_closed_and_have_rules(student: Client) -> None:
     }
 
 
-def test_student_owns_a_scope_and_may_write_there(student: Client) -> None:
+def test_the_student_owns_a_scope_and_can_write_to_it(student: Client) -> None:
     student.add_dataset("user.student", "mine")
     assert list(student.list_dids("user.student", {}, did_type="dataset")) == ["mine"]
 
 
-def test_public_files_are_at_their_public_addresses(student: Client) -> None:
+def test_the_public_files_have_their_public_addresses(student: Client) -> None:
     files = [{"scope": "opendata", "name": "GamGam.2020"}]
     rows = {row["name"]: row for row in student.list_replicas(files, schemes=["root", "https"])}
     assert len(rows) == 9
@@ -93,7 +93,7 @@ def test_public_files_are_at_their_public_addresses(student: Client) -> None:
     assert sum(row["bytes"] for row in rows.values()) == 2_116_039_826
 
 
-def test_clients_find_the_lake_by_one_variable(demo_lake: DemoLake) -> None:
+def test_one_environment_variable_points_clients_to_the_lake(demo_lake: DemoLake) -> None:
     configuration = tomllib.loads(Path(demo_lake.env["RUCIO_LAB_CONFIG"]).read_text())
     path = Path(configuration["instances"][configuration["default"]]["rucio_cfg"])
     client = ConfigParser()

@@ -1,4 +1,4 @@
-"""The examples, executed on the demo lake as ``rucio-lab demo --execute`` does it."""
+"""The example notebooks, executed on the demo lake as with ``rucio-lab demo --execute``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Execute = Callable[[str], str]
 
 @pytest.fixture
 def execute(demo_lake: DemoLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
-    """Execute an example, and give what its cells printed."""
+    """Execute an example and return the output of its cells."""
 
     def execute(name: str) -> str:
         notebook = tmp_path / f"{name}.ipynb"
@@ -35,7 +35,7 @@ def execute(demo_lake: DemoLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     start_storage("DEMO-DISK")
 
 
-def test_a_read_survives_the_storage_that_dies(execute: Execute, tmp_path: Path) -> None:
+def test_a_read_survives_when_its_storage_dies(execute: Execute, tmp_path: Path) -> None:
     printed = execute("survives")
     found = json.loads((tmp_path / "survives.json").read_text())
     assert found["events"] > 200_000
@@ -52,6 +52,6 @@ def test_every_tool_opens_the_same_data(execute: Execute) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)
-def test_examples_are_kept_without_outputs(path: Path) -> None:
+def test_the_examples_are_stored_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)

@@ -16,7 +16,7 @@ LUMINOSITY = 10_000  # 1/pb
 
 
 def selected_masses(photon: Any) -> tuple[Any, Any]:
-    """Apply the public H->yy selection: the masses in GeV in its window, and which events they are of."""
+    """Apply the public H->yy selection; return the masses in its window in GeV and the mask of selected events."""
     good = ak.all(photon.isTightID & (photon.etcone20 < 4000), axis=1)
     good = good & (photon.pt[:, 0] > 40e3) & (photon.pt[:, 1] > 30e3)
     eta = abs(photon.eta)
@@ -30,7 +30,7 @@ def selected_masses(photon: Any) -> tuple[Any, Any]:
 
 
 def fitted_peak(masses: Any) -> tuple[float, float]:
-    """Fit a peak of the known width on a polynomial: its position in GeV and its number of events."""
+    """Fit a peak of known width on a polynomial; return its position in GeV and its number of events."""
     counts, edges = np.histogram(masses, 60, (100, 160))
     centres = (edges[1:] + edges[:-1]) / 2
     background = [((centres - 130) / 30) ** power for power in range(5)]
@@ -48,7 +48,7 @@ def events() -> dict[str, list[dict[str, Any]]]:
     return {sample.name: [make_events(sample, number) for number in range(sample.files)] for sample in SAMPLES}
 
 
-def test_the_peak_stands_at_125_gev_and_agrees_with_simulation(events: dict[str, list[dict[str, Any]]]) -> None:
+def test_the_peak_is_at_125_gev_and_agrees_with_simulation(events: dict[str, list[dict[str, Any]]]) -> None:
     data, expected = [], 0.0
     simulated: list[Any] = []
     for sample in SAMPLES:
@@ -67,7 +67,7 @@ def test_the_peak_stands_at_125_gev_and_agrees_with_simulation(events: dict[str,
     assert np.std(np.concatenate(simulated)) == pytest.approx(1.7, abs=0.1)
 
 
-def test_the_background_falls(events: dict[str, list[dict[str, Any]]]) -> None:
+def test_the_background_falls_with_the_mass(events: dict[str, list[dict[str, Any]]]) -> None:
     masses = np.concatenate([selected_masses(file["photon"])[0] for file in events["data_D"]])
     counts = np.histogram(masses, [100, 110, 120, 130, 140, 150, 160])[0]
     assert counts[0] > counts[1] > counts[3] > counts[4] > counts[5] > counts[0] / 10
@@ -80,7 +80,9 @@ def test_events_are_the_same_each_time(events: dict[str, list[dict[str, Any]]]) 
     assert first != second
 
 
-def test_a_file_says_synthetic_and_reads_in_parts(tmp_path: Path, events: dict[str, list[dict[str, Any]]]) -> None:
+def test_a_file_is_marked_synthetic_and_can_be_read_in_parts(
+    tmp_path: Path, events: dict[str, list[dict[str, Any]]]
+) -> None:
     write_file(tmp_path / "f.root", events["data_D"][0])
     with uproot.open(tmp_path / "f.root") as file:
         tree = file["mini"]
@@ -91,12 +93,12 @@ def test_a_file_says_synthetic_and_reads_in_parts(tmp_path: Path, events: dict[s
         assert ak.all(tree["photon_n"].array() == ak.num(tree["photon_pt"].array()))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real ATLAS Open Data files are not here")
-def test_the_schema_is_that_of_the_release(tmp_path: Path, events: dict[str, list[dict[str, Any]]]) -> None:
+@pytest.mark.skipif(not REAL.exists(), reason="the real ATLAS Open Data files are not available")
+def test_the_schema_matches_the_release(tmp_path: Path, events: dict[str, list[dict[str, Any]]]) -> None:
     write_file(tmp_path / "f.root", events["mc_345319.ZH125J_Zincl_gamgam"][0])
     with uproot.open(tmp_path / "f.root") as mine, uproot.open(REAL) as real:
         ours = {name: str(branch.array(entry_stop=1).type) for name, branch in mine["mini"].items()}
         theirs = {name: str(branch.array(entry_stop=1).type) for name, branch in real["mini"].items()}
     counters = {f"{kind}_n" for kind in ("lep", "jet", "photon", "tau", "largeRjet")}
     assert ours.keys() == theirs.keys()
-    assert {name for name in ours if ours[name] != theirs[name]} == counters  # signed, see the module
+    assert {name for name in ours if ours[name] != theirs[name]} == counters  # signed, see rucio_lab.demo.ntuples

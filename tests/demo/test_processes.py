@@ -12,14 +12,14 @@ import pytest
 
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.demo.processes import Children
-from tests.support.demo import alive, descendants, wait_until
+from tests.support.processes import alive, descendants, wait_until
 
-# a server that ignores TERM, with a child of its own
+# a server that ignores TERM and has a child process
 STUBBORN = "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
 STUBBORN += "subprocess.run(['sleep', '1000']); time.sleep(1000)"
 
 
-def test_a_child_that_dies_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_the_error_for_a_child_that_dies_has_the_end_of_its_log(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         child = children.start("the oracle", [sys.executable, "-c", "print('no idea'); raise SystemExit(3)"])
         with pytest.raises(
@@ -28,21 +28,21 @@ def test_a_child_that_dies_is_an_error_with_the_end_of_its_log(tmp_path: Path) -
             child.wait_ready(lambda: False, seconds=20)
 
 
-def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_command_is_an_error(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         child = children.start("the oracle", [tmp_path / "nothing"])
         with pytest.raises(RucioLabError, match=r"cannot run .*nothing: No such file"):
             child.wait_end(seconds=20)
 
 
-def test_a_silent_child_is_an_error_in_time(tmp_path: Path) -> None:
+def test_a_child_that_does_not_answer_in_time_is_an_error(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         child = children.start("the oracle", ["sleep", "1000"])
-        with pytest.raises(RucioLabError, match="The oracle did not answer within 1 seconds"):
+        with pytest.raises(RucioLabError, match="The oracle did not answer within 1 s"):
             child.wait_ready(lambda: False, seconds=1)
 
 
-def test_leaving_ends_all_in_reverse_order_also_stubborn_ones(tmp_path: Path) -> None:
+def test_children_stop_in_reverse_order_even_if_one_ignores_the_signal(tmp_path: Path) -> None:
     say = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'a').write(sys.argv[2])))"
     say += "; print('up', flush=True); time.sleep(1000)"
     with Children(tmp_path) as children:
@@ -56,7 +56,7 @@ def test_leaving_ends_all_in_reverse_order_also_stubborn_ones(tmp_path: Path) ->
     assert (tmp_path / "order").read_text() == "secondfirst"
 
 
-def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_children_die_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = f"""
         from pathlib import Path
         import sys, time
@@ -70,7 +70,7 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     assert parent.stdout.readline() == "ready\n"
-    wait_until(lambda: len(descendants(parent.pid)) == 3)  # the guard, the server and its sleep
+    wait_until(lambda: len(descendants(parent.pid)) == 3)  # the guard, the server and its child
     family = descendants(parent.pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
@@ -78,7 +78,7 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert not alive(family, 5)
 
 
-def test_the_terminals_ctrl_c_does_not_reach_children(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_the_children(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         child = children.start("server", ["sleep", "1000"])
         wait_until(lambda: len(descendants(child.pid)) == 1)

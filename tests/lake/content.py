@@ -1,4 +1,4 @@
-"""What the test lake holds: the demo's GamGam and stars, a DID for each thing that can go wrong, and hostile names."""
+"""The content of the test lake: GamGam and the stars, a DID for everything that can go wrong, and hostile names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT_PASSWORD = "root-pass"
 PASSWORDS = {"alice": "alice-pass", "bob": "bob-pass"}
 
 HOSTILE = "hostile"
-"""Scope of the hostile names: of each there is a dataset, with one file of the same name and ``.root``."""
+"""Scope of the hostile names. Each is a dataset with one file of the same name plus ``.root``."""
 
 HOSTILE_NAMES = (
     'it\'s"quoted"',
@@ -49,13 +49,13 @@ HOSTILE_NAMES = (
     "');import(os)#",
     "-rf",
 )
-"""Names whose files lie on CERN-EOS (root, https, http)."""
+"""Names with files on CERN-EOS (root, https, http)."""
 
 UNASKABLE_NAMES = ("two words", "<img src=x onerror=alert(1)>", "line\nbreak")
-"""More of them, that can be listed but not looked up: Rucio's client writes a space in a URL's path as ``+``."""
+"""Names that can be listed but not looked up, because Rucio's client encodes a space in the path of a URL as ``+``."""
 
 UNSEEN = "unseen"
-"""A dataset of names that are not what they look like, in the scope of the hostile names; made on request."""
+"""A dataset of names that are not what they look like, in the scope of the hostile names; registered on request."""
 
 UNSEEN_NAMES = (
     "evil\u2028!x\u2028!touch pwned #",
@@ -63,29 +63,29 @@ UNSEEN_NAMES = (
     "mirror\u202etoor.ataD",
     "clip\x1b]52;c;cm0gLXJmIC8=\x07.root",
 )
-"""Its files: the first on tape, the others on CERN-EOS, where nothing lies under these names."""
+"""Its files: the first is on tape, the others are registered on CERN-EOS but do not exist."""
 
 ESCAPING_NAMES = ("../../../../../../../../tmp/escape", "..", "/etc/passwd")
-"""More of them, that lead elsewhere when they become paths: their files do not exist."""
+"""Names that point outside the folder when used as paths; their files do not exist."""
 
 _ALL_HOSTILE = (*HOSTILE_NAMES, *UNASKABLE_NAMES, *ESCAPING_NAMES)
 
 UNAVAILABLE = {"unavailable._0001.root": "C", "unavailable._0002.root": "D", "unavailable._0003.root": "U"}
-"""The files of ``unavailable``: name -> state of its only replica, as the letter for COPYING, BAD, UNAVAILABLE."""
+"""The files of ``unavailable``: name -> state of the only replica (COPYING, BAD and UNAVAILABLE)."""
 
 LOST = "no.replica._0001.root"
-"""A file which Rucio knows to be lost: it has no replica."""
+"""A lost file: Rucio knows it, but it has no replica."""
 
 CMS_FILE = "/store/data/Run2012B/DoublePhoton/AOD/22Jan2013-v1/10000/0A1B2C.root"
 CMS_DATASET = "/DoublePhoton/Run2012B-22Jan2013-v1/AOD"
 
 BULK = "bulk.10000"
-"""A dataset of 10,000 files which are only registered, made on request."""
+"""A dataset of 10,000 files that are only registered; created on request."""
 
 QUOTA = {"alice": 10**12, "bob": 0}
-"""Limit of an account on each RSE, in bytes."""
+"""Quota of each account on every RSE, in bytes."""
 
-# nginx answers a MOVE with 204, which Rucio's client takes for a failure
+# nginx answers a MOVE with 204, which Rucio's client treats as a failure
 _WEBDAV = "rucio.rse.protocols.webdav.NoRename"
 _POSIX = "rucio.rse.protocols.posix.Default"
 _GFAL = "rucio.rse.protocols.gfal.Default"
@@ -93,16 +93,16 @@ _GFAL = "rucio.rse.protocols.gfal.Default"
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are.
+    """Folders and ports.
 
     Attributes
     ----------
     store
-        The folder that all storages serve.
+        The folder all storages serve.
     sources
         The folder of :mod:`tests.lake.files`.
     ports
-        What an RSE speaks, such as ``https-cert`` or ``dead-root`` -> its port on 127.0.0.1.
+        Kind of server, such as ``https-cert`` or ``dead-root`` -> its port on 127.0.0.1.
     """
 
     store: str
@@ -111,14 +111,14 @@ class Places:
 
 
 def catalogue(places: Places, users: Mapping[str, User]) -> Catalogue:
-    """Return everything that is registered.
+    """Return everything to register.
 
     Parameters
     ----------
     places
-        Where things are.
+        Folders and ports.
     users
-        Who signs in with a certificate: root, alice and bob.
+        The users with certificates: root, alice and bob.
     """
     content = _Content(places)
     return Catalogue(
@@ -134,42 +134,19 @@ def catalogue(places: Places, users: Mapping[str, User]) -> Catalogue:
             Rule(SCOPE, "GamGam", "CERN-EOS"),
             Rule(SCOPE, "on.tape", "CERN-TAPE"),
             Rule(SCOPE, "data_A.GamGam", "TRIUMF-DISK", "alice", lifetime=30 * 86400),
-            Rule(SCOPE, "data_B.GamGam", "TRIUMF-DISK", "alice"),  # no data there: stays REPLICATING
+            Rule(SCOPE, "data_B.GamGam", "TRIUMF-DISK", "alice"),  # has no data there, so it stays REPLICATING
         ),
     )
 
 
-def bulk_catalogue(count: int, name: str = BULK) -> Catalogue:
-    """Return a dataset of files which are only registered.
-
-    Parameters
-    ----------
-    count
-        How many.
-    name
-        Of the dataset.
-    """
-    many = tuple(
-        File(f"{name}._{number:06d}.root", ("BULK-MOCK",), bytes=1_000_000 + number, adler32=f"{number + 1:08x}")
-        for number in range(count)
-    )
-    return Catalogue(datasets=(Dataset(SCOPE, name, many),))
-
-
 def hostile_files(content: bytes) -> list[dict[str, Any]]:
-    """Return the files in the scope ``hostile``, as Rucio's REST interface wants replicas.
-
-    Parameters
-    ----------
-    content
-        What they hold.
-    """
+    """Return the files in the scope ``hostile`` as replicas for Rucio's REST interface, all with the same content."""
     known = {"scope": HOSTILE, "bytes": len(content), "adler32": f"{zlib.adler32(content):08x}"}
     return [{"name": f"{name}.root", **known} for name in _ALL_HOSTILE]
 
 
 def hostile_datasets() -> list[dict[str, Any]]:
-    """Return the datasets in the scope ``hostile``, as Rucio's REST interface wants DIDs; no URL holds them."""
+    """Return the datasets in the scope ``hostile`` as a request body for Rucio, so that no URL has their names."""
     each = {name: [f"{name}.root"] for name in _ALL_HOSTILE}
     return [
         {"scope": HOSTILE, "name": name, "type": "DATASET", "dids": [{"scope": HOSTILE, "name": file} for file in its]}
@@ -178,13 +155,7 @@ def hostile_datasets() -> list[dict[str, Any]]:
 
 
 def path_of(scope: str, name: str) -> str:
-    """Return the path of a file on the RSEs of this lake, below their prefix: Rucio's algorithm ``hash``.
-
-    Parameters
-    ----------
-    scope, name
-        The DID.
-    """
+    """Return the path of a file below the prefix of an RSE of this lake, by Rucio's algorithm ``hash``."""
     digest = hashlib.md5(f"{scope}:{name}".encode()).hexdigest()
     folder = scope.replace(".", "/") if scope.startswith(("user", "group")) else scope
     return f"{folder}/{digest[:2]}/{digest[2:4]}/{name}"
@@ -203,7 +174,7 @@ def _dataset_name(sample: Sample) -> str:
 
 
 class _Content:
-    """Makes the parts of the catalogue."""
+    """Builds the parts of the catalogue."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -217,7 +188,7 @@ class _Content:
             Protocol("file", "localhost", 0, f"{store}/{folder}/", _POSIX, write=1, delete=1)
             for folder in ("posix", "posix-user")
         )
-        # a server that is there, for files that are not: enough to resolve them
+        # the server exists but the files do not: enough to resolve them
         registered = Protocol("root", "127.0.0.1", self._places.ports["root"], "//bulk/", XROOTD)
         return (
             self._rse("CERN-EOS", "eos", "root", "https", "davs", "http", site="CERN", country="CH"),
@@ -238,7 +209,7 @@ class _Content:
             self._rse("FAULTY-HTTP", "faulty", "faulty-http", site="FAULTY"),
             self._rse("FAULTY-HTTPS", "faulty", "faulty-https", site="FAULTY"),
             Rse("NOTEBOOK-POSIX", (posix,), {"site": "NOTEBOOK", "country": "CH"}, folder="/"),
-            # Rucio's generic policy lets users who are no administrators write where the name ends so
+            # Rucio's generic policy lets ordinary users write to RSEs whose names end like this
             self._rse("CERN-USERDISK", "userdisk", "root", "https", "http", site="CERN", country="CH"),
             Rse("NOTEBOOK-USERDISK", (user,), {"site": "NOTEBOOK", "country": "CH"}, folder="/"),
             Rse("BULK-MOCK", (registered,), {"site": "BULK"}),
@@ -256,7 +227,7 @@ class _Content:
         impl = {"root": XROOTD, "roots": XROOTD, "davs": _GFAL}.get(scheme, _WEBDAV)
         writes = priority if scheme in ("root", "https") else 0
         port = self._places.ports[what]
-        host = "localhost" if "gsi" in what else "127.0.0.1"  # gsi compares it with the server's certificate
+        host = "localhost" if "gsi" in what else "127.0.0.1"  # gsi checks it against the server certificate
         return Protocol(scheme, host, port, prefix, impl, read=priority, write=writes, delete=writes)
 
     # ------------------------------------------------------------------------------------ datasets
@@ -348,4 +319,4 @@ _ONE_FILE = {
     "faulty.and.alive": ("FAULTY-ROOT", "WEB-DISK"),
     "closed": ("CERN-EOS",),
 }
-"""Datasets of one file: name -> where it lies."""
+"""Datasets of one file: name -> RSEs of the file."""

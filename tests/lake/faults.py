@@ -1,4 +1,4 @@
-"""A TCP proxy that can fail in every way in which a server or the network before it can."""
+"""A TCP proxy that can fail in every way a server or its network can."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 _CHUNK = 65536
-_TICK = 0.02  # seconds between two looks at whether the silence has ended
+_TICK = 0.02  # seconds between two checks of whether the silence has ended
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class _Mode:
     """What a proxy does: ``forward``, ``refuse``, ``silent``, ``reset`` or ``answer``."""
 
     kind: str = "forward"
-    delay: float = 0  # seconds that each message of a client waits
-    rate: float = 0  # bytes of the server that all connections together let through in a second; 0 for all
-    limit: int | None = None  # bytes of the server that a connection lets through
-    hold: int | None = None  # bytes of the server after which a connection waits until the mode changes
+    delay: float = 0  # seconds to delay each message of a client
+    rate: float = 0  # bytes per second from the server, for all connections together; 0 for no limit
+    limit: int | None = None  # bytes from the server after which a connection ends
+    hold: int | None = None  # bytes from the server after which a connection waits until the mode changes
     answer: bytes = b""
 
 
@@ -39,30 +39,30 @@ class _Connection:
     def end(self, *, reset: bool) -> None:
         for writer in self.writers:
             if reset:
-                _linger_not(writer)
+                _reset_on_close(writer)
             writer.transport.abort()
 
 
 class TcpProxy:
-    """A proxy on a free port of 127.0.0.1, which begins by forwarding. TLS passes through untouched.
+    """A proxy on a free port of 127.0.0.1 that forwards at first. TLS passes through unchanged.
 
     Parameters
     ----------
     port
-        Where the server listens on 127.0.0.1; 0 for none, of a proxy that never forwards.
+        Port of the server on 127.0.0.1; 0 for a proxy without a server, which must not forward.
     certificate, key
-        PEM files; with them :meth:`answer` speaks TLS, as the server would.
+        PEM files; with them :meth:`answer` uses TLS, as the server would.
 
     Attributes
     ----------
     port
-        Where the proxy listens.
+        Port of the proxy.
     connections
-        How many were made, also those which came to nothing.
+        Number of connections so far, including failed ones.
     received, sent
-        Bytes that came from clients, and that went to them.
+        Bytes from clients and to clients.
     messages
-        How often something came from clients: a request, or several that were sent together.
+        Number of messages from clients: a request, or several that arrived together.
     """
 
     def __init__(self, port: int, *, certificate: Path | None = None, key: Path | None = None) -> None:
@@ -78,60 +78,58 @@ class TcpProxy:
         self.port: int = self._reserved.getsockname()[1]
         self.connections = self.received = self.sent = self.messages = 0
         self._loop = asyncio.new_event_loop()
-        self._busy = 0.0  # until when the line is taken, where there is a rate
+        self._busy = 0.0  # the time until which the line is in use, if there is a rate
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=f"proxy-{self.port}")
         self._thread.start()
         self.forward()
 
-    # ------------------------------------------------------------------------------------ what it can do
+    # ------------------------------------------------------------------------------------ modes
 
     def forward(self) -> None:
-        """Pass everything on; connections that were silent go on too."""
+        """Forward everything, and resume silent connections."""
         self._change(_Mode())
 
     def delay(self, seconds: float) -> None:
-        """Pass everything on, but each message of a client (and each connection) that much later."""
+        """Forward everything, but delay each connection and each message of a client."""
         self._change(_Mode(delay=seconds))
 
     def far(self, seconds: float, rate: float) -> None:
-        """Pass everything on as over a long line: each message of a client that much later, so many bytes a second."""
+        """Forward everything as over a long line, with this delay of each message of a client and this many bytes/s."""
         self._change(_Mode(delay=seconds, rate=rate))
 
     def silent(self) -> None:
-        """Accept connections, and let nothing through, also on those that are open."""
+        """Accept connections but forward nothing, on open connections either."""
         self._change(_Mode("silent"))
 
     def refuse(self) -> None:
-        """Refuse connections, and end those that are open."""
+        """Refuse connections, and close the open ones."""
         self._change(_Mode("refuse"), abort=True)
 
     def reset(self) -> None:
-        """Accept connections and reset them at once, as those that are open."""
+        """Accept connections and reset them at once; reset the open ones."""
         self._change(_Mode("reset"), abort=True)
 
     def cut(self, size: int) -> None:
-        """Pass everything on, but end each connection when that many bytes came from the server; ends open ones."""
+        """Forward everything, but close each connection after this many bytes from the server; close the open ones."""
         self._change(_Mode(limit=size), abort=True)
 
     def hold(self, size: int) -> None:
-        """Pass everything on, but let each connection wait when that many bytes came from the server."""
+        """Forward everything, but pause each connection after this many bytes from the server."""
         self._change(_Mode(hold=size))
 
     def answer(self, content: bytes) -> None:
-        """Answer whatever is asked with these bytes, and end the connection."""
+        """Answer every request with these bytes, then close the connection."""
         self._change(_Mode("answer", answer=content), abort=True)
 
     def answer_http(self, status: int, body: str = "", content_type: str = "text/html", **headers: str) -> None:
-        """Answer whatever is asked with an HTTP response, and end the connection.
+        """Answer every request with an HTTP response, then close the connection.
 
         Parameters
         ----------
-        status
-            Of the response.
-        body, content_type
-            What it carries.
+        status, body, content_type
+            The response.
         headers
-            More of its headers; ``_`` stands for ``-``.
+            More headers; ``_`` in a name stands for ``-``.
         """
         content = body.encode()
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
@@ -140,15 +138,15 @@ class TcpProxy:
         self.answer("\r\n".join([*lines, "", ""]).encode() + content)
 
     def drop(self) -> None:
-        """End the connections that are open; new ones are served as before."""
+        """Close the open connections; new ones are served as before."""
         self._change(self._mode, abort=True)
 
     def forget(self) -> None:
-        """Count from zero again."""
+        """Reset the counters."""
         self.connections = self.received = self.sent = self.messages = 0
 
     def close(self) -> None:
-        """End it, with all of its connections."""
+        """Stop the proxy and close all connections."""
         self._change(_Mode("refuse"), abort=True)
         asyncio.run_coroutine_threadsafe(self._wait_for_connections(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -164,7 +162,7 @@ class TcpProxy:
     ) -> None:
         self.close()
 
-    # ------------------------------------------------------------------------------------ how it does it
+    # ------------------------------------------------------------------------------------ implementation
 
     def _change(self, mode: _Mode, *, abort: bool = False) -> None:
         asyncio.run_coroutine_threadsafe(self._set(mode, abort=abort), self._loop).result()
@@ -177,8 +175,8 @@ class TcpProxy:
         if mode.kind == "refuse" and self._server:
             self._server.close()
             self._server = None
-            await asyncio.sleep(0)  # the socket is closed by the next turn of the loop
-            self._reserved = _bound(self.port)  # nobody else shall listen there
+            await asyncio.sleep(0)  # the loop closes the socket in its next iteration
+            self._reserved = _bound(self.port)  # keeps the port from other programs
         elif mode.kind != "refuse" and not self._server:
             self._server = await asyncio.start_server(self._serve, sock=self._reserved)
 
@@ -216,9 +214,9 @@ class TcpProxy:
         )
 
     async def _wait(self, writer: asyncio.StreamWriter, delay: float = 0, *, sent: int = 0) -> None:
-        """Wait as long as the mode wants before something is written."""
+        """Wait before a write for as long as the mode requires."""
         await asyncio.sleep(delay)
-        while self._holds_back(sent) and not writer.is_closing():  # noqa: ASYNC110 - two things can end it
+        while self._holds_back(sent) and not writer.is_closing():  # noqa: ASYNC110 - either condition can end it
             await asyncio.sleep(_TICK)
 
     def _holds_back(self, sent: int) -> bool:
@@ -251,7 +249,7 @@ class TcpProxy:
             each.close()
 
     async def _share(self, size: int) -> None:
-        """Wait until the line is free for so many bytes more."""
+        """Wait until the line can carry this many more bytes."""
         if self._mode.rate:
             self._busy = max(self._busy, self._loop.time()) + size / self._mode.rate
             await asyncio.sleep(self._busy - self._loop.time())
@@ -272,8 +270,8 @@ def _bound(port: int) -> socket.socket:
     return reserved
 
 
-def _linger_not(writer: asyncio.StreamWriter) -> None:
-    """Make the end of a connection a reset."""
+def _reset_on_close(writer: asyncio.StreamWriter) -> None:
+    """Make the connection end with a reset."""
     connected: Any = writer.get_extra_info("socket")
-    with suppress(OSError):  # it has ended by itself meanwhile
+    with suppress(OSError):  # it has already ended
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""The files of the test lake: ntuples with fewer events, and the stars. ``python -m tests.lake.files DIR``."""
+"""The files of the test lake: ntuples with fewer events, and the stars. Run as ``python -m tests.lake.files DIR``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SAMPLES = tuple(
     dataclasses.replace(sample, luminosity=sample.luminosity / 40, generated=sample.generated // 20)
     for sample in samples.SAMPLES
 )
-"""The datasets of GamGam: some 200 to 300 kB a file."""
+"""The datasets of GamGam, with 200 to 300 kB per file."""
 
 SMALL = Sample("small", 290000, 1, luminosity=0.001)
-"""A file of some 20 events, which stands for all whose content is of no matter."""
+"""A file of about 20 events, used wherever the content does not matter."""
 
 LARGE = Sample("large", 310000, 1, luminosity=0.5)
-"""A file large enough (5 MB) that one sees whether a reader takes a part of it or all."""
+"""A file large enough (5 MB) to show whether a reader reads all of it or only a part."""
 
 
 def write(folder: Path) -> None:
@@ -28,7 +28,7 @@ def write(folder: Path) -> None:
     Parameters
     ----------
     folder
-        Where to; it is made.
+        The output folder; it is created.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True)

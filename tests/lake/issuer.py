@@ -1,4 +1,4 @@
-"""The issuer whose tokens the storages take: two files on a web server, and a key to sign with."""
+"""The issuer of the tokens that the storages accept: two files on a web server, and a key to sign with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.support.leaks import SECRETS
 
 AUDIENCE = "https://storage.example"
-"""For whom the storages want a token to be made."""
+"""The audience that the storages require."""
 
 BAD_TOKENS: dict[str, dict[str, Any]] = {
     "expired": {"seconds": -60},
@@ -26,7 +26,7 @@ BAD_TOKENS: dict[str, dict[str, Any]] = {
     "forged signature": {"forged": True},
     "other issuer": {"issuer": "https://nobody.example"},
 }
-"""What can be wrong with a token -> arguments of `Issuer.token`."""
+"""What is wrong with a token -> arguments of `Issuer.token`."""
 
 
 class Issuer:
@@ -35,14 +35,14 @@ class Issuer:
     Parameters
     ----------
     url
-        Its address, which a web server makes of the folder.
+        Its address, where a web server serves the folder.
     folder
-        Where its public files go; it is made.
+        Folder for its public files; it is created.
 
     Attributes
     ----------
     header
-        With what every token of it begins.
+        The header of every token, encoded.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -66,22 +66,22 @@ class Issuer:
         issuer: str = "",
         forged: bool = False,
     ) -> str:
-        """Make a token for the storages.
+        """Issue a token for the storages.
 
         Parameters
         ----------
         audience
-            For whom it is.
+            Its audience.
         seconds
-            How long it is valid from now on; negative for one that has ended.
+            Validity from now; negative for an expired token.
         scope
-            What may be done with it.
+            Its scopes.
         issuer
-            Another issuer, that it claims to be from.
+            Another issuer for the token to name.
         forged
             Whether it is signed with a key that is not the issuer's.
         """
-        now = int(time.time())  # whole numbers: SciTokens takes no others
+        now = int(time.time())  # SciTokens accepts only whole numbers
         claims: dict[str, Any] = {"iss": issuer or self.url, "sub": "alice", "aud": audience, "scope": scope}
         claims |= {"iat": now - 90, "nbf": now - 90, "exp": now + seconds, "jti": secrets.token_hex(8)}
         signed = f"{self.header}.{_json({**claims, 'wlcg.ver': '1.0'})}"

@@ -1,4 +1,4 @@
-"""The test lake: Rucio over TLS, real storages of every kind, and data with everything that can be wrong with it."""
+"""The test lake: Rucio over TLS, real storages of every kind, and data with every kind of problem."""
 
 from __future__ import annotations
 
@@ -40,49 +40,50 @@ _ROOT = _HERE.parent.parent
 _STEP_SECONDS = 180
 _TIMEOUT = 60
 _ON_POSTGRESQL = ("rucio[postgresql]>=41.5,<42", "gunicorn>=27,<28")
-_SIZE = 300_000_000  # bytes, what a lake with its bulk data and what the tests add to it may take
+_FIRST_OF_BULK = f"{content.BULK}._000000.root"
+_SIZE = 300_000_000  # bytes that a lake may take, with its bulk data and what tests add
 
 
 class FullLake:
-    """A running lake, as a context manager; everything of it is on 127.0.0.1 and in one folder.
+    """A running lake, as a context manager; all of it is on 127.0.0.1 and in one folder.
 
     Parameters
     ----------
     authority
-        Its certificate authority, if there is one already.
+        Its certificate authority; a new one by default.
     cache
-        ``host:port`` of a memcached for Rucio. Without one Rucio asks its database again for each PFN, which makes the
-        replicas of a file ten times as dear as they are elsewhere: of no matter for tests, but for measurements.
+        ``host:port`` of a memcached for Rucio. Without one, Rucio queries its database for each PFN, so listing
+        replicas takes ten times as long as in production. That matters only for benchmarks.
 
     Attributes
     ----------
     folder
-        Everything of this lake; removed at the end.
+        The folder of this lake; removed at the end.
     url
         Address of its Rucio server (https).
     authority
-        Signs all its certificates; ``authority.ca`` is the CA, ``authority.bundle`` has the system's CAs too, and
-        ``authority.proxy(user)`` makes a proxy certificate.
+        Signs all certificates; ``authority.ca`` is the CA, ``authority.bundle`` also has the system's CAs, and
+        ``authority.proxy(user)`` creates a proxy certificate.
     users
-        Certificates by name: root, alice, bob, and mallory, whom Rucio does not know.
+        Certificates by name: root, alice, bob, and mallory, who is unknown to Rucio.
     storages
         By name: ``root``, ``http``, ``http-norange``, ``https`` (open to anyone), ``https-cert`` (403 without a client
-        certificate), ``https-door`` (401 without a token; sends on to ``https``, under another name), ``roots`` (roots
-        and https, with a token), ``gsi`` (root and https, with a proxy that has attributes of a VO). Each has ``url``,
-        ``port`` and ``sent()``, the bytes of files that were read from it.
+        certificate), ``https-door`` (401 without a token; redirects to ``https`` under another host name), ``roots``
+        (roots and https, with a token), ``gsi`` (root and https, with a VOMS proxy). Each has ``url``, ``port`` and
+        ``sent()``, the bytes of file content that were read from it.
     issuer
-        Makes the tokens for the storages.
+        Issues the tokens for the storages.
     faulty
-        Proxies that the tests make fail. ``root``, ``http`` and ``https`` stand before these storages, as the RSEs
-        FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` stands before Rucio, ``oidc`` before the identity provider.
+        Proxies that tests can make fail. ``root``, ``http`` and ``https`` are in front of these storages, as the RSEs
+        FAULTY-ROOT, FAULTY-HTTP and FAULTY-HTTPS; ``rucio`` is in front of Rucio, ``oidc`` of the identity provider.
     store
-        The folder that the storages serve, with a folder for each RSE.
+        The folder the storages serve, with a subfolder for each RSE.
     children
         Runs its processes.
     provider
-        The identity provider, where anybody may be alice; it starts when it is first asked for.
+        The identity provider, where anybody can sign in as alice; it starts on first use.
     postgresql
-        Rucio's database, where RUCIO_LAB_TEST_DATABASE asks for it; else None, and Rucio is on SQLite.
+        Rucio's database if RUCIO_LAB_TEST_DATABASE is postgresql; None for SQLite.
     """
 
     folder: Path
@@ -109,11 +110,11 @@ class FullLake:
         environment = ServerEnvironment(demo_home(), _ON_POSTGRESQL if on_postgresql() else REQUIREMENTS)
         environment.ensure(Progress())
         with ExitStack() as stack:
-            stack.callback(os.umask, os.umask(0o022))  # where the tests run as root, XRootD runs as another user
+            stack.callback(os.umask, os.umask(0o022))  # if the tests run as root, XRootD runs as another user
             home = _home()
             self.folder = stack.enter_context(run_folder(home, Progress()))
             for folder in (home, self.folder.parent, self.folder):
-                folder.chmod(0o755)  # whoever made it
+                folder.chmod(0o755)  # it may exist with another mode
             self.children = stack.enter_context(Children(self.folder / "logs"))
             self._start(environment, stack)
             self._stack = stack.pop_all()
@@ -127,16 +128,16 @@ class FullLake:
     # ------------------------------------------------------------------------------------ for clients
 
     def rucio_cfg(self, account: str = "alice", auth: str = "userpass", **more: str) -> Path:
-        """Write a client's rucio.cfg, in the folder ``etc`` of a RUCIO_HOME of its own.
+        """Write a client's rucio.cfg to the folder ``etc`` of a new RUCIO_HOME.
 
         Parameters
         ----------
         account
-            root, alice or bob, with the credentials of the same name.
+            root, alice or bob, with the user's credentials.
         auth
-            ``userpass``, ``x509``, ``x509_proxy``, or another, for which nothing more is written.
+            ``userpass``, ``x509`` or ``x509_proxy``; any other adds no credentials.
         more
-            Options of the section client; the empty string leaves an option out.
+            Options of the section client; an empty string omits an option.
         """
         section = {"rucio_host": self.url, "auth_host": self.url, "ca_cert": str(self.authority.ca)}
         section |= {"account": account, "auth_type": auth, **self._credentials(account, auth), **more}
@@ -153,8 +154,8 @@ class FullLake:
         default
             Name of the default instance.
         instances
-            Name -> settings. What is not set comes from a rucio.cfg of alice with her password. With none given there
-            is one instance, ``test``.
+            Name -> settings; everything else comes from a rucio.cfg of alice with her password. By default there is
+            one instance, ``test``.
         """
         lines = [f"default = {_toml(default)}"] if default else []
         for name, settings in (instances or {"test": {}}).items():
@@ -165,38 +166,18 @@ class FullLake:
         return path
 
     def mount(self, rse: str) -> dict[str, str]:
-        """Return the settings (``mounts.RSE``) for an RSE which is mounted as a folder; its folder is the real one.
-
-        Parameters
-        ----------
-        rse
-            ``NOTEBOOK-POSIX``, ``CERN-EOS`` or another with a folder.
-        """
+        """Return the settings (``mounts.RSE``) for an RSE that is mounted as a folder: the one its storage serves."""
         folder = self.store / _FOLDERS[rse]
         return {"prefix": f"{folder}/" if rse.startswith("NOTEBOOK") else f"/{folder.name}/", "folder": str(folder)}
 
     def path(self, rse: str, scope: str, name: str) -> Path:
-        """Return where a replica lies on disk.
-
-        Parameters
-        ----------
-        rse
-            One with a storage.
-        scope, name
-            The file.
-        """
+        """Return the path of a replica on disk."""
         return self.store / _FOLDERS[rse] / content.path_of(scope, name)
 
     # ------------------------------------------------------------------------------------ Rucio without its client
 
     def token(self, account: str = "alice") -> str:
-        """Sign in with the password, and return a new Rucio token.
-
-        Parameters
-        ----------
-        account
-            root, alice or bob.
-        """
+        """Sign in with a password and return a new Rucio token."""
         known = self._credentials(account, "userpass")
         headers = {"X-Rucio-Account": account, "X-Rucio-Username": known["username"]}
         headers["X-Rucio-Password"] = known["password"]
@@ -205,35 +186,12 @@ class FullLake:
         return response.headers["X-Rucio-Auth-Token"]
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request to Rucio as it is given.
-
-        Parameters
-        ----------
-        method, path
-            Of the request.
-        options
-            As requests has them: ``headers``, ``json``, ``cert``, ...
-        """
+        """Send a request to Rucio, with options of requests such as ``headers``, ``json`` or ``cert``."""
         settings = {"verify": str(self.authority.ca), "timeout": _TIMEOUT, **options}
         return requests.request(method, f"{self.url}{path}", **settings)
 
     def rest(self, method: str, path: str, *, account: str = "root", **options: Any) -> requests.Response:
-        """Send a request to Rucio, signed in.
-
-        Parameters
-        ----------
-        method, path
-            Of the request; :func:`quoted` makes a path of names.
-        account
-            As whom.
-        options
-            As requests has them.
-
-        Raises
-        ------
-        requests.HTTPError
-            If Rucio refuses it.
-        """
+        """Send a request to Rucio as an account, and check its status; :func:`quoted` builds the path."""
         if account not in self._tokens:
             self._tokens[account] = self.token(account)
         response = self.request(method, path, headers={"X-Rucio-Auth-Token": self._tokens[account]}, **options)
@@ -243,29 +201,34 @@ class FullLake:
     # ------------------------------------------------------------------------------------ storages
 
     def stop_storage(self, name: str) -> None:
-        """Stop a storage: from now on nobody listens on its port."""
+        """Stop a storage; its port is closed."""
         self._running.pop(name).stop()
 
     def start_storage(self, name: str) -> None:
-        """Start a storage which was stopped, on the same port."""
+        """Restart a stopped storage on the same port."""
         storage = self.storages[name]
         child = self._running[name] = storage.start(self.children)
         storage.wait_ready(child)
 
     def mend(self) -> None:
-        """Bring everything back in order that a test broke: storages run, proxies forward."""
+        """Repair what a test broke: start all storages and make all proxies forward."""
         for name in self.storages.keys() - self._running.keys():
             self.start_storage(name)
         for proxy in self.faulty.values():
             proxy.forward()
 
     def add_bulk(self) -> str:
-        """Register ``bulk.10000``, and return its name."""
-        self.register(content.bulk_catalogue(10_000), "bulk")
+        """Register ``bulk.10000`` and return its name."""
+        files = [{"scope": SCOPE, "name": _FIRST_OF_BULK, "bytes": 1_000_000, "adler32": "00000000"}]
+        self.rest("POST", "/replicas", json={"rse": "BULK-MOCK", "files": files})
+        dataset = {"scope": SCOPE, "name": content.BULK, "type": "DATASET", "dids": files}
+        self.rest("POST", "/dids", json=[dataset])
+        self.execute(*many.statements(content.BULK, range(1, 10_000), ("BULK-MOCK",), _FIRST_OF_BULK))
+        self.rest("PUT", f"{quoted('dids', SCOPE, content.BULK)}/status", json={"open": False})
         return content.BULK
 
     def add_unseen(self) -> str:
-        """Register ``hostile:unseen`` with its files, and return it."""
+        """Register ``hostile:unseen`` with its files and return its DID."""
         files = [{"scope": content.HOSTILE, "name": name} for name in content.UNSEEN_NAMES]
         replicas = [{**file, "bytes": 1, "adler32": "00620062"} for file in files]
         for rse, its in (("CERN-TAPE", replicas[:1]), ("CERN-EOS", replicas[1:])):
@@ -275,14 +238,14 @@ class FullLake:
         return f"{content.HOSTILE}:{content.UNSEEN}"
 
     def register(self, catalogue: Catalogue, name: str) -> None:
-        """Register more data, on RSEs that are there already.
+        """Register more data on existing RSEs.
 
         Parameters
         ----------
         catalogue
             What to register; files with a source are copied to their storages.
         name
-            Of a scratch folder.
+            Name of a scratch folder.
         """
         for dataset in catalogue.datasets:
             for file in dataset.files:
@@ -292,19 +255,19 @@ class FullLake:
         self._seed(catalogue, name)
 
     def add_many(self, name: str, count: int, *rses: str) -> None:
-        """Register a dataset of very many files in seconds; `add_bulk` was called before.
+        """Register a dataset of very many files within seconds; needs a call of `add_bulk` first.
 
         Parameters
         ----------
         name
-            Of the dataset.
+            Name of the dataset.
         count
-            Number of its files.
+            Number of files.
         rses
-            Where all of them have a replica.
+            RSEs that have a replica of every file.
         """
         self.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET"}])
-        self.execute(*many.statements(name, count, rses, f"{content.BULK}._000000.root"))
+        self.execute(*many.statements(name, range(count), rses, _FIRST_OF_BULK))
 
     @property
     def provider(self) -> Provider:
@@ -317,7 +280,7 @@ class FullLake:
 
     @contextmanager
     def old_tokens(self) -> Iterator[None]:
-        """Have Rucio find each token that it gives to be ten minutes old: it renews none within its first five."""
+        """Make every new token look ten minutes old, because Rucio does not renew a token in its first five minutes."""
         age = "AFTER INSERT ON tokens BEGIN UPDATE tokens SET updated_at = datetime('now', '-10 minutes')"
         self.execute(f"CREATE TRIGGER old_tokens {age} WHERE token = NEW.token; END")
         try:
@@ -325,7 +288,7 @@ class FullLake:
         finally:
             self.execute("DROP TRIGGER old_tokens")
 
-    # ------------------------------------------------------------------------------------ how it is brought up
+    # ------------------------------------------------------------------------------------ start
 
     def _start(self, environment: ServerEnvironment, stack: ExitStack) -> None:
         self.authority = self._authority or Authority(self.folder / "pki")
@@ -347,7 +310,7 @@ class FullLake:
         database = server.bootstrap()
         sources = self.folder / "sources"
         command: list[str | Path] = [sys.executable, "-m", files.__name__, sources]
-        writer = self.children.start("the writer of files", command, env=closed_environment({}), cwd=_ROOT)
+        writer = self.children.start("the file writer", command, env=closed_environment({}), cwd=_ROOT)
         self._make_users()
         self._start_storages()
         ports = self._make_proxies(stack, server)
@@ -359,13 +322,13 @@ class FullLake:
         self._finish(sources)
 
     def _start_postgresql(self) -> str:
-        """Start the database, and return its URL."""
+        """Start the database and return its URL."""
         self.postgresql = PostgreSQL(self.folder / "postgresql")
         self.postgresql.start(self.children)
         return self.postgresql.url
 
     def _write_provider(self) -> None:
-        """Tell Rucio of the identity provider, which it asks when somebody first signs in there."""
+        """Write the settings of the identity provider, which Rucio contacts at the first sign-in there."""
         port = free_port()
         self._provider_proxy = TcpProxy(port)
         self._provider = Provider(self.folder, f"http://127.0.0.1:{self._provider_proxy.port}", port)
@@ -382,7 +345,7 @@ class FullLake:
         self.store = self.folder / "store"
         for folder in (self.store, *(self.store / name for name in set(_FOLDERS.values()))):
             folder.mkdir()
-            folder.chmod(0o777)  # XRootD's user writes here as well as we do
+            folder.chmod(0o777)  # XRootD runs as another user and writes here too
         run = self.folder / "run"
         run.mkdir()
         self.storages = {
@@ -404,7 +367,7 @@ class FullLake:
             storage.wait_ready(self._running[name])
 
     def _make_proxies(self, stack: ExitStack, server: RucioServer) -> dict[str, int]:
-        """Make the proxies, and return the port of everything that an RSE can speak."""
+        """Start the proxies and return the port of each kind of server."""
         ports = {name: storage.port for name, storage in self.storages.items()}
         own = {"certificate": self.authority.server_cert, "key": self.authority.server_key}
         self.faulty = {name: TcpProxy(ports[name]) for name in ("root", "http")}
@@ -436,13 +399,13 @@ class FullLake:
         child.wait_end(seconds=_STEP_SECONDS)
 
     def _finish(self, sources: Path) -> None:
-        """Do what a catalogue cannot say: states of replicas, quotas, a lost file, files with hostile names."""
+        """Add what a catalogue cannot express: states of replicas, quotas, a lost file, files with hostile names."""
         for account, limit in content.QUOTA.items():
             for rse in _FOLDERS:
                 self.rest("POST", f"/accountlimits/local/{account}/{rse}", json={"bytes": limit})
         states = [{"scope": SCOPE, "name": name, "state": state} for name, state in content.UNAVAILABLE.items()]
         self.rest("PUT", "/replicas", json={"rse": "CERN-EOS", "files": states})
-        # in a large Rucio a daemon does this, when the last replica is found to be bad
+        # in production a daemon does this when the last replica is declared bad
         self.execute(
             f"UPDATE dids SET availability = 'L' WHERE name = '{content.LOST}'",
             f"DELETE FROM replicas WHERE name = '{content.LOST}'",
@@ -508,7 +471,7 @@ _FOLDERS = {
 
 
 def _home() -> Path:
-    """Return the folder of all test lakes; in memory, if there is some: SQLite waits for the disk at each commit."""
+    """Return the folder of all test lakes: in memory if there is room, because SQLite syncs to disk at each commit."""
     memory = Path("/dev/shm")
     fits = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _SIZE
     home = (memory if fits else Path(tempfile.gettempdir())) / f"rucio-lab-test-{os.geteuid()}"
@@ -517,18 +480,12 @@ def _home() -> Path:
 
 
 def quoted(*parts: str) -> str:
-    """Join parts to a path of Rucio's REST interface.
-
-    Parameters
-    ----------
-    parts
-        Not quoted; names may hold anything.
-    """
+    """Quote parts and join them to a path of Rucio's REST interface."""
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _toml(value: Any) -> str:
-    """Write a value as TOML has it."""
+    """Format a value as TOML."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""An XRootD server that lies: it asks for credentials, switches to TLS, and sends its readers on, as it is told.
+"""An XRootD server that lies: on request it asks for credentials, switches to TLS, or redirects its clients.
 
-It keeps whatever it is sent, so that a test can see that nothing left this machine. Source of the protocol: "The XRootD
+It keeps everything that clients send, so a test can check that no secret was sent. For the protocol, see "The XRootD
 Protocol", version 5.
 """
 
@@ -27,19 +27,19 @@ _AUTH = 3000
 _UNSUPPORTED = 3013
 
 ZTN = "&P=ztn,0:65536:"
-"""Asks for a bearer token."""
+"""Requests a bearer token."""
 
 KRB5 = "&P=krb5,host/evil@EVIL"
-"""Asks for a Kerberos ticket."""
+"""Requests a Kerberos ticket."""
 
 
 def gsi(ca: str) -> str:
-    """Ask for an X.509 proxy; names a CA by the hash that OpenSSL makes."""
+    """Request an X.509 proxy; a CA is named by its OpenSSL hash."""
     return f"&P=gsi,v:10600,c:ssl,ca:{ca}"
 
 
 def sss(keytab: Path) -> str:
-    """Ask for a shared secret, from a keytab of the client's."""
+    """Request a shared secret from a keytab of the client."""
     return f"&P=sss,0.13:{keytab}"
 
 
@@ -49,26 +49,26 @@ def _nowhere(_path: str) -> str:
 
 @dataclass
 class Liar:
-    """What it says, and what it was sent.
+    """How it behaves, and what it received.
 
     Attributes
     ----------
     port
-        Where it listens on 127.0.0.1.
+        Its port on 127.0.0.1.
     content
-        What it calls the content of each file.
+        The content of every file.
     asks
-        The security protocols that it asks for, as the server of XRootD writes them; empty for none.
+        The security protocols it requests, in XRootD's own syntax; empty for none.
     tls
-        Whether it switches each connection to TLS, also one of a ``root://`` address.
+        Whether it switches each connection to TLS, even for a ``root://`` address.
     on_open, on_read
-        Give the address to which a reader of a path is sent on; empty to serve it.
+        Return the address to redirect the client of a path to; an empty one serves the path.
     credentials, paths
-        What it was sent: credentials, and the paths that were to be opened, with their options.
+        The credentials it received, and the paths it was asked to open, with their options.
     everything
-        All bytes that came, decrypted.
+        All bytes received, decrypted.
     connections
-        How many there were.
+        Number of connections.
     """
 
     port: int = 0
@@ -83,13 +83,13 @@ class Liar:
     connections: int = 0
 
     def url(self, path: str = "/f", scheme: str = "root", *, user: str = "") -> str:
-        """Write an address of its own; XRootD makes a connection for each user."""
+        """Return an address on this server; XRootD opens a separate connection for each user."""
         return f"{scheme}://{user}{'@' if user else ''}127.0.0.1:{self.port}/{path}"
 
 
 @contextmanager
 def liar(authority: Authority, content: bytes = b"") -> Iterator[Liar]:
-    """Run one."""
+    """Run a liar."""
     told = Liar(content=content)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.server_cert, authority.server_key)
@@ -116,7 +116,7 @@ def liar(authority: Authority, content: bytes = b"") -> Iterator[Liar]:
 
 
 class _Connection:
-    """One connection of a client."""
+    """A connection of a client."""
 
     def __init__(self, told: Liar, socket: ssl.SSLSocket, context: ssl.SSLContext) -> None:
         self._told = told
@@ -163,17 +163,17 @@ class _Connection:
     def _open(self, stream: bytes, _body: bytes, data: bytes) -> None:
         self._path = data.decode(errors="replace").rstrip("\0")
         self._told.paths.append(self._path)
-        self._send_on(stream, self._told.on_open, bytes(12) + self._status())
+        self._redirect(stream, self._told.on_open, bytes(12) + self._status())
 
     def _read(self, stream: bytes, body: bytes, _data: bytes) -> None:
         offset, length = struct.unpack(">4xqi", body)
-        self._send_on(stream, self._told.on_read, self._told.content[offset : offset + length])
+        self._redirect(stream, self._told.on_read, self._told.content[offset : offset + length])
 
     def _readv(self, stream: bytes, _body: bytes, data: bytes) -> None:
         parts = [struct.unpack(">4xiq", data[at : at + 16]) for at in range(0, len(data), 16)]
         content = self._told.content
         pieces = [struct.pack(">4xiq", size, at) + content[at : at + size] for size, at in parts]
-        self._send_on(stream, self._told.on_read, b"".join(pieces))
+        self._redirect(stream, self._told.on_read, b"".join(pieces))
 
     def _refuse(self, stream: bytes, *_: bytes) -> None:
         self._answer(stream, _ERROR, struct.pack(">i", _UNSUPPORTED) + b"unsupported\0")
@@ -181,7 +181,7 @@ class _Connection:
     def _status(self) -> bytes:
         return f"1 {len(self._told.content)} 16 1700000000\0".encode()
 
-    def _send_on(self, stream: bytes, where: Callable[[str], str], else_data: bytes) -> None:
+    def _redirect(self, stream: bytes, where: Callable[[str], str], else_data: bytes) -> None:
         target = where(self._path)
         if target:
             self._answer(stream, _REDIRECT, struct.pack(">i", 0) + target.encode())

@@ -1,6 +1,6 @@
-"""What the tests need of the operating system.
+"""The Debian packages that the tests need.
 
-Run by its path it prints the names of the Debian packages that are missing, see ``install-packages``.
+Run as a program, it prints the names of missing packages; ``install-packages`` does that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package, with a program or file that tells whether it is there."""
+    """A Debian package, and a program or file that shows whether it is installed."""
 
     name: str
     sign: str
@@ -25,26 +25,24 @@ WEBDAV_MODULE = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so"
 PACKAGES = (
     Package("xrootd-server", "xrootd", "the storage that speaks root://"),
     Package("xrootd-scitokens-plugins", "/usr/lib/*/libXrdAccSciTokens-*.so", "the storage that checks tokens"),
-    Package("xrootd-voms-plugins", "/usr/lib/*/libXrdVoms-*.so", "the storage that wants proxies of a VO"),
-    Package("xrootd-client", "xrdcp", "Rucio uploads and downloads over root:// by the programs xrdfs and xrdcp"),
+    Package("xrootd-voms-plugins", "/usr/lib/*/libXrdVoms-*.so", "the storage that requires VOMS proxies"),
+    Package("xrootd-client", "xrdcp", "Rucio uploads and downloads over root:// with the programs xrdfs and xrdcp"),
     Package("nginx-light", "nginx", "the storages that speak http, https and WebDAV"),
-    Package(
-        "libnginx-mod-http-dav-ext", WEBDAV_MODULE, "PROPFIND, by which Rucio looks at what it uploaded over https"
-    ),
-    Package("gcc", "gcc", "compiles the few lines that keep xrootd on the loopback interface"),
-    Package("libc6-dev", "/usr/include/dlfcn.h", "headers for these lines"),
-    Package("voms-clients", "voms-proxy-init", "makes X.509 proxies, with the attributes of a VO, too"),
-    Package("chromium", "chromium", "the browser in which the sidebar is tested"),
+    Package("libnginx-mod-http-dav-ext", WEBDAV_MODULE, "PROPFIND, which Rucio uses to check uploads over https"),
+    Package("gcc", "gcc", "compiles a few lines of C that keep xrootd on the loopback interface"),
+    Package("libc6-dev", "/usr/include/dlfcn.h", "header files for this C code"),
+    Package("voms-clients", "voms-proxy-init", "creates X.509 proxies, also VOMS proxies"),
+    Package("chromium", "chromium", "the browser for the tests of the sidebar"),
 )
-POSTGRESQL = Package("postgresql", "initdb", "the database, where RUCIO_LAB_TEST_DATABASE asks for it")
+POSTGRESQL = Package("postgresql", "initdb", "the database, if RUCIO_LAB_TEST_DATABASE asks for it")
 
 
 class PackagesMissingError(RuntimeError):
-    """Something of the operating system is not installed."""
+    """A Debian package is not installed."""
 
 
 def on_postgresql() -> bool:
-    """Return whether the tests are to run on PostgreSQL, and not on SQLite: RUCIO_LAB_TEST_DATABASE says so.
+    """Return whether RUCIO_LAB_TEST_DATABASE asks for PostgreSQL instead of SQLite.
 
     Raises
     ------
@@ -53,17 +51,17 @@ def on_postgresql() -> bool:
     """
     wanted = os.environ.get("RUCIO_LAB_TEST_DATABASE", "sqlite")
     if wanted not in ("sqlite", "postgresql"):
-        raise ValueError(f"RUCIO_LAB_TEST_DATABASE is {wanted!r}. Set it to sqlite or postgresql, or do not set it.")
+        raise ValueError(f"RUCIO_LAB_TEST_DATABASE is {wanted!r}. Set it to sqlite or postgresql, or unset it.")
     return wanted == "postgresql"
 
 
 def require_packages() -> None:
-    """Check that everything is there.
+    """Check that all packages are installed.
 
     Raises
     ------
     PackagesMissingError
-        If not; names the packages.
+        If some are missing; names them.
     """
     if missing := missing_packages():
         what = ", ".join(f"{package.name} ({package.why})" for package in missing)
@@ -75,19 +73,19 @@ def require_packages() -> None:
 
 
 def missing_packages() -> list[Package]:
-    """Return what is not installed."""
+    """Return the packages that are not installed."""
     wanted = (*PACKAGES, POSTGRESQL) if on_postgresql() else PACKAGES
     return [package for package in wanted if not where(package.sign)]
 
 
 def where(sign: str) -> str | None:
-    """Return where a program or file is, or None.
+    """Return the path of a program or file, or None.
 
     Parameters
     ----------
     sign
-        Path of a file, with ``*`` where it differs from machine to machine, or name of a program; Debian has some where
-        a user's PATH does not lead.
+        Path of a file, with ``*`` for parts that differ between machines, or name of a program; Debian installs some
+        programs outside a user's PATH.
     """
     if "*" in sign:
         return next(map(str, Path("/").glob(sign[1:])), None)

@@ -1,4 +1,4 @@
-"""An authority of the lake's own, and what it signs: servers, users, and the users' proxies (RFC 3820)."""
+"""The certificate authority of the lake, and the certificates of servers and users, and proxies (RFC 3820)."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-_Key = rsa.RSAPrivateKey  # as in the grid: gsi knows no others
+_Key = rsa.RSAPrivateKey  # as in the grid; gsi supports no others
 _LIFE = datetime.timedelta(days=30)
-# ProxyCertInfo with the policy language id-ppl-inheritAll (1.3.6.1.5.5.7.21.1) and no limit of the path, in DER
+# ProxyCertInfo with the policy language id-ppl-inheritAll (1.3.6.1.5.5.7.21.1) and no path length limit, in DER
 _PROXY_INFO = x509.UnrecognizedExtension(
     ObjectIdentifier("1.3.6.1.5.5.7.1.14"), bytes.fromhex("300c300a06082b06010505071501")
 )
 
 VO = "lake"
-"""The VO whose members may read where proxies are asked for."""
+"""The VO whose members can read from the storage that requires proxies."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a certificate.
+    """A user with a certificate.
 
     Attributes
     ----------
     name
-        Of the files.
+        Name of the user, and of the files.
     dn
-        Subject, as Rucio knows it (RFC 2253).
+        Subject in Rucio's format (RFC 2253).
     cert, key
-        PEM files, each on its own.
+        Separate PEM files.
     pem
-        Both in one PEM file, as programs of the grid take it in place of a proxy.
+        Both in one PEM file, which grid programs accept in place of a proxy.
     """
 
     name: str
@@ -55,18 +55,18 @@ class Authority:
     Parameters
     ----------
     folder
-        Where the files go; it is made, for the user alone.
+        Folder for the files; it is created, readable only by its owner.
 
     Attributes
     ----------
     ca
-        PEM file with the authority's certificate.
+        PEM file with the certificate of the authority.
     bundle
-        The same, with the authorities which this machine trusts anyway.
+        PEM file that also has the CAs that this machine trusts.
     certificates
-        Folder of trusted CAs with this one in it, as programs of the grid have it.
+        Folder with the CA in the format that grid programs expect.
     server_cert, server_key
-        For servers on 127.0.0.1, localhost and ::1.
+        PEM files for servers on 127.0.0.1, localhost and ::1.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,12 +81,12 @@ class Authority:
         self.server_cert, self.server_key = self._server()
 
     def user(self, name: str, common_name: str, unit: str) -> User:
-        """Make a user's certificate.
+        """Issue a user's certificate.
 
         Parameters
         ----------
         name
-            Of its files.
+            Name of its files.
         common_name, unit
             CN and OU of its subject.
         """
@@ -103,26 +103,26 @@ class Authority:
         )
 
     def proxy(self, user: User, *, seconds: float = 12 * 3600, elliptic: bool = False) -> Path:
-        """Make a proxy certificate: what ``voms-proxy-init -rfc`` writes.
+        """Issue a proxy certificate like ``voms-proxy-init -rfc``.
 
         Parameters
         ----------
         user
-            Who is represented.
+            The user it represents.
         seconds
-            How long it is valid from now on; negative for one that has ended.
+            Validity from now; negative for an expired proxy.
         elliptic
-            Whether its key is one of an elliptic curve.
+            Whether to use an elliptic curve key.
 
         Returns
         -------
         Path
-            PEM file with the proxy's certificate, its key and the user's certificate.
+            PEM file with the proxy certificate, its key and the user's certificate.
         """
         issuer = x509.load_pem_x509_certificate(user.cert.read_bytes())
         issuer_key = _load_key(user.key)
         key = ec.generate_private_key(ec.SECP256R1()) if elliptic else _new_key()
-        serial = x509.random_serial_number() >> 128  # CN=<a number>, as the RFC wants
+        serial = x509.random_serial_number() >> 128  # the RFC requires CN=<a number>
         subject = x509.Name([*issuer.subject, x509.NameAttribute(NameOID.COMMON_NAME, str(serial))])
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
         builder = _builder(subject, issuer.subject, key, issuer_key, end=end, proxy=True)
@@ -130,18 +130,18 @@ class Authority:
         return self._write(f"{user.name}-{serial}.proxy", _pem(cert) + _private_pem(key) + _pem(issuer))
 
     def voms_proxy(self, user: User, target: Path, *groups: str, vo: str = VO) -> None:
-        """Make a proxy with attributes of a VO: what ``voms-proxy-init`` writes when a VOMS server has answered.
+        """Issue a proxy with VO attributes, like ``voms-proxy-init`` with a VOMS server.
 
         Parameters
         ----------
         user
-            Who is represented.
+            The user it represents.
         target
-            The file; as `proxy`, with the attributes in the proxy's certificate.
+            The file; like that of `proxy`, with the attributes in the proxy certificate.
         groups
-            The attributes (FQANs); by default that of a plain member.
+            The attributes (FQANs); by default that of an ordinary member.
         vo
-            Which VO.
+            The VO.
         """
         command: list[str | Path] = ["voms-proxy-fake", "-rfc", "-cert", user.cert, "-key", user.key, "-voms", vo]
         command += ["-hostcert", self.server_cert, "-hostkey", self.server_key, "-uri", "localhost:15000"]
@@ -152,7 +152,7 @@ class Authority:
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=env)
 
     def write_voms(self, folder: Path) -> None:
-        """Make a folder that says which certificates sign the attributes of which VO: our server those of `VO`."""
+        """Write a vomsdir: the server certificate signs the attributes of `VO`."""
         (folder / VO).mkdir(parents=True)
         (folder / VO / "localhost.lsc").write_text("/O=Lake/CN=localhost\n/O=Lake/CN=Lake Test CA\n")
 
@@ -182,7 +182,7 @@ class Authority:
 
 
 def _name(**parts: str) -> x509.Name:
-    """Make a name of its parts, given as Rucio writes them: the most special one first."""
+    """Return a name from its parts, in Rucio's order: the most specific first."""
     oids = {"CN": NameOID.COMMON_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME, "O": NameOID.ORGANIZATION_NAME}
     return x509.Name([x509.NameAttribute(oids[key], value) for key, value in reversed(parts.items())])
 
@@ -245,5 +245,5 @@ def _private_pem(key: _Key | ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _system_authorities() -> bytes:
-    known = ssl.get_default_verify_paths().cafile  # heeds SSL_CERT_FILE
+    known = ssl.get_default_verify_paths().cafile  # respects SSL_CERT_FILE
     return Path(known).read_bytes() if known else b""

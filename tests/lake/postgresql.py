@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test lake's own, for what Rucio cannot do on SQLite."""
+"""A PostgreSQL server for the test lake, for what Rucio cannot do on SQLite."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PostgreSQL:
     Parameters
     ----------
     folder
-        Its own folder; it is made.
+        Folder for its files; it is created.
 
     Attributes
     ----------
     port
-        Where it listens on 127.0.0.1.
+        Its port on 127.0.0.1.
     url
         SQLAlchemy URL of the database.
     """
@@ -43,18 +43,18 @@ class PostgreSQL:
         password.touch(mode=0o600)
         password.write_text(self._password)
         self._as_user: list[str] = []
-        if os.geteuid() == 0:  # as which it refuses to run
+        if os.geteuid() == 0:  # it refuses to run as root
             self._as_user = ["setpriv", f"--reuid={_SYSTEM_USER}", f"--regid={_SYSTEM_USER}", "--clear-groups"]
             for path in (folder, password):
                 shutil.chown(path, _SYSTEM_USER, _SYSTEM_USER)
 
     def start(self, children: Children) -> None:
-        """Make the database, and return when it can be used."""
+        """Create the database and wait until it is ready."""
         env, data = closed_environment({}), self._folder / "data"
         make: list[str | Path] = [*self._as_user, self._programs / "initdb", "--pgdata", data, "--username", _USER]
         make += ["--pwfile", self._folder / "password", "--auth", "scram-sha-256"]
         make += ["--encoding", "UTF8", "--no-locale", "--no-sync"]
-        children.start("the set-up of PostgreSQL", make, env=env, cwd=self._folder).wait_end(seconds=_READY_SECONDS)
+        children.start("the PostgreSQL set-up", make, env=env, cwd=self._folder).wait_end(seconds=_READY_SECONDS)
         serve: list[str | Path] = [*self._as_user, self._programs / "postgres", "-D", data, "-k", self._folder]
         serve += ["-h", "127.0.0.1", "-p", str(self.port), "-c", "fsync=off", "-c", "full_page_writes=off"]
         server = children.start("the PostgreSQL server", serve, env=env, cwd=self._folder)
@@ -62,7 +62,7 @@ class PostgreSQL:
         self._psql("postgres", f"CREATE DATABASE {_DATABASE}")
 
     def execute(self, *statements: str) -> None:
-        """Run SQL statements, each in a transaction of its own."""
+        """Run SQL statements, each in its own transaction."""
         self._psql(_DATABASE, *statements)
 
     def _answers(self) -> bool:

@@ -1,7 +1,7 @@
-"""The identity provider of the test lake: oidc-provider-mock, where anybody may say who he is.
+"""The identity provider of the test lake: oidc-provider-mock, where anybody can sign in as anyone.
 
-Run as a module it is the server. Its own access tokens are opaque; here they are JSON web tokens, as those of the
-grid's providers are. Whoever asks for the scope ``offline_access`` gets a refresh token, a new one with each renewal.
+Run as a module, this is the server. Its access tokens are JSON Web Tokens, like those of grid providers, where the
+original has opaque ones. With the scope ``offline_access`` it issues a refresh token, and a new one at each renewal.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _HERE = Path(__file__)
 
 
 class Provider:
-    """The provider, seen from the tests.
+    """The provider, as tests use it.
 
     Parameters
     ----------
     folder
-        Keeps its key, which stays the same when it is started again: Rucio keeps the public half for 12 hours.
+        Folder for its key, which must survive a restart because Rucio caches the public key for 12 hours.
     url
-        Where it is asked, its name as an issuer; a proxy that forwards to ``port``.
+        Its address and issuer name; a proxy that forwards to ``port``.
     port
-        Where it listens.
+        Its port on 127.0.0.1.
     """
 
     def __init__(self, folder: Path, url: str, port: int) -> None:
@@ -44,7 +44,7 @@ class Provider:
         self._key = folder / "provider.jwk"
 
     def start(self, children: Children) -> Child:
-        """Start it, and wait until it answers."""
+        """Start it and wait until it answers."""
         command: list[str | Path] = [sys.executable, "-m", "tests.lake.provider", "--port", str(self._port)]
         command += ["--issuer", self.url, "--key", self._key]
         child = children.start("the identity provider", command, cwd=_HERE.parents[2])
@@ -52,27 +52,27 @@ class Provider:
         return child
 
     def token(self, subject: str = "alice", **claims: Any) -> str:
-        """Give a token without any questions.
+        """Issue a token without a sign-in.
 
         Parameters
         ----------
         subject
-            Whom it is for.
+            Subject of the token.
         claims
-            Those of the token that are to be others; ``life`` is short for ``exp``, in seconds from now.
+            Claims to change; ``life`` sets ``exp`` in seconds from now.
         """
         return self._ask("GET", f"/mint/{subject}", params={"claims": json.dumps(claims)}).text
 
     def tokens_live(self, seconds: float) -> None:
-        """Say how long the tokens live that it gives from now on."""
+        """Set the lifetime of new tokens."""
         self._ask("PUT", f"/lifetime/{seconds:g}")
 
     def revoke(self, subject: str) -> None:
-        """Take back the refresh tokens of somebody."""
+        """Revoke the refresh tokens of a subject."""
         self._ask("POST", f"/users/{subject}/revoke-tokens")
 
     def renewals(self) -> int:
-        """Say how often it has renewed a token."""
+        """Return how often it has renewed a token."""
         return int(self._ask("GET", "/renewals").text)
 
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -82,23 +82,23 @@ class Provider:
 
 
 def visit(url: str, ca: Path, *, subject: str = "alice", deny: bool = False) -> str:
-    """Do what somebody does in a browser at the address of a sign-in.
+    """Visit the address of a sign-in and sign in, as a user does in a browser.
 
     Parameters
     ----------
     url
         The address.
     ca
-        The authority that Rucio's certificate is checked with.
+        PEM file with the CA for Rucio's certificate.
     subject
-        Who they say they are.
+        The subject to sign in as.
     deny
-        Whether they refuse instead.
+        Whether to deny access instead.
 
     Returns
     -------
     str
-        What the last page says: Rucio's, with the code if one is to be pasted.
+        The last page: Rucio's, with a code if the user has to paste one.
     """
     with requests.Session() as browser:
         browser.verify, browser.trust_env = str(ca), False
@@ -116,7 +116,7 @@ def code_on(page: str) -> str:
 
 
 def serve(port: int, issuer: str, key_file: Path) -> None:
-    """Be the server."""
+    """Run the server."""
     import flask
     import oidc_provider_mock
     import werkzeug.serving

@@ -1,4 +1,4 @@
-"""The storages of the test lake: three XRootD and several nginx, which all serve the same folder."""
+"""The storages of the test lake: three XRootD and several nginx servers for the same folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.lake.pki import VO, Authority
 _READY_SECONDS = 30
 _XROOTD_USER = "xrootd"
 
-# xrootd has no setting that keeps it on the loopback interface, nor one for the CAs of an issuer that it asks for keys
+# xrootd has no setting to listen only on the loopback interface, nor one for the CA of a token issuer
 _SHIM = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -93,13 +93,13 @@ class Storage(Protocol):
         """Scheme, host and port."""
 
     def start(self, children: Children) -> Child:
-        """Start it, also again after it was stopped."""
+        """Start it, or restart it after a stop."""
 
     def wait_ready(self, child: Child) -> None:
         """Wait until it answers."""
 
     def sent(self) -> int:
-        """Return how many bytes of files were read from it until now."""
+        """Return how many bytes of file content were read from it so far."""
 
 
 class XRootD:
@@ -108,13 +108,13 @@ class XRootD:
     Parameters
     ----------
     root
-        The folder that it serves; its user must be able to read and write there.
+        The folder it serves; readable and writable for its user.
     folder
-        Its own folder; it is made.
+        Folder for its own files; it is created.
     authority
-        Makes it ask for proxies (gsi) with attributes of the VO `VO`; it speaks https on the same port.
+        If given, it requires proxies (gsi) with attributes of the VO `VO`, and also speaks https on the same port.
     issuer
-        Makes it speak TLS only, and ask for tokens of this issuer in place of proxies.
+        If given, it speaks only TLS and requires tokens of this issuer instead of proxies.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class XRootD:
         self._log: Path | None = None
         folder.mkdir()
         text = f"oss.localroot {root}\nall.export /\nall.adminpath {folder}\nall.pidpath {folder}\n"
-        text += "xrootd.chksum adler32\nxrd.network nodnr\nxrootd.trace fsio\n"  # the log says what was read
+        text += "xrootd.chksum adler32\nxrd.network nodnr\nxrootd.trace fsio\n"  # logs what was read
         if authority:
             self._write_trust(authority)
             text += (_TLS + (_TOKENS if issuer else _PROXIES)).format(folder=folder)
@@ -144,7 +144,7 @@ class XRootD:
                 shutil.chown(path, _XROOTD_USER)
 
     def _write_trust(self, authority: Authority) -> None:
-        """Write its own copies of whom it trusts, and of what it is known by."""
+        """Copy its certificate and the CA, and write its vomsdir."""
         for path in (authority.server_cert, authority.server_key, authority.ca):
             shutil.copy(path, self._folder)
         shutil.copytree(authority.certificates, self._folder / "certificates")
@@ -171,26 +171,26 @@ class XRootD:
 
 
 class Nginx:
-    """An nginx which serves a folder.
+    """An nginx that serves a folder.
 
     Parameters
     ----------
     name
-        What the tests call it.
+        Its name in the tests.
     root
-        The folder.
+        The folder it serves.
     folder
-        Its own folder; it is made.
+        Folder for its own files; it is created.
     authority
-        Makes it speak https, and take WebDAV's PUT, DELETE, MKCOL, COPY and MOVE.
+        If given, it speaks https, with WebDAV's PUT, DELETE, MKCOL, COPY and MOVE.
     wants_certificate
-        It answers 403 to whoever shows no certificate of the authority.
+        Whether it answers 403 without a client certificate of the authority.
     ranges
-        Whether it serves parts of files.
+        Whether it serves byte ranges.
     door_to
-        Address of another server, to which it sends its readers on.
+        Address of another server to redirect clients to.
     issuer
-        It answers 401 to whoever shows no token of this issuer; signatures it cannot check.
+        If given, it answers 401 without a token of this issuer; it does not check the signature.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Nginx:
         return sum(line["sent"] for line in self.requests() if line["method"] == "GET")
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the log: a dict per request with method, path, status, range and sent."""
+        """Return the log: a dict per request with method, path, status, range, authorized and sent."""
         lines = self._access.read_text().split("\n")[:-1] if self._access.exists() else []
         return [json.loads(line) for line in lines]
 

@@ -1,4 +1,4 @@
-"""What the tests of the core share."""
+"""Checks and instances for the tests of the core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lake.lake import FullLake
 
 
 def assert_clear(error: RucioLabError) -> None:
-    """Check that an error is what a user should read: what and why, then what to do, on one line, nothing technical."""
+    """Check that an error is fit for a user: what failed and why, then what to do, on one line, nothing technical."""
     text = str(error)
     assert re.fullmatch(r"\S.*[.?!`]", error.message), error.message
     assert re.fullmatch(r"\S.*[.?!]", error.remedy), f"no remedy: {text}"
@@ -25,12 +25,12 @@ def assert_clear(error: RucioLabError) -> None:
     assert not text.endswith(".."), text
 
 
-_BUSY = 2  # seconds; without a limit each of these would take minutes
+_BUSY = 2  # seconds; without a time limit each of these would take minutes
 
 
 @contextmanager
 def within(seconds: float, *, least: float = 0) -> Iterator[None]:
-    """Check that a time limit works: how long something takes, with room for a busy machine."""
+    """Check that the body ends within a time limit, with some allowance for a busy machine."""
     start = time.monotonic()
     yield
     took = time.monotonic() - start
@@ -38,7 +38,7 @@ def within(seconds: float, *, least: float = 0) -> Iterator[None]:
 
 
 def instance_of(lake: FullLake, **settings: Any) -> Instance:
-    """Give an instance of the test lake, as alice with the password in a rucio.cfg, or with other settings."""
+    """Return an instance of the test lake, by default for alice with her password in a rucio.cfg."""
     if "rucio_cfg" not in settings:
         settings["rucio_cfg"] = str(lake.rucio_cfg(settings.get("account") or "alice"))
     url = settings.pop("url", lake.url)

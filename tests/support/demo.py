@@ -1,4 +1,4 @@
-"""Helpers of the demo's tests: run ``rucio-lab demo`` as a user does, and watch its processes."""
+"""Helpers for the tests of the demo: run ``rucio-lab demo`` as a user does, write notebooks and read their outputs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
-import psutil
 
 from rucio_lab.demo.environment import demo_home
 
@@ -37,29 +34,7 @@ def write_notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """Return all processes below one."""
-    return psutil.Process(pid).children(recursive=True)
-
-
-def alive(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Return which processes still live after a while; a zombie does not."""
-    return [
-        process
-        for process in psutil.wait_procs(processes, timeout=seconds)[1]
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
-
-
 def outputs(notebook: Path) -> str:
-    """Return what the cells of an executed notebook printed."""
+    """Return the printed output of an executed notebook."""
     cells = json.loads(notebook.read_text())["cells"]
     return "".join("".join(out.get("text", "")) for cell in cells for out in cell.get("outputs", []))

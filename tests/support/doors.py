@@ -1,6 +1,6 @@
-"""All doors through which an address of Rucio's reaches something that opens it; each runs in a process of its own.
+"""All code paths ("doors") by which an address from Rucio is opened; each runs in a new process.
 
-Who adds another way to read adds a line. A door gets the DID as ``did``; what comes of it is of no matter here.
+If you add another way to read, add it here. A door gets the DID as ``did``; its result does not matter.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ DOORS = {
     app.start()
 """,
 }
-"""What is done -> the code that does it."""
+"""Name of a door -> its code."""
 
 
 def go_through(door: str, did: str, folder: Path, env: dict[str, str], *, seconds: float = 90) -> str:
-    """Go through a door, and give what was printed.
+    """Run the code of a door, and return what it printed.
 
     Parameters
     ----------
     door
-        Its name.
+        Name of the door.
     did
-        What is asked for.
+        The DID to open.
     folder
-        A folder to work in.
+        The working directory.
     env
-        More of the environment.
+        More environment variables.
     seconds
-        It must end within so long.
+        Time limit.
     """
     code = DOORS[door]
     body = code if code.startswith("\n") else f"\n    {code}\n"

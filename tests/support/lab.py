@@ -1,4 +1,4 @@
-"""A real JupyterLab or Notebook with the sidebar, in folders of its own."""
+"""A real JupyterLab or Jupyter Notebook with the sidebar, in temporary folders."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ TOKEN = SECRETS.add(secrets.token_urlsafe(32), "the token of a JupyterLab")
 START_SECONDS = 60
 
 PYTHON = os.environ.get("RUCIO_LAB_TEST_PYTHON", sys.executable)
-"""The Python whose JupyterLab and Notebook are tested; the kernels are those of this environment."""
+"""The Python whose JupyterLab and Notebook are tested; the kernels always run in this environment."""
 
 _NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
-# the name that --LabApp and such have of each
+# class name for command line options
 _APPLICATIONS = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
 
 _LAUNCH = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
 _KERNELS = {
     "python3": ("Python 3", "python", _LAUNCH),
     "late": ("Late", "python", f"import time; time.sleep(3); {_LAUNCH}"),
-    # to the import system, None means that there is no such module
+    # for the import system, None means that the module does not exist
     "lacking": ("Lacking", "python", f"import sys; sys.modules['rucio_lab'] = None; {_LAUNCH}"),
     "foreign": ("Foreign", "R", _LAUNCH),
 }
@@ -49,18 +49,18 @@ class JupyterLab:
     Parameters
     ----------
     folder
-        Where everything of it goes.
+        Folder for all of its files.
     environment
-        What it sees beyond the environment of the tests.
+        Environment variables to add.
     with_server
-        Whether the server half is enabled.
+        Whether the server extension is enabled.
     application
         ``jupyterlab`` or ``notebook``.
 
     Attributes
     ----------
     notebooks
-        The folder that it shows.
+        Its root folder.
     data
         Its data folder.
     """
@@ -78,11 +78,11 @@ class JupyterLab:
         self._application = application
         self.data = folder / "data"
         self.notebooks = folder / "notebooks"
-        # both halves and the kernels are of this tree, whatever Python serves the page
+        # the server extension and the kernels use this source tree, whatever Python serves the page
         ours = {"PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_TOKEN": TOKEN}
         self._environment = {**os.environ, **ours, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
-        # on the command line, which goes before what the install enables
+        # a command line option, which overrides the installed configuration
         self._extensions = {"rucio_lab": with_server}
         for name, (title, language, code) in _KERNELS.items():
             argv = [sys.executable, "-c", code, "-f", "{connection_file}"]
@@ -117,11 +117,11 @@ class JupyterLab:
         self._process.wait(START_SECONDS)
 
     def url(self, path: str = "lab") -> str:
-        """The address of a page, with a token; nothing is left there of an earlier visit."""
+        """Return the address of a page, with a token and a fresh workspace."""
         return f"http://127.0.0.1:{self._port}/{path}?token={TOKEN}&reset"
 
     def request(self, method: str, route: str, body: Any = None) -> Any:
-        """Ask the server directly, as another tab of the browser might."""
+        """Send a request to the server, as another browser tab could."""
         return json.loads(self._ask(method, route, body))
 
     def _ask(self, method: str, route: str, body: Any = None) -> bytes:
@@ -134,8 +134,8 @@ class JupyterLab:
             return content
 
     def forget_downloads(self) -> None:
-        """Cancel all downloads, empty their list and remove what came."""
-        for _ in range(2):  # the first cancels those that are under way
+        """Cancel all downloads, clear their list and remove the files."""
+        for _ in range(2):  # the first round cancels running ones
             for line in self._ask("GET", "rucio-lab/jobs").splitlines()[:-1]:
                 self.request("DELETE", f"rucio-lab/job?id={json.loads(line)['row']['id']}")
         shutil.rmtree(self._folder / "home" / "rucio-downloads", ignore_errors=True)

@@ -1,10 +1,10 @@
-"""No secret anywhere: what the suite leaves behind is searched for every secret that was used in it.
+"""Search everything that the tests leave behind for the secrets they used.
 
-Fixtures tell `SECRETS` what they use; tokens that were issued are found where they are kept. When all tests are done,
-`Watch` looks into every file that they left (compressed ones and pickles too), into what they printed and logged, and
-into the arguments of every process that ran below this one. A secret that turns up makes the run fail.
+Fixtures add their secrets to `SECRETS`; issued tokens are found where they are stored. After all tests, `Watch`
+searches every file that is left (also compressed files and pickles), everything that was printed and logged, and the
+arguments of every process that the run started. The run fails if it finds a secret.
 
-Where a secret may stand is said by `KEPT`: files of the owner alone, which is checked.
+`KEPT` lists the files that may contain secrets; it checks that only the owner can read them.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ KEPT = {
     "the job that makes the accounts": r"/(job\.json|(seed|bulk)/token)$",
     "Jupyter's own runtime files": r"/(jpserver-\d+(-open)?\.(json|html)|kernel-[^/]+\.json|jupyter_cookie_secret)$",
 }
-"""Where secrets are kept -> pattern of the path. Each must be readable by its owner alone, or in such a folder."""
+"""What it is -> pattern of the path. Only the owner may be able to read the file, or enter its folder."""
 
 SERVERS = r"(server|store|postgresql|pki|sources)(/|$)"
-"""What is the own of a lake's servers: databases, keys, the files of the storages."""
+"""Files of a lake's servers: databases, keys, the files of the storages."""
 
 
 class Secrets:
-    """All secrets of a run, each with a name under which it may be spoken of."""
+    """All secrets of a run, each with a name for reports."""
 
     def __init__(self) -> None:
         self._plain: dict[bytes, str] = {}
@@ -66,9 +66,9 @@ class Secrets:
         return len(self._plain) + len(self._tails)
 
     def add(self, secret: str, name: str) -> str:
-        """Remember a secret, and give it back.
+        """Add a secret and return it.
 
-        Long ones that end in a word of their own (tokens, of which there are thousands) are found by its end.
+        Those that end in a long word (tokens, of which there are thousands) are found by the end of that word.
         """
         words = _WORD.findall(secret.encode())
         if words and secret.encode().endswith(words[-1]):
@@ -79,13 +79,13 @@ class Secrets:
         return secret
 
     def found_in(self, content: bytes) -> set[str]:
-        """Name the secrets in some content."""
+        """Return the names of the secrets in some content."""
         plain = {name for secret, name in self._plain.items() if secret in content}
         tails = {word[-_TAIL:] for word in _WORD.findall(content)} & self._tails.keys()
         return plain | {self._tails[tail] for tail in tails}
 
     def add_issued_by(self, database: Path) -> None:
-        """Add the tokens that a Rucio server on SQLite has given or accepted."""
+        """Add the tokens that a Rucio server on SQLite has issued or accepted."""
         if database.is_file():
             with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
                 for row in connection.execute("SELECT token, refresh_token FROM tokens"):
@@ -94,7 +94,7 @@ class Secrets:
 
 
 def _forms(secret: str) -> set[bytes]:
-    """Give the forms in which a secret may turn up: as it is, in a URL, and in the middle of Base64."""
+    """Return the forms in which a secret may appear: plain, in a URL, and inside Base64."""
     inside = {base64.b64encode(b" " * shift + secret.encode())[4 if shift else 0 :][:-4] for shift in range(3)}
     return {secret.encode(), quote(secret, safe="").encode(), *(form for form in inside if len(form) >= 8)}
 
@@ -106,7 +106,7 @@ SECRETS = Secrets()
 
 
 def contents(name: str, content: bytes) -> Iterator[bytes]:
-    """Give the content of a file, and whatever is packed in it."""
+    """Yield the content of a file, and of everything packed in it."""
     yield content
     with suppress(OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, RuntimeError):
         if content.startswith(b"\x1f\x8b"):
@@ -126,18 +126,18 @@ def contents(name: str, content: bytes) -> Iterator[bytes]:
 
 
 def look_into(folder: Path, secrets: Secrets, skip: str = "$^", *, since: float = 0) -> Iterator[str]:
-    """Say which files below a folder hold which secrets, and which of `KEPT` others can read.
+    """Report the files in a folder that contain secrets, and files of `KEPT` that others can read.
 
     Parameters
     ----------
     folder
-        Where to look.
+        The folder to search.
     secrets
-        What to look for.
+        The secrets to look for.
     skip
-        Pattern of the beginning of paths in the folder that are left out.
+        Pattern for the start of paths in the folder to skip.
     since
-        Only files that were changed after this time, in seconds since the epoch.
+        Search only files changed after this time, in seconds since the epoch.
     """
     for path in sorted(folder.rglob("*")):
         if re.match(skip, str(path.relative_to(folder))) or path.is_symlink() or not path.is_file():
@@ -145,7 +145,7 @@ def look_into(folder: Path, secrets: Secrets, skip: str = "$^", *, since: float 
         try:
             content = path.read_bytes() if path.stat().st_mtime >= since else b""
         except OSError:
-            continue  # it went away, or is nobody's to read
+            continue  # it was removed, or is not readable
         names = {name for each in contents(path.name, content) for name in secrets.found_in(each)}
         kept = next((what for what, pattern in KEPT.items() if re.search(pattern, str(path))), None)
         if names and kept is None:
@@ -155,13 +155,13 @@ def look_into(folder: Path, secrets: Secrets, skip: str = "$^", *, since: float 
 
 
 def _outside() -> list[Path]:
-    """Give the folders of the user's own in which Jupyter, IPython and Rucio's clients write if nobody stops them."""
+    """Return the user's folders that Jupyter, IPython and Rucio's clients write to by default."""
     home, temporary = Path.home(), Path(tempfile.gettempdir())
     return [home / ".ipython", home / ".jupyter", home / ".local" / "share" / "jupyter", temporary / getpass.getuser()]
 
 
 def _is_private(path: Path) -> bool:
-    """Whether only its owner can read a file: by its own mode, or by that of its folder."""
+    """Return whether only its owner can read a file, by its own mode or by that of its folder."""
     return any(not stat.S_IMODE(each.stat().st_mode) & 0o077 for each in (path, path.parent))
 
 
@@ -169,7 +169,7 @@ def _is_private(path: Path) -> bool:
 
 
 class Processes:
-    """The arguments of all processes that ran below this one: those it starts itself, and those seen in passing."""
+    """The arguments of all child processes: those started here, and descendants that were seen running."""
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
@@ -179,7 +179,7 @@ class Processes:
         threading.Thread(target=self._run, name="watch of processes", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._end.set()
 
     def _heard(self, event: str, arguments: tuple[object, ...]) -> None:
@@ -215,12 +215,12 @@ class Processes:
 
 
 class Watch:
-    """A plugin of pytest that looks for the secrets of a run when it is over, and lets it fail if it finds one.
+    """A pytest plugin that searches for the secrets of a run at its end, and makes it fail if it finds one.
 
     Parameters
     ----------
     secrets
-        What to look for.
+        The secrets to look for.
     """
 
     def __init__(self, secrets: Secrets = SECRETS) -> None:
@@ -232,19 +232,19 @@ class Watch:
         self.leaks: list[str] = []
 
     def look_into_lake(self, folder: Path) -> None:
-        """Look into what a lake leaves behind, before it is taken away; its servers' own files are left out."""
+        """Search the files of a lake before they are removed, except those of its servers."""
         self._secrets.add_issued_by(folder / "server" / "rucio.db")
         self.leaks += look_into(folder, self._secrets, SERVERS)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test printed and logged, and how it failed."""
+        """Keep what a test printed and logged, and its failure."""
         parts = [report.longreprtext, *(content for _, content in report.sections)]
         self._said.append("\n".join([report.nodeid, *filter(None, parts)]).encode(errors="replace"))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Look everywhere."""
+        """Search everywhere."""
         self._processes.stop()
         base = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         for path in base.glob("**/rucio-lab/tokens/*"):
@@ -274,7 +274,7 @@ class Watch:
         self._searched_for += searched_for
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what was found."""
+        """Print what was found."""
         if self.leaks:
             terminalreporter.section("secrets that leaked", red=True)
         for leak in sorted(set(self.leaks)):

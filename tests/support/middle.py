@@ -1,4 +1,4 @@
-"""A web server between a client and Rucio: it sees what is asked, and can put anything in place of the answer."""
+"""A web server between a client and Rucio that records requests and can change answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lake.lake import FullLake
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that passed."""
+    """A request of the client."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back to the client."""
+    """An answer to the client."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,18 +35,18 @@ class Answer:
 
 @dataclass
 class Middle:
-    """The server, while it runs.
+    """The server while it runs.
 
     Attributes
     ----------
     url
-        Its address, plain http.
+        Its address, with plain http.
     asked
         All requests so far.
     tokens
-        The Rucio tokens that went through it to a client.
+        The Rucio tokens that it passed to clients.
     change
-        Makes another answer of each; gets the path, too.
+        Maps a path and Rucio's answer to the answer for the client.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Middle:
 
 @contextmanager
 def middle_of(lake: FullLake) -> Iterator[Middle]:
-    """Run one before the lake's Rucio."""
+    """Run such a server in front of the lake's Rucio."""
     trust = ssl.create_default_context(cafile=str(lake.authority.ca))
     rucio = urlsplit(lake.url).netloc
 

@@ -1,4 +1,4 @@
-"""Names as a hostile Rucio may have them: much of what means something to Python, IPython, shells and terminals."""
+"""Names from a hostile Rucio, with anything that is special to Python, IPython, shells and terminals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ alike = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-"""The same examples in each run; RUCIO_LAB_TEST_EXAMPLES asks for so many others."""
+"""The same examples in each run, or as many random ones as RUCIO_LAB_TEST_EXAMPLES says."""
 
 OSC = "\x1b]52;c;cm0gLXJmIC8=\x07\x1b]0;owned\x07\x1b[2J\x1b[31m"
-"""Writes the clipboard of a terminal, and its title; empties its screen, and writes red from then on."""
+"""Sets the clipboard and the title of a terminal, clears the screen and switches to red text."""
 
 PIECES = (
     *("\n!touch pwned #", "\u2028!touch pwned\u2028", "\x85!touch pwned\x85", "\r", "\x0b", "\x0c", "\x1c", "\u2029"),

@@ -1,4 +1,4 @@
-"""Real shells and kernels, kept away from the home of whoever runs the tests."""
+"""Fixtures with real IPython shells and kernels in a temporary home folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STARTUP = Path(__file__).parents[2] / "ipython-startup" / "50-rucio-lab.py"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home: no profile, no sign-in. The configuration (RUCIO_LAB_CONFIG) stays what it is."""
+    """An empty home folder, without a profile or a sign-in. RUCIO_LAB_CONFIG is unchanged."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def startup(home: Path) -> Path:
-    """Our start-up file, in a profile, where IPython runs it just as in the environment's etc/ipython/startup."""
+    """Our startup file in a profile, where IPython runs it as in the environment's etc/ipython/startup."""
     folder = home / "ipython" / "profile_default" / "startup"
     folder.mkdir(parents=True)
     target = folder / STARTUP.name
@@ -44,13 +44,13 @@ def startup(home: Path) -> Path:
 
 @pytest.fixture
 def unconfigured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Rucio configuration anywhere."""
+    """No Rucio configuration."""
     for name in ("RUCIO_LAB_CONFIG", "RUCIO_CONFIG", "RUCIO_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
 
 
 class SilentServer:
-    """A server that takes what it is sent and never answers."""
+    """A server that accepts requests and never answers."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -77,7 +77,7 @@ class SilentServer:
 
 @pytest.fixture
 def silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
-    """An instance that is signed in to, and does not answer."""
+    """The configuration of an instance that is signed in and never answers."""
     server = SilentServer()
     (home / "token").write_text("a-token")
     config = home / "silent.toml"
@@ -90,7 +90,7 @@ def silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer
 
 
 class Cell:
-    """What came of a cell: its error, and all that the user saw."""
+    """The result of a cell: its error, all output, and its value."""
 
     def __init__(self, error: BaseException | None, text: str, value: Any = None) -> None:
         self.error = error
@@ -104,7 +104,7 @@ def shell(home: Path) -> Iterator[InteractiveShell]:
     shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     shell.run_line_magic("load_ext", "rucio_lab")
     yield shell
-    vars(builtins).pop("__IPYTHON__", None)  # astropy, imported later, would look for a shell that is gone
+    vars(builtins).pop("__IPYTHON__", None)  # otherwise astropy, if imported later, would use this closed shell
 
 
 @pytest.fixture
@@ -121,14 +121,14 @@ def run(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> Callable
 
 
 class Kernel:
-    """A kernel of its own process, and its client."""
+    """A kernel process and its client."""
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self.client = client
 
     def run(self, code: str) -> tuple[dict[str, Any], str]:
-        """Run a cell; give the reply, and what it printed."""
+        """Run a cell; return the reply and the printed output."""
         printed = []
 
         def listen(message: dict[str, Any]) -> None:
@@ -137,14 +137,14 @@ class Kernel:
             elif message["msg_type"] == "error":
                 printed.append("\n".join(message["content"]["traceback"]))
 
-        # A kernel drops for a moment what comes after an error; the next call of this is not meant to be dropped.
+        # After an error a kernel drops requests for a moment; without stop_on_error the next call is not dropped.
         reply = self.client.execute_interactive(
             code, output_hook=listen, timeout=60, allow_stdin=False, stop_on_error=False
         )
         return reply["content"], "".join(printed)
 
     def complete(self, code: str) -> list[str]:
-        """Press Tab at the end; give the texts that could stand there then."""
+        """Press Tab at the end; return the completed texts."""
         content = self.client.complete(code, reply=True, timeout=20)["content"]
         assert content["cursor_end"] == len(code)
         return [code[: content["cursor_start"]] + match for match in content["matches"]]
@@ -152,7 +152,7 @@ class Kernel:
 
 @pytest.fixture
 def start_kernel(home: Path) -> Iterator[Callable[[], Kernel]]:
-    """Start kernels, which end with the test."""
+    """Start kernels that stop at the end of the test."""
     kernels: list[Kernel] = []
 
     def start() -> Kernel:
@@ -167,7 +167,7 @@ def start_kernel(home: Path) -> Iterator[Callable[[], Kernel]]:
 
 @pytest.fixture
 def python(home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run Python with some arguments, as a program of its own without a terminal."""
+    """Run Python with arguments, in a new process without a terminal."""
 
     def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]

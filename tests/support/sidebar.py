@@ -1,4 +1,4 @@
-"""The sidebar in a page, in the words of the tests."""
+"""The sidebar in a browser page: what tests do and look at."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _KERNEL_MS = 60_000
 
 
 class Sidebar:
-    """A page with JupyterLab and the sidebar in front.
+    """A page with JupyterLab and the sidebar open.
 
     Parameters
     ----------
     page
-        Of the browser.
+        A browser page.
     lab
         The JupyterLab to open.
     """
@@ -38,11 +38,11 @@ class Sidebar:
 
     def _open(self) -> None:
         self.page.goto(self._lab.url())
-        self.page.locator(".jp-Launcher").wait_for()  # it takes the focus when it comes
+        self.page.locator(".jp-Launcher").wait_for()  # it takes the focus when it appears
         self.page.locator(".jp-SideBar [data-id='rucio-lab']").click()
 
-    def leave(self) -> None:
-        """Forget what was searched for, and sign out of everything."""
+    def reset(self) -> None:
+        """Clear the search and sign out of all instances."""
         if self.text.input_value() or self.scope.input_value():
             self.search("", "")
         for instance in ("test", "faulty", "certificate", "page"):
@@ -50,8 +50,8 @@ class Sidebar:
         self.run("rucio-lab:refresh")
         self.root.get_by_label("Password").wait_for()
 
-    def come_in(self) -> None:
-        """Sign in to ``test``, without the form."""
+    def sign_in_directly(self) -> None:
+        """Sign in to ``test`` without the form."""
         if self._lab.request("GET", "rucio-lab/session?instance=test")["state"] == "signed_out":
             given = {"username": "alice", "password": "alice-pass"}
             self._lab.request("POST", "rucio-lab/session?instance=test", given)
@@ -59,27 +59,28 @@ class Sidebar:
         self.choose_instance("test")
         self.text.wait_for()
 
-    def come_to_front(self) -> None:
-        """Be looked at again; a headless browser has no window that one could look at."""
+    def bring_to_front(self) -> None:
+        """Make the tab visible again; a headless browser sends no such event itself."""
         self.page.bring_to_front()
         self.page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')) }")
 
     def run(self, command: str, arguments: dict[str, Any] | None = None) -> None:
-        """Run a command of JupyterLab, and wait for its end."""
+        """Run a JupyterLab command and wait until it ends."""
         self.page.evaluate(
             "async ([id, args]) => { await window.jupyterapp.commands.execute(id, args ?? {}) }", [command, arguments]
         )
 
     def use_theme(self, theme: str) -> None:
-        """Change to the theme ``Light`` or ``Dark``."""
+        """Switch to the theme ``Light`` or ``Dark``."""
         self.run("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
         self.page.wait_for_function("t => document.body.dataset.jpThemeLight === t", arg=str(theme == "Light").lower())
-        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it lies over everything for a moment
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page for a moment
 
     def close_all(self) -> None:
-        """Close all notebooks and dialogs without saving, and end their kernels."""
+        """Close all notebooks, dialogs and notifications without saving, and shut down the kernels."""
         if self.dialog.is_visible():
             self.page.keyboard.press("Escape")
+        self.run("apputils:dismiss-notification")  # without an id, all of them
         self.page.evaluate(
             """async () => {
                 const { shell, serviceManager } = window.jupyterapp;
@@ -94,25 +95,25 @@ class Sidebar:
         self.root.get_by_label("Rucio instance").select_option(name)
 
     def sign_in(self, password: str) -> None:
-        """Fill in and send the form."""
+        """Fill in and submit the form."""
         self.root.get_by_label("Password").fill(password)
         self.root.get_by_role("button", name="Sign in").click()
 
     def search(self, text: str, scope: str = "opendata13TeV") -> None:
-        """Search; what was found before is gone at once."""
+        """Search; the earlier results disappear at once."""
         self.scope.fill(scope)
         self.scope.press("Enter")
         self.text.fill(text)
         self.text.press("Enter")
 
     def row(self, name: str) -> Locator:
-        """The first line of a name."""
-        whole = re.escape(name).replace(r"\ ", r"\s")  # a line break is shown as a blank
+        """Return the first row with a name."""
+        whole = re.escape(name).replace(r"\ ", r"\s")  # a line break is shown as a space
         its = self.page.locator(".jp-RucioLab-name", has_text=re.compile(f"^{whole}$"))
         return self.rows.filter(has=its).first
 
     def ask_to_attach(self, name: str) -> Locator:
-        """Ask for a variable with the DID of a line, and give the field for its name."""
+        """Open the attach dialog for a row, and return its field for the variable name."""
         self.row(name).click()
         self.page.keyboard.press("Shift+Enter")
         field = self.dialog.get_by_label("Variable")
@@ -120,7 +121,7 @@ class Sidebar:
         return field
 
     def attach(self, name: str, variable: str | None = None) -> None:
-        """Attach the DID of a line, with the keyboard."""
+        """Attach the DID of a row, with the keyboard."""
         field = self.ask_to_attach(name)
         if variable is not None:
             field.fill(variable)
@@ -129,15 +130,15 @@ class Sidebar:
     # ---------------------------------------------------------------------------------------- the notebook
 
     def new_notebook(self, kernel: str = "python3") -> None:
-        """Open a notebook, and wait until its kernel is idle."""
+        """Open a notebook and wait until its kernel is idle."""
         self.run("notebook:create-new", {"kernelName": kernel})
-        # the indicator in the toolbar can say so before the kernel is there, and is hidden where there is no room
+        # not by the indicator in the toolbar, which can be early, and is hidden when there is no room
         idle = "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
         self.page.wait_for_function(idle, timeout=_KERNEL_MS)
 
     @property
     def notebook(self) -> Locator:
-        """The notebook in front."""
+        """The active notebook."""
         return self.page.locator(".jp-NotebookPanel:visible")
 
     @property
@@ -145,7 +146,7 @@ class Sidebar:
         return self.notebook.locator(".jp-Notebook .jp-Cell")
 
     def write_cell(self, code: str, *, run: bool = True) -> None:
-        """Write a cell below, and run it."""
+        """Insert a cell below, and run it."""
         self.run("notebook:insert-cell-below")
         self.page.evaluate(
             """code => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource(code)""",
@@ -155,7 +156,7 @@ class Sidebar:
             self.page.evaluate("() => void window.jupyterapp.commands.execute('notebook:run-cell')")
 
     def sources(self) -> list[str]:
-        """What stands in the cells."""
+        """Return the source of each cell."""
         sources: list[str] = self.page.evaluate(
             """() => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells)
                 .map(cell => cell.sharedModel.getSource())"""
@@ -163,27 +164,27 @@ class Sidebar:
         return sources
 
     def expect_output(self, text: str) -> None:
-        """Wait until a text stands below the last cell that has an output."""
+        """Wait until the last output in the notebook contains a text."""
         output = self.notebook.locator(".jp-OutputArea-output").last
         expect(output).to_contain_text(text, timeout=_KERNEL_MS)
 
-    # ---------------------------------------------------------------------------------------- looks
+    # ---------------------------------------------------------------------------------------- appearance
 
     def check_accessibility(self) -> None:
-        """Let axe-core look at the sidebar, and at a dialog that is open."""
-        # JupyterLab's body has height 0: all would count as hidden, and no contrast would be checked
+        """Check the sidebar, and an open dialog, with axe-core."""
+        # JupyterLab's body has height 0, so axe would treat everything as hidden and not check the contrast
         self.page.add_style_tag(content="html, body { height: 100% }")
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(_AXE.read_text())
         seen = ["#rucio-lab", *([".jp-Dialog-content"] if self.dialog.is_visible() else [])]
         result = self.page.evaluate("([seen, levels]) => axe.run(seen, { runOnly: levels })", [seen, _LEVELS])
         checked = {rule["id"]: len(rule["nodes"]) for rule in result["passes"]}
-        assert checked.get("color-contrast", 0) > 1, "axe saw no text"
+        assert checked.get("color-contrast", 0) > 1, "axe found no text"
         found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in result["violations"]]
         assert found == [], found
 
     def draw(self, name: str, theme: str, *, wide: bool = False) -> None:
-        """Write a picture for the documentation, of the sidebar or of the whole page."""
+        """Write a screenshot of the sidebar or the whole page for the documentation."""
         path = ROOT / "docs" / "screenshots" / f"{name}-{theme.lower()}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.mouse.move(600, 5)
@@ -194,7 +195,7 @@ class Sidebar:
 
 
 class NotebookSidebar(Sidebar):
-    """The same in Notebook 7, beside the notebook ``here.ipynb``."""
+    """The sidebar in Notebook 7, beside the notebook ``here.ipynb``."""
 
     def _open(self) -> None:
         self.page.goto(self._lab.url("notebooks/here.ipynb"))

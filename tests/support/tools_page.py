@@ -1,4 +1,4 @@
-"""The page docs/tools.md, as its readers take it: the table, and the code of each tool."""
+"""The page docs/tools.md: its table, and the code for each tool."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 _TEXT = (Path(__file__).parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
 
 PREPARE = re.findall(r"<!-- prepare -->\n```python\n(.*?)```", _TEXT, re.DOTALL)[0]
-"""What makes the variables that all of the code uses."""
+"""The code that attaches the variables used by all of the other code."""
 
 CODE: dict[str, str] = dict(
     re.findall(r"^### (.+?)\n(?:(?!^#).)*?```python\n(.*?)```", _TEXT, re.DOTALL | re.MULTILINE)
 )
-"""Tool -> the code to write."""
+"""Tool -> its code."""
 
 
 def _rows() -> list[list[str]]:
@@ -24,13 +24,13 @@ def _rows() -> list[list[str]]:
 _HEAD, _, *_BODY = _rows()
 
 ACCESSES = [re.sub(r"\W+", " ", head).strip() for head in _HEAD[1:]]
-"""The columns: an access, and a scheme where it has several."""
+"""The columns: an access, with a scheme if it has several."""
 
 LINKS: dict[str, str] = {}
-"""Tool -> the anchor to which its row leads."""
+"""Tool -> the anchor its row links to."""
 
 CELLS: dict[tuple[str, str], str] = {}
-"""(Tool, access) -> what the table says."""
+"""(Tool, access) -> cell of the table."""
 
 for _first, *_cells in _BODY:
     _tool, _anchor = re.fullmatch(r"\[(.+)\]\(#(.+)\)", _first).groups()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""The sources of the sidebar, run by Node from Python."""
+"""Call functions of the sidebar's TypeScript sources from Python, through Node."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TypeScript:
         self._node.communicate(timeout=60)
 
     def call(self, function: str, *given: Any) -> Any:
-        """Call a function that is exported, such as ``code.quote``."""
+        """Call an exported function, such as ``code.quote``."""
         assert self._node.stdin
         assert self._node.stdout
         path, _, name = function.rpartition(".")

@@ -1,7 +1,7 @@
-"""Other Unix users of this machine: functions that run in a fresh process as one of them.
+"""Other Unix users of this machine: run functions in a new process as one of them.
 
-Python and its packages may lie where only their owner can read, such as below ``/root``. So a process of root's loads
-all that is needed first; for each call it forks, and the child becomes the other user before it does anything.
+Python and its packages may be in a folder that only their owner can read, such as ``/root``. So a process of root
+imports everything first. For each call it forks, and the child switches to the other user before it does anything.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 20
-"""So long a call may take; one that takes longer hangs."""
+"""Time limit of a call."""
 
 _LOADED = ("cryptography.x509", "encodings.idna", "filelock", "jupyter_core.paths", "requests", "rucio_lab.server.hub")
 
 
 @dataclass(frozen=True)
 class User:
-    """A user without an account; called with a function and its arguments, it runs it and gives what it returns.
+    """A user id without an account. Call it with a function and arguments to run the function as this user.
 
-    The function is sent as text: it imports what it needs, and takes and gives what JSON can hold.
+    The function is sent as source code, so it imports what it needs, and its arguments and result must be JSON.
     """
 
     users: Users
@@ -65,7 +65,7 @@ class User:
 
 
 class Users:
-    """Makes users, and runs their processes.
+    """Creates users and runs their processes.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Users:
         self.folder = Path(tempfile.mkdtemp(prefix="rucio-lab-users-"))
         self.folder.chmod(0o755)
         known = {entry.pw_uid for entry in pwd.getpwall()}
-        first = 20_000 + 100 * (os.getpid() % 400)  # others may run the tests at the same time
+        first = 20_000 + 100 * (os.getpid() % 400)  # the tests may run several times at once
         self._spare = iter(uid for uid in range(first, 65_000) if uid not in known)
         self.group = next(self._spare)
         names = [each.name for each in pkgutil.walk_packages([str(_CORE)], "rucio_lab.core.")]
@@ -91,7 +91,7 @@ class Users:
         )
 
     def add(self, *groups: int, umask: int = 0o022) -> User:
-        """Make a user, with an own group of the same number, and an empty home (0700)."""
+        """Create a user with a group of the same number and an empty home folder (0700)."""
         uid = next(self._spare)
         home = self.folder / str(uid)
         home.mkdir(mode=0o700)
@@ -150,13 +150,13 @@ for line in sys.stdin:
     with os.fdopen(source) as answers:
         said = answers.read()
     status = os.waitpid(pid, 0)[1]
-    print(said or json.dumps({"result": None, "error": f"it was ended by signal {status}"}), flush=True)
+    print(said or json.dumps({"result": None, "error": f"the child ended with status {status}"}), flush=True)
 """
 
 
 @contextmanager
 def removed(paths: Sequence[Path]) -> Iterator[None]:
-    """Remove what stands at some paths, before and after."""
+    """Remove the files at some paths, before and after."""
 
     def remove() -> None:
         for path in paths:
@@ -171,7 +171,7 @@ def removed(paths: Sequence[Path]) -> Iterator[None]:
 
 
 def plant(kind: str, path: str, text: str) -> None:
-    """Put something where another user looks for a file; to be run as somebody."""
+    """Put something where another user looks for a file; run it as a user."""
     import os
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A release of uproot that cannot iterate over direct root:// URLs: it is named, and ``rucio://`` reads with it."""
+"""A release of uproot that cannot iterate over direct root:// URLs: it is reported, and ``rucio://`` works with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(sum(len(events) for events in uproot.iterate(files.uproot("mini"), ["photo
 
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with that release only, which comes before the environment's own."""
+    """A folder with only that release, which takes precedence over the environment's own."""
     folder = tmp_path_factory.mktemp("overlay")
     command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder)]
     subprocess.run([*command, f"uproot=={VERSION}"], check=True, capture_output=True)
@@ -44,14 +44,16 @@ def python(lake: FullLake, overlay: Path) -> Callable[..., subprocess.CompletedP
     return run
 
 
-def test_direct_urls_fail_and_attach_names_the_release(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_direct_urls_fail_and_attach_reports_the_release(
+    python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     done = python("-c", READ, "stream")
     assert done.stdout.startswith(f"{VERSION} root notes: uproot {VERSION} cannot iterate over root:// URLs")
     assert "--access lake" in done.stdout
     assert "TypeError: integer argument expected" in done.stderr, done.stderr
 
 
-def test_lake_addresses_are_read_and_nothing_is_to_be_noted(
+def test_rucio_urls_work_without_a_note(
     python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     done = python("-c", READ, "lake")
@@ -61,7 +63,7 @@ def test_lake_addresses_are_read_and_nothing_is_to_be_noted(
     assert int(entries) > 1000
 
 
-def test_doctor_names_the_release(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_doctor_reports_the_release(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = python("-c", "from rucio_lab.cli.doctor import check_readers; print(*check_readers(), sep='\\n')")
     assert f"FAIL  uproot {VERSION} cannot iterate over root:// URLs" in done.stdout
     assert "--access lake" in done.stdout

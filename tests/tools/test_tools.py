@@ -1,4 +1,4 @@
-"""Every tool of docs/tools.md reads what attach gives, by the code that the page has for it, as its table says."""
+"""Every tool of docs/tools.md reads what attach returns, with the code on the page, as its table says."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ HOW: dict[str, dict[str, str]] = {
     "lake": {"access": "lake"},
     "download": {"access": "download"},
 }
-"""The columns of the table -> how to attach."""
+"""Column of the table -> how to attach."""
 
 
 class Truth:
-    """What is in the files, read from where they lie on disk."""
+    """The content of the files, read directly from disk."""
 
     def __init__(self, lake: FullLake) -> None:
         self.paths = {
@@ -121,7 +121,7 @@ CHECKS: dict[str, Callable[[Namespace, Truth], None]] = {
     "RDataFrame": check_rdataframe,
     "open": check_open,
 }
-"""Tool -> looks at the variables that its code left."""
+"""Tool -> check of the variables that its code sets."""
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def truth(full_lake: FullLake) -> Truth:
 
 @pytest.fixture(scope="module")
 def attached() -> dict[str, Namespace]:
-    """Access -> the variables of the page; made once for each."""
+    """Access -> the attached variables of the page; attached once for each."""
     return {}
 
 
@@ -139,7 +139,7 @@ def attached() -> dict[str, Namespace]:
 def prepare(
     lake: FullLake, attached: dict[str, Namespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Namespace]:
-    """Give the variables of the page for an access."""
+    """Return the attached variables of the page for an access."""
     mounts = {rse: lake.mount(rse) for rse in ("CERN-EOS", "NOTEBOOK-POSIX")}
 
     def prepare_for(access: str) -> Namespace:
@@ -157,20 +157,27 @@ def prepare(
     return prepare_for
 
 
-def test_the_page_and_these_tests_have_the_same_tools_and_accesses() -> None:
+def test_the_page_and_the_tests_have_the_same_tools_and_accesses() -> None:
     assert list(tools_page.LINKS) == list(dict.fromkeys(tool for tool, _ in tools_page.CELLS))
     assert set(tools_page.LINKS) == set(tools_page.CODE) == set(CHECKS)
     assert list(HOW) == tools_page.ACCESSES
     assert set(tools_page.CELLS.values()) == {"yes", "whole file", "not run", "no"}
 
 
-def test_each_row_leads_to_its_code() -> None:
+def test_each_row_links_to_its_code() -> None:
     for tool, anchor in tools_page.LINKS.items():
         assert anchor == re.sub(r"[^\w -]", "", tool.lower()).replace(" ", "-")
 
 
 WITHOUT_ROOT = [cell for cell in tools_page.CELLS if cell[0] == "RDataFrame" and not find_spec("ROOT")]
-READS = [cell for cell, says in tools_page.CELLS.items() if says != "no" and cell not in WITHOUT_ROOT]
+SLOW = {("dask.distributed", access) for access in ("stream https", "mount", "download")}
+"""Each starts a cluster; ``stream root`` and ``lake`` show the two ways to send addresses to workers."""
+
+READS = [
+    pytest.param(*cell, marks=pytest.mark.soak if cell in SLOW else ())
+    for cell, says in tools_page.CELLS.items()
+    if says != "no" and cell not in WITHOUT_ROOT
+]
 FAILS = [cell for cell, says in tools_page.CELLS.items() if says == "no" and cell not in WITHOUT_ROOT]
 
 
@@ -183,12 +190,14 @@ def test_reads(tool: str, access: str, prepare: Callable[[str], Namespace], trut
 
 @pytest.mark.parametrize(("tool", "access"), FAILS)
 def test_does_not_read(tool: str, access: str, prepare: Callable[[str], Namespace]) -> None:
-    with pytest.raises(OSError):  # noqa: PT011 - each has its own words
+    with pytest.raises(OSError):  # noqa: PT011 - each tool has its own message
         exec(tools_page.CODE[tool], prepare(access))
 
 
 @pytest.mark.parametrize(("tool", "access"), WITHOUT_ROOT)
-def test_what_cannot_be_run_gets_what_it_documents(tool: str, access: str, prepare: Callable[[str], Namespace]) -> None:
+def test_a_tool_that_is_not_installed_gets_the_urls_it_documents(
+    tool: str, access: str, prepare: Callable[[str], Namespace]
+) -> None:
     urls = prepare(access)["files"].urls
     assert {type(url) for url in urls} == {str}
     known = all(re.match(r"root://|https://|/", url) for url in urls)  # TFile::Open
@@ -196,7 +205,7 @@ def test_what_cannot_be_run_gets_what_it_documents(tool: str, access: str, prepa
 
 
 @pytest.mark.parametrize(("access", "scheme"), [("stream root", "root"), ("stream https", "https"), ("lake", "root")])
-def test_a_cutout_of_an_image_moves_a_part_of_it(
+def test_a_cutout_of_an_image_reads_only_a_part_of_it(
     access: str, scheme: str, lake: FullLake, prepare: Callable[[str], Namespace]
 ) -> None:
     names = prepare(access)

@@ -28,14 +28,14 @@ describe('Api', () => {
     return error as LakeError;
   }
 
-  it('reads a whole list, and whether there is more', async () => {
+  it('reads a whole list, and whether there are more rows', async () => {
     server.list('dids', [did('a'), did('b')], { end: true, count: 2, more: true });
     const [rows, end] = await search();
     expect(rows.map(row => row.name)).toEqual(['a', 'b']);
     expect(end).toMatchObject({ count: 2, more: true });
   });
 
-  it('sends names with anything in them as they are', async () => {
+  it('sends names with any characters unchanged', async () => {
     const odd = 'sc:ä b&c=d#e?f+g%20';
     server.answers.set('GET did', (response, query) => {
       response.end(JSON.stringify({ did: query.get('did') }));
@@ -44,7 +44,7 @@ describe('Api', () => {
     expect(answer.did).toBe(odd);
   });
 
-  it('puts characters together that were split between two packets', async () => {
+  it('joins characters that are split between two packets', async () => {
     const bytes = Buffer.from(
       `${JSON.stringify({ row: did('粒子') })}\n{"end": true, "count": 1, "more": false}\n`
     );
@@ -68,7 +68,7 @@ describe('Api', () => {
     expect((await failure(search())).code).toBe('cut');
   });
 
-  it('takes a connection that breaks for a cut answer', async () => {
+  it('treats a broken connection as a cut answer', async () => {
     server.answers.set('GET dids', response => {
       response.write(`{"row": {"name": "a"}}\n`);
       setTimeout(() => response.destroy(), 20);
@@ -76,7 +76,7 @@ describe('Api', () => {
     expect((await failure(search())).code).toBe('cut');
   });
 
-  it('gives the rows before an error line, then the error', async () => {
+  it('returns the rows before an error line, then the error', async () => {
     const error = { error: 'lake_broken', message: 'It broke.', remedy: 'Mend it.', rucio: 'Oh' };
     server.list('dids', [did('a')], { end: false, error });
     const rows: IDid[] = [];
@@ -102,7 +102,7 @@ describe('Api', () => {
     expect((await failure(search())).code).toBe(code);
   });
 
-  it('says when nobody answers', async () => {
+  it('reports when there is no answer', async () => {
     const gone = new TestServer();
     await gone.start();
     const lost = new Api(gone.settings);
@@ -110,7 +110,7 @@ describe('Api', () => {
     expect((await failure(lost.instances())).code).toBe('network');
   });
 
-  it('stops the server when it is aborted', async () => {
+  it('stops the server when aborted', async () => {
     server.answers.set('GET dids', response => response.write(`{"row": {"name": "a"}}\n`));
     const before = server.abandoned;
     const controller = new AbortController();
@@ -121,7 +121,7 @@ describe('Api', () => {
     await until(() => server.abandoned === before + 1);
   });
 
-  it('sends a password in the body only', async () => {
+  it('sends a password only in the body', async () => {
     server.json('POST session', {});
     await api.signIn('lake', { username: 'me', password: 's3cret' });
     expect(JSON.parse(server.bodies.pop()!)).toEqual({ username: 'me', password: 's3cret' });

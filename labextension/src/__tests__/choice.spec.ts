@@ -14,7 +14,7 @@ describe('Choices', () => {
   });
   const end = { count: 3, more: false, total: 4, missing: { 'sc:d': 'lost' }, notes: [] };
 
-  it('sums up files that fared alike', () => {
+  it('groups files with the same result', () => {
     const choices = new Choices();
     choices.take([file('a'), file('b')]);
     choices.take([file('c', { replicas: [at('MOUNTED', '')], left_out: [tape, tape] })]);
@@ -29,7 +29,7 @@ describe('Choices', () => {
     expect([choices.total, choices.more]).toEqual([4, false]);
   });
 
-  it('says that there are more files than were looked at', () => {
+  it('reports that there are more files', () => {
     const choices = new Choices();
     choices.take([file('a')]);
     choices.end({ ...end, total: 20_000, missing: {} });

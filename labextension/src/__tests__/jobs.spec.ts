@@ -33,7 +33,7 @@ describe('JobsModel', () => {
     await until(() => streams.length > 0);
   }
 
-  it('shows in one stream what changes, the newest first', async () => {
+  it('shows changes from one stream, newest first', async () => {
     await live();
     model.follow();
     tell(job('a'), job('b', 'queued', { created: 1 }));
@@ -45,7 +45,7 @@ describe('JobsModel', () => {
     expect(server.asked.map(each => each.split('&')[0])).toEqual(['GET jobs?follow=1']);
   });
 
-  it('follows again where the server was lost, says so, and forgets what is gone', async () => {
+  it('reports a lost connection, reconnects, and drops removed jobs', async () => {
     await live();
     tell(job('a'), job('b'));
     await until(() => model.all.length === 2);
@@ -58,7 +58,7 @@ describe('JobsModel', () => {
     expect(states()).toEqual(['a done']);
   });
 
-  it('waits longer each time, and leaves off when nobody looks', async () => {
+  it('waits longer after each attempt, and stops when nobody follows', async () => {
     server.answers.delete('GET jobs');
     model.follow();
     await until(() => server.asked.length === 2);
@@ -70,7 +70,7 @@ describe('JobsModel', () => {
     expect(server.asked).toHaveLength(3);
   }, 15_000);
 
-  it('stops the stream when it is left', async () => {
+  it('closes the stream when nobody follows', async () => {
     await live();
     model.leave();
     await until(() => server.abandoned === 1);
@@ -78,14 +78,14 @@ describe('JobsModel', () => {
     await until(() => streams.length === 2);
   });
 
-  it('makes one job of a button that is pressed twice', async () => {
+  it('starts one job for a double click', async () => {
     server.json('POST jobs', job('a', 'queued'));
     await Promise.all([model.start('lake', 'sc:x'), model.start('lake', 'sc:x')]);
     expect(states()).toEqual(['a queued']);
     expect(server.bodies).toEqual(['{"dids":["sc:x"]}']);
   });
 
-  it('keeps what the stream told before an older answer came', async () => {
+  it('keeps the state from the stream when an older answer arrives', async () => {
     await live();
     server.answers.set('POST jobs', async response => {
       tell(job('a', 'done', { updated: 2 }));
@@ -96,7 +96,7 @@ describe('JobsModel', () => {
     expect(states()).toEqual(['a done']);
   });
 
-  it('cancels, starts again and removes', async () => {
+  it('cancels, retries and removes jobs', async () => {
     server.json('POST jobs', job('a'));
     await model.start('lake', 'sc:x');
     server.json('DELETE job', job('a', 'cancelled'));

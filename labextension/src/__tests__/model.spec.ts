@@ -32,13 +32,13 @@ describe('LakeModel', () => {
     await model.search();
   }
 
-  it('chooses the default instance, and the only scope that is nobody’s own', async () => {
+  it('chooses the default instance, and the only shared scope', async () => {
     await model.start();
     await until(() => model.query.scope === 'sc');
     expect(model.query.instance).toBe('lake');
   });
 
-  it('searches as one types, once for several letters', async () => {
+  it('searches while the user types, once for several letters', async () => {
     await model.start();
     for (const text of ['G', 'Ga', 'Gam']) {
       model.setText(text);
@@ -49,12 +49,12 @@ describe('LakeModel', () => {
     expect(new URLSearchParams(searches[0].split('?')[1]).get('pattern')).toBe('sc:*Gam*');
   });
 
-  it('sorts what it found: containers first, numbers as numbers', async () => {
+  it('sorts results: containers first, numbers as numbers', async () => {
     await found();
     expect(names()).toEqual(['c', 'b9', 'b10']);
   });
 
-  it('drops an old search for a new one', async () => {
+  it('replaces an old search with a new one', async () => {
     server.answers.set('GET dids', (response, query) => {
       const old = query.get('pattern') === 'sc:*old*';
       response.write(`${JSON.stringify({ row: did(old ? 'old' : 'new') })}\n`);
@@ -73,7 +73,7 @@ describe('LakeModel', () => {
     await until(() => server.abandoned === 1);
   });
 
-  it('keeps what came before an answer broke off, and says so', async () => {
+  it('keeps the rows of an answer that was cut, and reports it', async () => {
     server.answers.set('GET dids', response =>
       response.end(`${JSON.stringify({ row: did('a') })}\n`)
     );
@@ -82,7 +82,7 @@ describe('LakeModel', () => {
     expect(model.found.asking.error?.code).toBe('cut');
   });
 
-  it('says that a search is slow, and stops it on request', async () => {
+  it('reports a slow search, and stops it on request', async () => {
     server.answers.set('GET dids', () => undefined);
     await model.start();
     jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
@@ -99,7 +99,7 @@ describe('LakeModel', () => {
     jest.useRealTimers();
   });
 
-  it('opens a collection in place, and asks only once', async () => {
+  it('opens a collection in place, with only one request', async () => {
     server.list('contents', [did('f1', 'file'), did('f2', 'file')]);
     await found();
     const node = model.found.nodes[0];
@@ -110,7 +110,7 @@ describe('LakeModel', () => {
     expect(server.asked.filter(asked => asked.startsWith('GET contents'))).toHaveLength(1);
   });
 
-  it('shows that a collection is empty, and why one cannot be opened', async () => {
+  it('shows that a collection is empty, or why it cannot be opened', async () => {
     server.list('contents', []);
     await found();
     await model.toggle(model.found.nodes[0]);
@@ -121,7 +121,7 @@ describe('LakeModel', () => {
     expect(names()).toEqual(['c', '...', 'b9', '...', 'b10']);
   });
 
-  it('moves on from the line that told of the waiting to what came', async () => {
+  it('moves from the row that shows the state to the first result', async () => {
     server.list('contents', [did('f1', 'file')]);
     await found();
     const opening = model.toggle(model.found.nodes[0]);
@@ -131,7 +131,7 @@ describe('LakeModel', () => {
     expect(model.node?.did.name).toBe('f1');
   });
 
-  it('looks at the current DID', async () => {
+  it('loads the details of the current DID', async () => {
     server.json('GET did', { ...did('c', 'container'), length: 3, metadata: { events: 5 } });
     server.list('replicas', [{ rse: 'DISK', files: 3, available: 3, bytes: 9 }]);
     await found();
@@ -141,7 +141,7 @@ describe('LakeModel', () => {
     expect(model.details.holdings[0].rse).toBe('DISK');
   });
 
-  it('explains the choice of replicas on demand, and forgets it with the DID', async () => {
+  it('loads the choice of replicas on demand, and drops it with the DID', async () => {
     server.json('GET did', did('c', 'container'));
     server.list('replicas', []);
     await found();
@@ -152,7 +152,7 @@ describe('LakeModel', () => {
     const file = { did: 'sc:a', url: 'root://a', rse: 'DISK', replicas, left_out: [] };
     const end = { end: true, count: 1, more: false, total: 1, missing: {}, notes: [] };
     server.list('resolve', [file], end);
-    model.instance!.access = 'lake'; // which would not say which replica
+    model.instance!.access = 'lake'; // which resolves later
     await model.explain();
     expect(model.choices?.rows).toMatchObject([{ fate: 'taken', rse: 'DISK', files: 1 }]);
     expect(server.asked.pop()).toContain('access=auto');
@@ -160,7 +160,7 @@ describe('LakeModel', () => {
     expect([model.choices, model.explaining.phase]).toEqual([null, 'idle']);
   });
 
-  it('keeps the current DID in a new search that finds it, and no other', async () => {
+  it('keeps the current DID if a new search finds it again', async () => {
     server.json('GET did', did('b9'));
     server.list('replicas', []);
     await found();
@@ -169,14 +169,14 @@ describe('LakeModel', () => {
     await model.search();
     expect([model.node?.did.name, model.details.did?.name]).toEqual(['b9', 'b9']);
     model.setCurrent(model.rows[2]);
-    await model.search(); // before it is asked about
+    await model.search(); // before its details are requested
     await until(() => model.details.did !== null);
     server.list('dids', [did('other')]);
     await model.search();
     expect(model.node).toBeNull();
   });
 
-  it('asks to sign in again when the sign-in ran out', async () => {
+  it('asks to sign in again when the sign-in expired', async () => {
     await found();
     server.json(
       'GET dids',
@@ -189,7 +189,7 @@ describe('LakeModel', () => {
     expect(model.signInError?.message).toBe('Sign in again.');
   });
 
-  it('signs in, and remembers no credential', async () => {
+  it('signs in, and stores no credentials', async () => {
     server.json('GET instances', instances(session('signed_out')));
     await model.start();
     expect(model.isReady).toBe(false);
@@ -210,7 +210,7 @@ describe('LakeModel', () => {
     expect(model.signingIn.error?.message).toBe('Wrong.');
   });
 
-  it('notices a sign-in that the first question made', async () => {
+  it('notices when the first request has signed in', async () => {
     server.json('GET instances', instances(session('renewable')));
     server.json(
       'GET session',
@@ -223,7 +223,7 @@ describe('LakeModel', () => {
 
   const soon = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString();
 
-  it('notices a sign-in that ends by itself', async () => {
+  it('notices when a sign-in expires', async () => {
     server.json('GET instances', instances(session('signed_in', { expires: soon(200) })));
     await found();
     server.json('GET session', session('signed_out'));
@@ -232,7 +232,7 @@ describe('LakeModel', () => {
     expect(model.rows).toHaveLength(0);
   });
 
-  it('does not ask on and on where the clocks differ', async () => {
+  it('does not send endless requests if the clocks differ', async () => {
     const its = session('signed_in', { expires: soon(-60_000) });
     server.json('GET instances', instances(its));
     server.json('GET session', its);
@@ -243,7 +243,7 @@ describe('LakeModel', () => {
     expect(model.isReady).toBe(true);
   });
 
-  it('looks once what storages are shown', async () => {
+  it('loads the credentials for storages once', async () => {
     const storage = { token: null, proxy: null, ca: 'Those.', problems: ['It ended.'] };
     server.json('GET session', session('signed_in', { storage }));
     await model.start();
@@ -252,7 +252,7 @@ describe('LakeModel', () => {
     expect(server.asked.filter(asked => asked.startsWith('GET session'))).toHaveLength(2);
   });
 
-  it('notices what another tab did', async () => {
+  it('notices a sign-in or sign-out in another tab', async () => {
     server.json('GET session', session('signed_out'));
     await found();
     await model.checkSession();
@@ -263,14 +263,14 @@ describe('LakeModel', () => {
     expect(names()).toEqual(['c', 'b9', 'b10']);
   });
 
-  it('leaves all as it is where the server does not answer', async () => {
+  it('changes nothing if the server does not answer', async () => {
     await found();
     server.json('GET session', null, 502);
     await model.checkSession();
     expect(model.isReady).toBe(true);
   });
 
-  it('gives the files that can be read, and tells of the others', async () => {
+  it('returns the files that can be read, and reports the others', async () => {
     await found();
     const end = {
       end: true,
@@ -301,18 +301,18 @@ describe('LakeModel', () => {
       await model.start();
     });
 
-    it('shows the page, and notices by itself that somebody has signed in', async () => {
+    it('shows the page, and notices when the user has signed in', async () => {
       await model.beginSignIn(page);
       expect(page.show).toHaveBeenCalledWith('https://idp.example/auth?x=1');
       expect(server.bodies).toEqual(['{}']);
       server.json('GET session', session('signed_in', { auth: 'oidc' }));
       await until(() => model.isReady);
-      await until(() => model.query.scope === 'sc' && polls() === 2); // and what storages are shown
+      await until(() => model.query.scope === 'sc' && polls() === 2); // and the credentials for storages were loaded
       await new Promise(resolve => setTimeout(resolve, 2500));
-      expect(polls()).toBe(2); // and asks no more
+      expect(polls()).toBe(2); // and it has stopped
     });
 
-    it('asks nothing before a sign-in begins, and nothing once it is given up', async () => {
+    it('sends no requests before a sign-in starts or after it is cancelled', async () => {
       await new Promise(resolve => setTimeout(resolve, 2500));
       expect(polls()).toBe(0);
       await model.beginSignIn(page);
@@ -323,7 +323,7 @@ describe('LakeModel', () => {
       expect(polls()).toBe(0);
     }, 10_000);
 
-    it('closes the page where there is nothing to show, and says why', async () => {
+    it('closes the page and says why if there is nothing to show', async () => {
       server.json('POST session', { error: 'lake_broken', message: 'No.', remedy: '' }, 502);
       await model.beginSignIn(page);
       expect(page.close).toHaveBeenCalled();
@@ -331,7 +331,7 @@ describe('LakeModel', () => {
       expect(model.whySignedOut?.message).toBe('No.');
     });
 
-    it('goes on asking where the server is away for a moment', async () => {
+    it('continues to poll if the server is briefly unavailable', async () => {
       await model.beginSignIn(page);
       server.json('GET session', null, 502);
       await until(() => model.pollError !== null);
@@ -340,7 +340,7 @@ describe('LakeModel', () => {
       expect(model.pollError).toBeNull();
     });
 
-    it('says why it came to nothing', async () => {
+    it('says why the sign-in failed', async () => {
       await model.beginSignIn(page);
       const failure = { error: 'sign_in_needed', message: 'Too late.', remedy: '' };
       server.json('GET session', { ...out, failure });
@@ -350,7 +350,7 @@ describe('LakeModel', () => {
       expect(model.whySignedOut).toBeNull();
     });
 
-    it('enters a code, and asks for another where it is wrong', async () => {
+    it('enters a code, and asks for another if it is wrong', async () => {
       server.json('POST session', waiting({ wants_code: true }));
       await model.beginSignIn(page, true);
       expect(server.bodies).toEqual(['{"by_code":true}']);
@@ -367,7 +367,7 @@ describe('LakeModel', () => {
     });
   });
 
-  it('remembers the search', async () => {
+  it('stores the search', async () => {
     await found('Gam');
     await model.setType('file');
     const again = new LakeModel(new Api(server.settings), state);
@@ -376,7 +376,7 @@ describe('LakeModel', () => {
     again.dispose();
   });
 
-  it('asks nothing of a server half of another version', async () => {
+  it('sends no requests to a server extension of another version', async () => {
     server.json('GET instances', { ...instances(), version: '99.0' });
     await model.start();
     expect(model.isForeignVersion).toBe(true);
@@ -392,7 +392,7 @@ describe('LakeModel', () => {
     expect(patternOf({ instance: '', scope: 'sc', text, type: 'all' })).toBe(pattern);
   });
 
-  it('takes the scope from a DID that is typed', async () => {
+  it('takes the scope from a typed DID', async () => {
     await model.start();
     model.setText('user.me:mine');
     expect(model.query).toMatchObject({ scope: 'user.me', text: 'mine' });

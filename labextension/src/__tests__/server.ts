@@ -1,5 +1,5 @@
 /**
- * A server half for the tests: a real HTTP server that answers what it is told.
+ * A real HTTP server for the tests, with answers that a test sets.
  */
 import { ServerConnection } from '@jupyterlab/services';
 import * as http from 'http';
@@ -11,13 +11,13 @@ import { VERSION } from '../version';
 type Answer = (response: http.ServerResponse, query: URLSearchParams) => unknown;
 
 export class TestServer {
-  /** What each route answers: `GET dids` -> answer. */
+  /** Route -> answer, such as `GET dids`. */
   readonly answers = new Map<string, Answer>();
-  /** What was asked, as `GET dids?...`. */
+  /** Requests so far, such as `GET dids?...`. */
   readonly asked: string[] = [];
-  /** Bodies that were sent. */
+  /** Bodies of the requests. */
   readonly bodies: string[] = [];
-  /** Questions whose reader went away before the end. */
+  /** Number of requests that the client aborted. */
   abandoned = 0;
 
   async start(): Promise<void> {
@@ -56,7 +56,7 @@ export class TestServer {
     });
   }
 
-  /** Answer a route with one thing. */
+  /** Answer a route with one value. */
   json(route: string, value: unknown, status = 200): void {
     this.answers.set(route, response => {
       response.statusCode = status;
@@ -135,7 +135,7 @@ export function job(id: string, state: IJob['state'] = 'running', more: Partial<
   };
 }
 
-/** A session that waits for somebody at a page. */
+/** A session that waits for the user at a page. */
 export function waiting(more: Partial<IPending> = {}): ISession {
   const pending = { url: 'https://idp.example/auth?x=1', wants_code: false, seconds_left: 240 };
   return session('signed_out', { auth: 'oidc', fields: [], pending: { ...pending, ...more } });
@@ -150,12 +150,12 @@ export function instances(its: ISession = session('signed_in')): IInstances {
   };
 }
 
-/** Wait until something holds. */
+/** Wait until a condition is true. */
 export async function until(holds: () => boolean): Promise<void> {
   const end = Date.now() + 5000;
   while (!holds()) {
     if (Date.now() > end) {
-      throw new Error(`Did not come true: ${String(holds)}`);
+      throw new Error(`Not true in time: ${String(holds)}`);
     }
     await new Promise(resolve => setTimeout(resolve, 5));
   }

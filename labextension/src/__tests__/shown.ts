@@ -1,5 +1,5 @@
 /**
- * What a user sees of a view.
+ * The visible text of a view.
  */
 import { ReactWidget } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
@@ -7,9 +7,9 @@ import { Widget } from '@lumino/widgets';
 import { until } from './server';
 
 /**
- * What is shown to the user: texts, and attributes that hold such.
+ * Return the texts of a view, including attributes with text.
  *
- * @param skip - Selects what does not count: code, and pictures.
+ * @param skip - Selector for elements to ignore: code and images.
  */
 export async function textsOf(view: JSX.Element, skip = 'pre, svg'): Promise<string[]> {
   const widget = ReactWidget.create(view);

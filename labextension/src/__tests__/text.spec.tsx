@@ -17,7 +17,7 @@ import { isPrintable, printable } from '../text';
 import { did, instances, job, session } from './server';
 import { textsOf } from './shown';
 
-/** Any text, with much of what is hidden, and of what means something to Python, IPython and shells. */
+/** Any text, with many hidden characters and characters that are special to Python, IPython and shells. */
 const text = fc
   .array(
     fc.oneof(
@@ -30,7 +30,7 @@ const text = fc
   .map(parts => parts.join(''));
 
 describe('a text', () => {
-  it('is shown on one line, in which all can be seen', () => {
+  it('is shown on one line, with all characters visible', () => {
     fc.assert(
       fc.property(text, name => {
         expect(isPrintable(printable(name))).toBe(true);
@@ -40,7 +40,7 @@ describe('a text', () => {
     );
   });
 
-  it('is one word in a cell, or is not written', () => {
+  it('is one argument in a cell, or is not written', () => {
     fc.assert(
       fc.property(text, name => {
         const line = attachLine(`s:${name}`, 'files', null);
@@ -49,7 +49,7 @@ describe('a text', () => {
     );
   });
 
-  it('is a string in a cell, on one line', () => {
+  it('is a one-line string in a cell', () => {
     fc.assert(
       fc.property(text, name => {
         expect(isPrintable(pythonText(name))).toBe(true);
@@ -68,20 +68,20 @@ describe('a text', () => {
     );
   });
 
-  it('makes a name for a variable in which all can be seen', () => {
+  it('makes a variable name with all characters visible', () => {
     fc.assert(
       fc.property(text, name => isPrintable(proposeName(`\u3164${name}\ufe0f`, new Set())))
     );
   });
 });
 
-/** Line break, escape sequence of a terminal (the clipboard), direction of writing, nothing to be seen. */
+/** A line break, a terminal escape sequence (clipboard), a change of writing direction, an invisible character. */
 const HOSTILE = '\u2028\x1b]52;c;eA==\x07\u202e\u200b\u{e0001}\n';
 
-/** What the server has words of its own for. */
+/** Fields with values from the server itself. */
 const FIXED = new Set(['state', 'type', 'auth', 'access', 'fields', 'waits_for', 'expires']);
 
-/** Put something hostile into all that comes from Rucio. */
+/** Put hostile text into everything that comes from Rucio. */
 function poison<T>(value: T): T {
   if (typeof value === 'string') {
     return `a${HOSTILE}b${value}` as T;
@@ -126,7 +126,7 @@ describe('the page', () => {
     return texts.join('\n');
   }
 
-  it('shows what is hidden in names, facts and sentences', async () => {
+  it('shows hidden characters in names, facts and messages', async () => {
     const states = ['queued', 'running', 'waiting', 'done', 'cancelled', 'failed'] as const;
     const jobs = states.map(state => poison({ ...job(state, state), message: 'said' }));
     jest.spyOn(model.jobs, 'all', 'get').mockReturnValue(jobs);
@@ -153,13 +153,13 @@ describe('the page', () => {
     expect(all).toContain('\\u2028\\x1b]52;c;eA==\\x07\\u202e\\u200b\\U000e0001\\n');
   });
 
-  it('shows what is hidden in errors', async () => {
+  it('shows hidden characters in errors', async () => {
     model.found.asking.phase = 'failed';
     model.found.asking.error = new LakeError('lake_broken', `a${HOSTILE}`, `b${HOSTILE}`);
     expect(await shown()).toContain('a\\u2028');
   });
 
-  it('shows what is hidden where it tells of what was copied', async () => {
+  it('shows hidden characters in messages about copying', async () => {
     const said: string[] = [];
     for (const kind of ['warning', 'error', 'success'] as const) {
       jest.spyOn(Notification, kind).mockImplementation((...args) => {

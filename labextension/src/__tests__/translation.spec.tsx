@@ -16,7 +16,7 @@ import { textsOf } from './shown';
 
 const plain = nullTranslator.load('rucio_lab');
 
-/** A translation into a language without a Latin letter: what is left of them was not translated. */
+/** A translation to a language without Latin letters: any that remain were not translated. */
 const marking = {
   __: (...words: [string, ...unknown[]]) => hide(plain.__(...(words as [string]))),
   _n: (...words: [string, string, number]) => hide(plain._n(...words))
@@ -120,7 +120,7 @@ describe('translation', () => {
       'waiting for a code',
       () => (model.instance!.session = waiting({ url: 'http://1.2.3.4/', wants_code: true }))
     ],
-    ['signing in by itself', () => (model.instance!.session = session('renewable'))]
+    ['automatic sign-in', () => (model.instance!.session = session('renewable'))]
   ])('covers %s', async (_, enter) => {
     enter();
     await expectTranslated();
@@ -151,7 +151,7 @@ describe('translation', () => {
     await expectTranslated();
   });
 
-  it('names one domain for code and schema', () => {
+  it('uses one domain for code and schema', () => {
     const schema = JSON.parse(
       readFileSync(join(__dirname, '..', '..', 'schema', 'commands.json'), 'utf8')
     ) as Record<string, { domain: string }>;

@@ -27,7 +27,7 @@ describe('names', () => {
     expect(faultOf(variable)).toBeNull();
   });
 
-  it('proposes no name that is taken', () => {
+  it('does not propose a name that is taken', () => {
     expect(proposeName('a', new Set(['a', 'a_2']))).toBe('a_3');
   });
 
@@ -38,7 +38,7 @@ describe('names', () => {
     }
   );
 
-  it('finds the names that code makes', () => {
+  it('finds the names that code assigns', () => {
     const code = 'x = 1\n  y=2\nif z == 3: pass\n%rucio_attach a:b as files --instance i';
     expect(assignedNames(code)).toEqual(['x', 'y', 'files']);
     expect(attachedNames(`${code}\n%rucio_attach a:bc as no`, 'a:b')).toEqual(['files']);
@@ -57,7 +57,7 @@ describe('code', () => {
     expect(quote(word)).toBe(quoted);
   });
 
-  it('writes the line, with the instance where it is not the default', () => {
+  it('writes the line, with the instance if it is not the default', () => {
     expect(attachLine('a:b', 'x', null)).toBe('%rucio_attach a:b as x');
     expect(attachLine('a:b', 'x', 'my lake')).toBe("%rucio_attach a:b as x --instance 'my lake'");
     expect(attachLine('a:b', 'x', null, 'lake')).toBe('%rucio_attach a:b as x --access lake');
@@ -70,7 +70,7 @@ describe('code', () => {
     }
   );
 
-  it('knows the line that loads the magics', () => {
+  it('recognises the line that loads the magics', () => {
     expect(loads('import os\n%load_ext rucio_lab\n')).toBe(true);
     expect(loads('# %load_ext rucio_lab')).toBe(false);
     expect(loads('%load_ext rucio_labs')).toBe(false);
@@ -91,7 +91,7 @@ describe('code', () => {
     );
   });
 
-  it('leaves out what only rucio_lab opens, and says so', () => {
+  it('leaves out what only rucio_lab can open, and says so', () => {
     const both = listing(['root://a//b', 'rucio://lake/sc/c'], { 'sc:b': 'lost' });
     both.files[1].did = 'sc:c';
     const { files, missing } = withoutOurs(both, 'not here');
@@ -99,11 +99,11 @@ describe('code', () => {
     expect(missing).toEqual({ 'sc:b': 'lost', 'sc:c': 'not here' });
   });
 
-  it('writes what a list lacks above it, and never as code', () => {
+  it('writes missing files as comments, never as code', () => {
     const hostile = { 'sc:a\nimport os #': 'on tape\rimport os', 'sc:b': 'lost' };
     expect(inlineCode('x', listing(['u'], hostile, ['Two\nlines.']))).toBe(
       [
-        '# 2 of 3 files cannot be read, and are not in this list:',
+        '# 2 of 3 files cannot be read and are not in this list:',
         '#   "sc:a\\nimport os #": on tape\\rimport os',
         '#   "sc:b": lost',
         '# Two\\nlines.',
@@ -128,7 +128,7 @@ it.each([
   expect(sizeText(bytes)).toBe(text);
 });
 
-it('has the same version in all places', () => {
+it('has the same version everywhere', () => {
   const root = join(__dirname, '..', '..');
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     version: string;
@@ -150,7 +150,7 @@ describe('errors', () => {
     }
   );
 
-  it('leaves the remedy to the server where the cause is not in the page', () => {
+  it('uses the remedy of the server if the cause is outside the page', () => {
     expect(remedy('lake_unreachable')).toBe('Look with %rucio_search.');
     expect(remedy('not_found', 'ScopeNotFound')).toBe('Look with %rucio_search.');
   });

@@ -1,5 +1,5 @@
 /**
- * The dialog that asks for the name of a variable, and how the files are to be read.
+ * The dialog that asks for the name of a variable and how to read the files.
  */
 import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -11,22 +11,22 @@ import { faultOf } from '../names';
 import { printable } from '../text';
 import { faultWords } from '../words';
 
-/** What the dialog asks about. */
+/** Input of the dialog. */
 export interface IQuestion {
   did: string;
-  /** The name that is proposed. */
+  /** The proposed name. */
   proposed: string;
   taken: ReadonlySet<string>;
-  /** What will happen, in words. */
+  /** Sentences that say what will happen. */
   notes: string[];
-  /** How files are attached where nothing else is said; null where there is no choice. */
+  /** How files are attached by default; null if there is no choice. */
   access: Access | null;
 }
 
-/** What was answered. */
+/** Result of the dialog. */
 export interface IAnswer {
   name: string;
-  /** How the files are to be read; null for the way of the instance. */
+  /** How to read the files; null for the default of the instance. */
   access: Access | null;
 }
 
@@ -56,7 +56,7 @@ class AttachForm extends ReactWidget {
           {trans.__('Variable')}
           <input
             className="jp-mod-styled jp-RucioLab-input"
-            autoFocus // where the dialog looks for it before it is there
+            autoFocus // the dialog tries to focus it before it is rendered
             spellCheck={false}
             autoComplete="off"
             defaultValue={this._name}
@@ -72,7 +72,7 @@ class AttachForm extends ReactWidget {
           {fault
             ? faultWords(fault, trans)
             : isTaken
-              ? trans.__('There is a variable of this name already.')
+              ? trans.__('A variable with this name already exists.')
               : ''}
         </p>
         {question.access && this._renderAccess(question.access)}
@@ -122,20 +122,20 @@ const ACCESSES: Access[] = ['auto', 'stream', 'mount', 'lake', 'download'];
 /** Say what a way to make files usable is. */
 function accessText(access: Access, trans: TranslationBundle): string {
   return {
-    auto: trans.__('Whichever is best: a path where the RSE is mounted, else a URL.'),
-    stream: trans.__('URLs, read over the network.'),
-    mount: trans.__('Paths, on RSEs that are mounted here.'),
+    auto: trans.__('Whatever is best: a path if the RSE is mounted, otherwise a URL.'),
+    stream: trans.__('URLs that are read over the network.'),
+    mount: trans.__('Paths on RSEs that are mounted here.'),
     lake: trans.__(
-      'rucio:// addresses: resolved when they are opened, and alive when a replica dies.'
+      'rucio:// addresses, resolved when they are opened; they keep working when a replica fails.'
     ),
-    download: trans.__('Copies on this machine, each checked against its checksum.')
+    download: trans.__('Copies on this machine, each verified by its checksum.')
   }[access];
 }
 
 /**
- * Ask until the name is a good one.
+ * Ask until the name is valid.
  *
- * @returns Null if the user thought better of it.
+ * @returns Null if the user cancels.
  */
 export async function askHow(
   question: IQuestion,

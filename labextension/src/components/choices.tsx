@@ -1,5 +1,5 @@
 /**
- * Why these replicas: asked for only where somebody wants to know.
+ * The choice of replicas, loaded when the user opens it.
  */
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
@@ -9,10 +9,10 @@ import { printable } from '../text';
 import { numberText } from '../words';
 import { IViewProps, Wait } from './common';
 
-/** Most lines that are shown. */
+/** Maximum number of rows to show. */
 const MOST_ROWS = 40;
 
-/** A line, with the choice of replicas behind it. */
+/** A line that opens to show the choice of replicas. */
 export function Choice({ model, trans }: IViewProps): JSX.Element {
   const { did } = model.node!.did;
   return (
@@ -59,7 +59,7 @@ function Rows({ model, trans }: IViewProps): JSX.Element | null {
       {!total && <p className="jp-RucioLab-remedy">{trans.__('It has no files.')}</p>}
       {more > 0 && (
         <p className="jp-RucioLab-remedy">
-          {trans._n('And one more line.', 'And %1 more lines.', more)}
+          {trans._n('And one more row.', 'And %1 more rows.', more)}
         </p>
       )}
       {choices.more && (
@@ -123,5 +123,5 @@ function filesText(
     return trans.__('all %1 files', numberText(files));
   }
   const name = printable(example);
-  return files === 1 ? name : trans.__('%1 files, one is %2', numberText(files), name);
+  return files === 1 ? name : trans.__('%1 files, such as %2', numberText(files), name);
 }

@@ -9,13 +9,13 @@ import { Asking } from '../asking';
 import { LakeModel } from '../model';
 import { IWords, wordsOf } from '../words';
 
-/** What every view is given. */
+/** Properties of every view. */
 export interface IViewProps {
   model: LakeModel;
   trans: TranslationBundle;
 }
 
-/** A sentence, what to do about it, and the button that does it. */
+/** A message, what to do about it, and buttons for that. */
 export function Message(props: {
   words: IWords;
   role?: 'alert' | 'status';
@@ -31,7 +31,7 @@ export function Message(props: {
   );
 }
 
-/** Facts: what, and which; those that are not known are left out. */
+/** Names and values; unknown values are left out. */
 export function Pairs(props: { pairs: [string, string | null][] }): JSX.Element {
   return (
     <dl>
@@ -47,7 +47,7 @@ export function Pairs(props: { pairs: [string, string | null][] }): JSX.Element 
   );
 }
 
-/** A button with a word on it. */
+/** A button with a label. */
 export function Action(props: { label: string; title?: string; onClick: () => void }): JSX.Element {
   const { label, title, onClick } = props;
   return (
@@ -57,10 +57,10 @@ export function Action(props: { label: string; title?: string; onClick: () => vo
   );
 }
 
-/** How a question stands, unless it is answered: loading, slow, failed or given up. */
+/** The state of a request without an answer: loading, slow, failed or cancelled. */
 export function Wait(props: {
   asking: Asking;
-  /** Who is asked. */
+  /** The name of the server. */
   whom: string;
   trans: TranslationBundle;
   retry: () => void;
@@ -69,18 +69,21 @@ export function Wait(props: {
   switch (asking.phase) {
     case 'loading':
       return (
-        <Message role="status" words={{ message: trans.__('Asking %1…', whom), remedy: '' }} />
+        <Message role="status" words={{ message: trans.__('Waiting for %1…', whom), remedy: '' }} />
       );
     case 'slow':
       return (
-        <Message role="status" words={{ message: trans.__('Still asking %1…', whom), remedy: '' }}>
+        <Message
+          role="status"
+          words={{ message: trans.__('Still waiting for %1…', whom), remedy: '' }}
+        >
           <Action label={trans.__('Cancel')} onClick={() => asking.cancel()} />
         </Message>
       );
     case 'cancelled':
       return (
         <Message role="status" words={{ message: trans.__('Cancelled.'), remedy: '' }}>
-          <Action label={trans.__('Ask again')} onClick={retry} />
+          <Action label={trans.__('Try again')} onClick={retry} />
         </Message>
       );
     case 'failed':

@@ -1,5 +1,5 @@
 /**
- * What is known of one DID.
+ * The details of one DID.
  */
 import { Button } from '@jupyterlab/ui-components';
 import * as React from 'react';
@@ -11,7 +11,7 @@ import { numberText, sizeText, wordsOf } from '../words';
 import { Choice } from './choices';
 import { IViewProps, Message, Pairs, Wait } from './common';
 
-/** What can be done with a DID. */
+/** Actions for a DID. */
 export interface IDetailsProps extends IViewProps {
   attach: () => void;
   download: () => void;
@@ -24,7 +24,7 @@ export function Details(props: IDetailsProps): JSX.Element {
   const { model, trans } = props;
   const { node, details } = model;
   if (!node) {
-    return <p className="jp-RucioLab-hint">{trans.__('Choose a line above to see what it is.')}</p>;
+    return <p className="jp-RucioLab-hint">{trans.__('Select a row above to see its details.')}</p>;
   }
   const { acting, actor } = model.jobs;
   const isOurs = actor === node.did.did;
@@ -85,7 +85,7 @@ function Facts({ did, trans }: IViewProps & { did: IDid }): JSX.Element {
 function Replicas({ model, trans }: IViewProps): JSX.Element | null {
   const { locating, details, describing } = model;
   if (locating.phase !== 'done') {
-    // one error is enough where both questions failed
+    // one error is enough if both requests failed
     return describing.error ? null : (
       <Wait
         asking={locating}
@@ -101,7 +101,7 @@ function Replicas({ model, trans }: IViewProps): JSX.Element | null {
       {details.holdings.length ? (
         <ReplicaTable model={model} trans={trans} />
       ) : (
-        <p className="jp-RucioLab-hint">{trans.__('On no RSE.')}</p>
+        <p className="jp-RucioLab-hint">{trans.__('No RSE has a replica.')}</p>
       )}
     </>
   );
@@ -147,7 +147,7 @@ function Metadata({ model, trans }: IViewProps): JSX.Element | null {
   ) : null;
 }
 
-/** What stands above already. */
+/** Metadata that is already shown above. */
 const SHOWN = new Set([
   'scope',
   'name',

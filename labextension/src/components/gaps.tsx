@@ -1,5 +1,5 @@
 /**
- * The dialog that tells of files which cannot be read.
+ * The dialog for files that cannot be read.
  */
 import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -9,13 +9,13 @@ import { IListing } from '../api';
 import { printable } from '../text';
 import { numberText } from '../words';
 
-/** Most files that are named. */
+/** Maximum number of files to name. */
 const MOST_NAMED = 5;
 
 /**
- * Where files cannot be read, name them and ask whether the others are to be taken.
+ * If some files cannot be read, name them and ask whether to use the others.
  *
- * @returns Whether to go on.
+ * @returns Whether to continue.
  */
 export async function confirmGaps(
   did: string,
@@ -33,7 +33,7 @@ export async function confirmGaps(
     buttons: [
       Dialog.cancelButton({ label: trans.__('Cancel') }),
       Dialog.okButton({
-        label: trans._n('Take the other file', 'Take the other %1 files', files.length)
+        label: trans._n('Use the other file', 'Use the other %1 files', files.length)
       })
     ]
   });

@@ -1,5 +1,5 @@
 /**
- * The top of the sidebar: where one is, who one is, and what is looked for.
+ * The top of the sidebar: the instance, the account and the search.
  */
 import { TranslationBundle } from '@jupyterlab/translation';
 import { HTMLSelect } from '@jupyterlab/ui-components';
@@ -60,7 +60,7 @@ function Account({ model, trans }: IViewProps): JSX.Element {
   const { account, state, renewed } = model.session!;
   const { timeLeft } = model;
   if (state === 'renewable') {
-    return <span className="jp-RucioLab-account">{trans.__('signs in by itself')}</span>;
+    return <span className="jp-RucioLab-account">{trans.__('signs in automatically')}</span>;
   }
   const left = renewed || timeLeft === null ? '' : timeText(timeLeft, trans);
   return (
@@ -69,8 +69,8 @@ function Account({ model, trans }: IViewProps): JSX.Element {
         className="jp-RucioLab-account"
         title={
           renewed
-            ? trans.__('Your sign-in is renewed by itself.')
-            : left && trans.__('Your sign-in lasts for another %1.', left)
+            ? trans.__('Your sign-in is renewed automatically.')
+            : left && trans.__('Your sign-in expires in %1.', left)
         }
       >
         {[account && printable(account), left].filter(Boolean).join(' · ')}
@@ -80,7 +80,7 @@ function Account({ model, trans }: IViewProps): JSX.Element {
   );
 }
 
-/** What is wrong with the configuration, though there are instances. */
+/** Problems in the configuration, if there are instances. */
 function Problems({ model, trans }: IViewProps): JSX.Element | null {
   const problems = model.known?.problems ?? [];
   if (!problems.length || !model.instance) {
@@ -139,7 +139,7 @@ function Search(props: IViewProps & { toTree: () => void }): JSX.Element {
   );
 }
 
-/** Choose a scope: type, or take one of the list. It counts once it is one, or is confirmed. */
+/** Choose a scope: type it, or select it from the list. It is set when it is in the list, or on Enter. */
 function Scope({ model, trans }: IViewProps): JSX.Element {
   const { scope, instance } = model.query;
   const [text, setText] = React.useState(scope);
@@ -151,7 +151,7 @@ function Scope({ model, trans }: IViewProps): JSX.Element {
   };
   React.useEffect(() => {
     if (model.scopes.includes(text)) {
-      settle(text); // typed before the list was there
+      settle(text); // typed before the list was loaded
     }
   }, [model.scopes]);
   return (
@@ -184,7 +184,7 @@ function Scope({ model, trans }: IViewProps): JSX.Element {
   );
 }
 
-/** Most scopes that are offered: large instances have many thousands. */
+/** Maximum number of scopes to offer, because large instances have many thousands. */
 const MOST_SCOPES = 200;
 
 const Scopes = React.memo(function Scopes(props: {
@@ -204,7 +204,7 @@ const Scopes = React.memo(function Scopes(props: {
   );
 });
 
-/** What the search looks for. */
+/** The type to search for. */
 export function Type({ model, trans }: IViewProps): JSX.Element {
   return (
     <HTMLSelect
@@ -222,7 +222,7 @@ export function Type({ model, trans }: IViewProps): JSX.Element {
   );
 }
 
-/** What was found, and by which pattern: the search says what it does. */
+/** The number of results, and the pattern of the search. */
 function Status({ model, trans }: IViewProps): JSX.Element | null {
   const { pattern, found } = model;
   if (!pattern || found.asking.phase === 'idle') {

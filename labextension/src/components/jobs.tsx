@@ -1,5 +1,5 @@
 /**
- * The downloads, live.
+ * The downloads, updated live.
  */
 import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -25,7 +25,9 @@ export function Jobs(props: IJobsProps): JSX.Element {
         <Message
           role="status"
           words={{
-            message: trans.__('The server was lost; what is shown may be old. Trying again…'),
+            message: trans.__(
+              'The connection was lost, so this list may be out of date. Trying again…'
+            ),
             remedy: wordsOf(lost, trans).message
           }}
         />
@@ -35,7 +37,7 @@ export function Jobs(props: IJobsProps): JSX.Element {
       )}
       {!all.length && !lost && (
         <p className="jp-RucioLab-hint">
-          {trans.__('Nothing is downloaded. Choose a line above and press Download.')}
+          {trans.__('No downloads. Select a row above and press Download.')}
         </p>
       )}
       <ul>
@@ -89,7 +91,7 @@ function JobActions({ job, model, trans, attachJob }: IJobsProps & { job: IJob }
       ) : (
         <Action
           label={trans.__('Remove')}
-          title={trans.__('Remove it from this list; the files stay')}
+          title={trans.__('Remove from this list; the files are kept')}
           onClick={() => void jobs.end(job.id)}
         />
       )}
@@ -98,7 +100,7 @@ function JobActions({ job, model, trans, attachJob }: IJobsProps & { job: IJob }
   );
 }
 
-/** Whether the form to sign in is not beside it already. */
+/** Whether the sign-in form is not already shown above. */
 function needsSignIn(job: IJob, { query, isReady }: LakeModel): boolean {
   return isReady || query.instance !== job.instance;
 }
@@ -121,16 +123,28 @@ async function showLog(job: IJob, model: LakeModel, trans: TranslationBundle): P
   });
 }
 
-/** How far it is: 3 of 12 files · 1.2 GB of 4.5 GB · 35 MB/s · 2 min left. */
+/** The progress: 3 of 12 files · 1.2 GB of 4.5 GB · 35 MB/s · 2 min left. */
 function progressText(job: IJob, trans: TranslationBundle): string {
   if (job.files === null || job.bytes === null) {
     return '';
   }
   if (job.state === 'done') {
-    return trans._n('%1 file, %2', '%1 files, %2', job.files, sizeText(job.bytes));
+    return trans._n(
+      '%2 file, %3',
+      '%2 files, %3',
+      job.files,
+      numberText(job.files),
+      sizeText(job.bytes)
+    );
   }
   const parts = [
-    trans.__('%1 of %2 files', numberText(job.files_done), numberText(job.files)),
+    trans._n(
+      '%2 of %3 file',
+      '%2 of %3 files',
+      job.files,
+      numberText(job.files_done),
+      numberText(job.files)
+    ),
     trans.__('%1 of %2', sizeText(job.bytes_done), sizeText(job.bytes))
   ];
   if (job.files_failed) {
@@ -150,12 +164,12 @@ function stateText(
   trans: TranslationBundle
 ): string {
   const words: Partial<Record<IJob['state'], string>> = {
-    queued: trans.__('Waits for its turn.'),
-    done: trans.__('All files are in %1.', printable(folder)),
-    cancelled: trans.__('Cancelled; what came is kept.')
+    queued: trans.__('Waiting for its turn.'),
+    done: trans.__('Downloaded to %1.', printable(folder)),
+    cancelled: trans.__('Cancelled; what was downloaded is kept.')
   };
   if (waits_for === 'sign_in') {
-    return trans.__('Waits until you sign in to %1.', printable(instance));
+    return trans.__('Waiting for you to sign in to %1.', printable(instance));
   }
   return words[state] ?? printable(message);
 }

@@ -1,5 +1,5 @@
 /**
- * What stands in place of the search where nothing can be searched: the reason, and the way out of it.
+ * Shown instead of the search if no search is possible: why, and what to do.
  */
 import { TranslationBundle } from '@jupyterlab/translation';
 import { Button } from '@jupyterlab/ui-components';
@@ -12,7 +12,7 @@ import { VERSION } from '../version';
 import { Action, IViewProps, Message, Wait } from './common';
 import { PageSignIn } from './pagesignin';
 
-/** What a user can copy. */
+/** Code for the user to copy. */
 const CODE = {
   install: 'pip install rucio-lab\njupyter server extension enable rucio_lab',
   reinstall: 'pip install --force-reinstall --no-deps rucio-lab',
@@ -20,7 +20,7 @@ const CODE = {
   demo: 'rucio-lab demo'
 };
 
-/** Why nothing can be searched. */
+/** Why no search is possible. */
 export function Notice({ model, trans }: IViewProps): JSX.Element | null {
   const { connecting, known } = model;
   const again = () => void model.connect();
@@ -49,7 +49,7 @@ function NoServer({ model, trans }: IViewProps): JSX.Element {
     <Message
       role="alert"
       words={{
-        message: trans.__('The server half of rucio_lab does not answer.'),
+        message: trans.__('The server extension of rucio_lab does not answer.'),
         remedy: trans.__(
           'Install rucio-lab where the Jupyter server runs, enable it, and restart the server:'
         )
@@ -67,12 +67,12 @@ function ForeignVersion({ model, trans }: IViewProps): JSX.Element {
       role="alert"
       words={{
         message: trans.__(
-          'This sidebar is version %1, its server half %2.',
+          'This sidebar is version %1, but its server extension is version %2.',
           VERSION,
           model.known!.version
         ),
         remedy: trans.__(
-          'Restart the Jupyter server and reload this page. If that does not help, install rucio-lab anew:'
+          'Restart the Jupyter server and reload this page. If that does not help, reinstall rucio-lab:'
         )
       }}
     >
@@ -98,15 +98,15 @@ function NoInstance({ model, trans }: IViewProps): JSX.Element {
       </p>
       <pre>{CODE.instance}</pre>
       <p className="jp-RucioLab-remedy">
-        {trans.__('To try it without any account, run a lake of your own:')}
+        {trans.__('To try it without an account, run a demo lake:')}
       </p>
       <pre>{CODE.demo}</pre>
-      <Action label={trans.__('Look again')} onClick={() => void model.connect()} />
+      <Action label={trans.__('Check again')} onClick={() => void model.connect()} />
     </div>
   );
 }
 
-/** Why one has to sign in, or why it failed; and what the form below cannot do. */
+/** Why the user has to sign in or why that failed, and what to do beyond the form below. */
 function signInWords(
   { signingIn, whySignedOut: error, session }: LakeModel,
   trans: TranslationBundle
@@ -119,14 +119,14 @@ function signInWords(
     return words;
   }
   if (!session!.fields.length) {
-    return { ...words, remedy: printable(error.remedy) }; // where the certificate, key or token is looked for
+    return { ...words, remedy: printable(error.remedy) }; // it says where to put the certificate, key or token
   }
   return signingIn.error
-    ? { ...words, remedy: trans.__('Check user name and password, and try again.') }
+    ? { ...words, remedy: trans.__('Check the user name and password, and try again.') }
     : words;
 }
 
-/** What one signs in with, where it is no password. */
+/** What the instance uses instead of a password. */
 function methodText(auth: string, trans: TranslationBundle): string {
   const known: Record<string, string> = {
     gss: trans.__('your Kerberos ticket'),
@@ -138,7 +138,7 @@ function methodText(auth: string, trans: TranslationBundle): string {
   return known[auth] ?? auth;
 }
 
-/** The form for what the instance's way of signing in needs, which may be nothing. */
+/** The sign-in form, with the fields that the instance needs; there may be none. */
 function SignIn({ model, trans }: IViewProps): JSX.Element {
   const { fields, username, auth } = model.session!;
   const { signingIn } = model;
@@ -193,7 +193,7 @@ function SignIn({ model, trans }: IViewProps): JSX.Element {
       )}
       {!fields.length && (
         <p className="jp-RucioLab-remedy">
-          {trans.__('This instance takes no password, but %1.', methodText(auth, trans))}
+          {trans.__('This instance uses %1 instead of a password.', methodText(auth, trans))}
         </p>
       )}
       <Button

@@ -1,5 +1,5 @@
 /**
- * Signing in at the page of an identity provider.
+ * Sign-in at the page of an identity provider.
  */
 import { Button } from '@jupyterlab/ui-components';
 import * as React from 'react';
@@ -9,13 +9,13 @@ import { NewTab } from '../page';
 import { timeText, wordsOf } from '../words';
 import { Action, IViewProps, Message } from './common';
 
-/** Begins to sign in; for event handlers of clicks. */
+/** Starts a sign-in; call it from a click handler. */
 function begin({ model, trans }: IViewProps, byCode: boolean): void {
-  const page = new NewTab(trans.__('Asking %1 where to sign in…', model.query.instance));
+  const page = new NewTab(trans.__('Getting the sign-in page from %1…', model.query.instance));
   void model.beginSignIn(page, byCode);
 }
 
-/** The way to the page, and back. */
+/** Start the sign-in, or wait for it. */
 export function PageSignIn(props: IViewProps): JSX.Element {
   const { model, trans } = props;
   const { waiting, whySignedOut, signingIn } = model;
@@ -24,7 +24,7 @@ export function PageSignIn(props: IViewProps): JSX.Element {
       {whySignedOut && <Message role="alert" words={wordsOf(whySignedOut, trans)} />}
       {waiting ? <Waiting {...props} waiting={waiting} /> : <Begin {...props} />}
       {signingIn.phase === 'slow' && (
-        <Action label={trans.__('Stop asking')} onClick={() => signingIn.cancel()} />
+        <Action label={trans.__('Stop waiting')} onClick={() => signingIn.cancel()} />
       )}
     </div>
   );
@@ -37,7 +37,7 @@ function Begin(props: IViewProps): JSX.Element {
     <>
       {!whySignedOut && <p>{trans.__('You are signed out of %1.', query.instance)}</p>}
       <p className="jp-RucioLab-remedy">
-        {trans.__('You sign in at the page of its identity provider; it opens in a new tab.')}
+        {trans.__('You sign in at the page of its identity provider, which opens in a new tab.')}
       </p>
       <Button
         className="jp-mod-styled jp-mod-accept jp-RucioLab-submit"
@@ -45,7 +45,7 @@ function Begin(props: IViewProps): JSX.Element {
         onClick={() => begin(props, false)}
       >
         {signingIn.isOpen
-          ? trans.__('Asking for the page…')
+          ? trans.__('Getting the page…')
           : trans.__('Sign in at the identity provider')}
       </Button>
     </>
@@ -60,10 +60,10 @@ function Waiting(props: IViewProps & { waiting: IPending }): JSX.Element {
       <Message
         role="status"
         words={{
-          message: trans.__('Waiting for you at %1', host),
+          message: trans.__('Waiting for you to sign in at %1', host),
           remedy: waiting.wants_code
-            ? trans.__('Sign in there, and enter here the code that the last page shows.')
-            : trans.__('Sign in there; it goes on here by itself.')
+            ? trans.__('Sign in there, then enter the code from the last page here.')
+            : trans.__('Sign in there; this page continues automatically.')
         }}
       />
       {waiting.wants_code && <Code {...props} />}
@@ -83,13 +83,13 @@ function Waiting(props: IViewProps & { waiting: IPending }): JSX.Element {
         <Action label={trans.__('Cancel')} onClick={() => void model.signOut()} />
       </div>
       <p className="jp-RucioLab-hint">
-        {trans.__('This goes on for another %1.', timeText(waiting.seconds_left * 1000, trans))}
+        {trans.__('You have another %1 to sign in.', timeText(waiting.seconds_left * 1000, trans))}
       </p>
     </>
   );
 }
 
-/** The field for the code, which is a secret: it stands nowhere but in the field, and only until it is sent. */
+/** The field for the code. The code is a secret: it is only in the field, and only until it is sent. */
 function Code({ model, trans }: IViewProps): JSX.Element {
   const field = React.useRef<HTMLInputElement>(null);
   const submit = (event: React.FormEvent) => {
@@ -104,7 +104,7 @@ function Code({ model, trans }: IViewProps): JSX.Element {
         <input
           ref={field}
           className="jp-mod-styled jp-RucioLab-input"
-          autoFocus // it was asked for
+          autoFocus // the user has just asked for it
           autoComplete="one-time-code"
           spellCheck={false}
           required

@@ -1,5 +1,5 @@
 /**
- * What storages are shown, which is not the sign-in to Rucio: a line, with the rest behind it.
+ * The credentials for storages, which are separate from the sign-in to Rucio.
  */
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
@@ -9,7 +9,7 @@ import { printable } from '../text';
 import { timeText } from '../words';
 import { IViewProps, Pairs } from './common';
 
-/** The line, and what is behind it. */
+/** A summary that opens to show the details. */
 export function Storage({ model, trans }: IViewProps): JSX.Element | null {
   const storage = model.session!.storage;
   if (!storage) {
@@ -20,7 +20,7 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
       className="jp-RucioLab-problems jp-RucioLab-storage"
       onToggle={event => {
         if (event.currentTarget.open) {
-          void model.checkSession(); // files and commands may give others by now
+          void model.checkSession(); // files and commands may provide new ones
         }
       }}
     >
@@ -32,7 +32,7 @@ export function Storage({ model, trans }: IViewProps): JSX.Element | null {
           ))}
           <p className="jp-RucioLab-remedy">
             {trans.__(
-              'Mend it if a storage asks for it. In a notebook, "%rucio_login --proxy" makes a proxy; where the token comes from stands in the configuration.'
+              'Fix this if a storage needs it. In a notebook, "%rucio_login --proxy" creates a proxy; the configuration says where the token comes from.'
             )}
           </p>
         </div>
@@ -53,9 +53,9 @@ function Token({ storage: { token }, trans }: IPartProps): JSX.Element {
   const facts: [string, string | null][] = token
     ? [
         [trans.__('Token'), trans.__('from %1', printable(token.source))],
-        [trans.__('For'), printable(token.audience) || trans.__('any storage')],
+        [trans.__('Audience'), printable(token.audience) || trans.__('any storage')],
         [trans.__('Issuer'), printable(token.issuer) || null],
-        [trans.__('Lasts'), lastsText(token.expires, trans)]
+        [trans.__('Time left'), timeLeftText(token.expires, trans)]
       ]
     : [[trans.__('Token'), trans.__('none')]];
   return <Pairs pairs={facts} />;
@@ -65,9 +65,9 @@ function Proxy({ storage: { proxy }, trans }: IPartProps): JSX.Element {
   const facts: [string, string | null][] = proxy
     ? [
         [trans.__('Proxy'), printable(proxy.path)],
-        [trans.__('Of'), printable(proxy.subject)],
+        [trans.__('Subject'), printable(proxy.subject)],
         [trans.__('VOMS'), printable(proxy.attributes.join(', ')) || trans.__('no attributes')],
-        [trans.__('Lasts'), lastsText(proxy.expires, trans)]
+        [trans.__('Time left'), timeLeftText(proxy.expires, trans)]
       ]
     : [[trans.__('Proxy'), trans.__('none')]];
   return <Pairs pairs={facts} />;
@@ -83,8 +83,8 @@ function summary({ token, proxy, problems }: IStorage, trans: TranslationBundle)
   return texts.join(' · ') || trans.__('no token, no proxy');
 }
 
-function lastsText(expires: string | null, trans: TranslationBundle): string {
-  return leftText(expires, trans) || trans.__('without an end');
+function timeLeftText(expires: string | null, trans: TranslationBundle): string {
+  return leftText(expires, trans) || trans.__('does not expire');
 }
 
 function leftText(expires: string | null, trans: TranslationBundle): string {

@@ -1,5 +1,5 @@
 /**
- * The tree of what was found. Only the lines in sight are in the page, so that 10,000 cost as much as 30.
+ * The tree of results. Only the visible rows are in the page, so 10,000 rows cost as much as 30.
  */
 import { LabIcon, caretDownIcon, caretRightIcon, fileIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
@@ -13,10 +13,10 @@ import { TREE_CLASS } from '../tokens';
 import { sizeText, wordsOf } from '../words';
 import { Action, IViewProps, Message, Wait } from './common';
 
-/** Lines above and below those in sight. */
+/** Number of rows to render above and below the visible ones. */
 const SPARE = 10;
 
-/** Letters at the end of a name that are always shown. */
+/** Number of characters at the end of a name that are always shown. */
 const TAIL = 11;
 
 const ICONS: Record<DidType, LabIcon> = {
@@ -29,7 +29,7 @@ interface ITreeProps extends IViewProps {
   attach: () => void;
 }
 
-/** What was found, or why there is nothing. */
+/** The results, or why there are none. */
 export function Found(props: ITreeProps): JSX.Element {
   const { model, trans } = props;
   const { found, rows } = model;
@@ -53,7 +53,7 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
       <Message
         words={{
           message: trans.__('Choose a scope to search in.'),
-          remedy: trans.__('Type a part of its name, and take it from the list.')
+          remedy: trans.__('Type part of its name and select it from the list.')
         }}
       />
     );
@@ -62,12 +62,12 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
     return (
       <Message
         words={{
-          message: trans.__('Type a part of a name to search %1.', printable(query.scope)),
+          message: trans.__('Type part of a name to search in %1.', printable(query.scope)),
           remedy: ''
         }}
       >
         <Action
-          label={trans.__('Show everything in it')}
+          label={trans.__('Show everything in this scope')}
           onClick={() => {
             model.setText('*');
             void model.search();
@@ -82,8 +82,8 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
   return (
     <Message
       words={{
-        message: trans.__('Nothing fits %1.', printable(pattern)),
-        remedy: trans.__('Capitals count. Try a shorter part of the name.')
+        message: trans.__('Nothing matches %1.', printable(pattern)),
+        remedy: trans.__('The search is case-sensitive. Try a shorter part of the name.')
       }}
     >
       {query.type !== 'all' && (
@@ -96,11 +96,11 @@ function Nothing({ model, trans }: IViewProps): JSX.Element | null {
 interface IWindow {
   top: number;
   height: number;
-  /** Height of a line, which follows the size of the font. */
+  /** Height of a row, which depends on the font size. */
   line: number;
 }
 
-/** Follow what is in sight of an element that scrolls. */
+/** Track the visible part of a scrolling element. */
 function useWindow(element: React.RefObject<HTMLElement>): [IWindow, () => void] {
   const [window, setWindow] = React.useState<IWindow>({
     top: 0,
@@ -129,7 +129,7 @@ function Tree(props: ITreeProps): JSX.Element {
   const focus = useFocus(element, model, line);
   const first = Math.max(0, Math.floor(top / line) - SPARE);
   const last = Math.min(rows.length, Math.ceil((top + height) / line) + SPARE);
-  const shown = new Set([Math.max(0, currentIndex)]); // always there, since it holds the focus
+  const shown = new Set([Math.max(0, currentIndex)]); // always rendered, because it has the focus
   for (let index = first; index < last; index++) {
     shown.add(index);
   }
@@ -138,7 +138,7 @@ function Tree(props: ITreeProps): JSX.Element {
       ref={element}
       className={TREE_CLASS}
       role="tree"
-      aria-label={trans.__('What was found')}
+      aria-label={trans.__('Search results')}
       aria-busy={model.found.asking.isOpen}
       {...focus}
       onScroll={measure}
@@ -164,8 +164,8 @@ function Tree(props: ITreeProps): JSX.Element {
 }
 
 /**
- * Keep the current line in sight, and focused while the focus is in the tree. A line that is taken away takes the focus
- * with it, without leaving the tree.
+ * Keep the current row visible, and focused while the focus is in the tree. The tree keeps the focus if the focused row
+ * is removed.
  */
 function useFocus(
   element: React.RefObject<HTMLDivElement>,
@@ -227,7 +227,7 @@ function Line(props: ILineProps): JSX.Element {
   );
 }
 
-/** Where a line stands among those beside it, since not all of them are in the page. */
+/** The position of a row among its siblings, because not all of them are in the page. */
 function placeOf(row: Row, { found }: LakeModel): React.AriaAttributes {
   if (!isNode(row)) {
     return { 'aria-setsize': 1, 'aria-posinset': 1 };
@@ -246,7 +246,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
       <span
         className="jp-RucioLab-caret"
         onClick={() => void model.toggle(node)}
-        onDoubleClick={event => event.stopPropagation()} // two clicks are enough
+        onDoubleClick={event => event.stopPropagation()} // the two clicks have already toggled it
       >
         {isCollection(did) && <Caret.react tag="span" />}
       </span>
@@ -274,7 +274,7 @@ function NodeLine(props: ILineProps & { node: INode }): JSX.Element {
   );
 }
 
-/** A name that is cut in its middle where there is no room: names of data begin alike, and differ at their ends. */
+/** A name, shortened in the middle if it does not fit: names of data often differ only at the end. */
 function Name({ text }: { text: string }): JSX.Element {
   const letters = [...printable(text)];
   const tail = letters.length > 2 * TAIL ? TAIL : 0;
@@ -286,7 +286,7 @@ function Name({ text }: { text: string }): JSX.Element {
   );
 }
 
-/** The state of a branch, in a line of its own. */
+/** A row with the state of a branch. */
 function RemarkLine(props: ILineProps & { remark: IRemark }): JSX.Element {
   const { model, trans, remark } = props;
   const { phase, error } = remark.branch.asking;
@@ -302,9 +302,9 @@ function RemarkLine(props: ILineProps & { remark: IRemark }): JSX.Element {
   }
   const words: Partial<Record<typeof phase, string>> = {
     done: trans.__('empty'),
-    loading: trans.__('asking…'),
-    slow: trans.__('still asking… Enter cancels'),
-    cancelled: trans.__('cancelled; Enter asks again')
+    loading: trans.__('loading…'),
+    slow: trans.__('still loading… press Enter to cancel'),
+    cancelled: trans.__('cancelled; press Enter to try again')
   };
   return (
     <span className="jp-RucioLab-remark">
@@ -313,7 +313,7 @@ function RemarkLine(props: ILineProps & { remark: IRemark }): JSX.Element {
   );
 }
 
-/** What Enter and a double click do: open or close, attach, or ask again. */
+/** Enter or double click: open, close, attach or try again. */
 function activate(row: Row, { model, attach }: ITreeProps): void {
   if (!isNode(row)) {
     const { asking } = row.branch;
@@ -329,10 +329,10 @@ function activate(row: Row, { model, attach }: ITreeProps): void {
   }
 }
 
-/** The keys of a tree, as the ARIA practices have them. */
+/** The keys of a tree, following the ARIA practices. */
 function onKey(event: React.KeyboardEvent, props: ITreeProps): void {
   if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey) {
-    return; // commands have shortcuts of their own
+    return; // these are shortcuts of commands
   }
   const { model } = props;
   const { rows } = model;

@@ -1,6 +1,6 @@
-"""What runs inside the Rucio server's own environment, where rucio_lab is not installed.
+"""Code that runs in the virtual environment of the Rucio server, where rucio_lab is not installed.
 
-These files are run by their path and import nothing of this package.
+These files are run by path and import nothing from this package.
 """
 
 from __future__ import annotations

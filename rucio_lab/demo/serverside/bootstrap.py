@@ -1,4 +1,4 @@
-"""Make the tables of an empty Rucio database, with the base VO and the root account."""
+"""Create the tables of an empty Rucio database, the base VO and the root account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     wait_for_database(timeout=20, interval=1)
     engine = get_engine()
     if engine.dialect.name == "sqlite":
-        # else nobody can sign in while replicas are listed: Rucio answers with HTTP 500 after five seconds
+        # without WAL nobody can sign in while replicas are listed: Rucio answers HTTP 500 after five seconds
         with engine.connect() as connection:
             connection.execute(text("PRAGMA journal_mode=WAL"))
     if not inspect(engine).has_table("alembic_version"):

@@ -1,4 +1,4 @@
-"""Settings of gunicorn that the command line cannot express."""
+"""Settings of gunicorn that have no command line option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def ssl_context(_config: Any, default_ssl_context_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Accept proxy certificates (RFC 3820) too: they are what grid users sign in with."""
+    """Also accept proxy certificates (RFC 3820), which grid users sign in with."""
     context = default_ssl_context_factory()
     context.verify_flags |= ssl.VERIFY_ALLOW_PROXY_CERTS
     return context

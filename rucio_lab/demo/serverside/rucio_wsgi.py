@@ -1,4 +1,4 @@
-"""The Rucio REST server as gunicorn serves it, with what Apache's mod_ssl and mod_wsgi would add to a request."""
+"""The Rucio REST server for gunicorn; adds to each request what Apache's mod_ssl and mod_wsgi would add."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _escaped(value: str) -> str:
 
 
 def rfc2253(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
-    """Write the subject of a certificate as mod_ssl does: the last part first, joined by commas.
+    """Format the subject of a certificate as mod_ssl does: in reverse order, separated by commas.
 
     Parameters
     ----------
     subject
-        As ``ssl.SSLSocket.getpeercert`` gives it.
+        The subject from ``ssl.SSLSocket.getpeercert``.
     """
     parts = ["+".join(f"{_SHORT.get(key, key)}={_escaped(value)}" for key, value in rdn) for rdn in subject]
     return ",".join(reversed(parts))
@@ -40,9 +40,9 @@ def rfc2253(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Serve one request."""
-    environ.setdefault("REQUEST_URI", environ.get("RAW_URI", ""))  # /redirect answers 500 without it
+    environ.setdefault("REQUEST_URI", environ.get("RAW_URI", ""))  # without it /redirect answers 500
     connection = environ.get("gunicorn.socket")
     if isinstance(connection, ssl.SSLSocket) and (certificate := connection.getpeercert()):
-        environ["SSL_CLIENT_S_DN"] = rfc2253(certificate["subject"])  # type: ignore[arg-type] # typeshed mixes the fields
+        environ["SSL_CLIENT_S_DN"] = rfc2253(certificate["subject"])  # type: ignore[arg-type] # typeshed has one type for all fields
     answer: Iterable[bytes] = rucio_application(environ, start_response)
     return answer

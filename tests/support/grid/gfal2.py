@@ -1,4 +1,4 @@
-"""Stands in for gfal2, which no package index has: reads ``gsiftp://`` from the XRootD server at the same address."""
+"""A replacement for gfal2, which is not on PyPI: reads ``gsiftp://`` from the XRootD server at the same address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ verbose_level = SimpleNamespace(verbose=1, warning=0)
 
 
 class GError(Exception):
-    """As gfal2's."""
+    """The error class of gfal2."""
 
     code = 0
 
@@ -25,19 +25,19 @@ class _Context:
 
     def filecopy(self, params: SimpleNamespace, source: str, target: str) -> int:
         if "//localhost" in source and not vars(params).get("strict_copy"):
-            raise GError("this storage wants to be asked for the copy alone")
+            raise GError("this storage requires strict_copy")
         there = source.replace("gsiftp://", "root://", 1)
         patience = {**os.environ, "XRD_CONNECTIONRETRY": "0", "XRD_CONNECTIONWINDOW": "1"}
         done = subprocess.run(["xrdcp", "-s", there, target.removeprefix("file://")], env=patience, check=False)
         if done.returncode:
-            raise GError("it was not copied")
+            raise GError("the copy failed")
         return 0
 
 
 def set_verbose(_: int) -> None:
-    """Change nothing."""
+    """Do nothing."""
 
 
 def creat_context() -> _Context:
-    """Give what copies."""
+    """Return a context."""
     return _Context()

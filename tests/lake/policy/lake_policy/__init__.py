@@ -1,4 +1,4 @@
-"""A Rucio policy package, which runs inside the Rucio server: generic, but for what its modules say."""
+"""A policy package for the Rucio server of the lake: the generic policy with the changes in these modules."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def _flat(scope: str, name: str, _rse: str, _rse_attributes: Any, _protocol_attr
 
 
 def get_algorithms() -> dict[str, dict[str, Callable[..., str]]]:
-    """Return algorithms that no client knows; what Rucio calls."""
+    """Return algorithms that no client knows; called by Rucio."""
     return {"lfn2pfn": {"lake_flat": _flat}}

@@ -1,6 +1,6 @@
-"""Rucio's generic permissions; but who may register a file on an RSE may also say that it has arrived.
+"""Rucio's generic permissions, except that an account that can register a file on an RSE can also set its state.
 
-Without it only administrators could upload with Rucio's own client. The policies of the experiments say the same.
+Without this, only administrators could upload with Rucio's own client. The policies of the experiments do the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ from rucio.core.permission import generic
 
 
 def has_permission(issuer: Any, action: str, kwargs: dict[str, Any], *, session: Any) -> Any:
-    """Return whether an account may do something; what Rucio calls."""
+    """Return whether an account may do something; called by Rucio."""
     asked = "add_replicas" if action == "update_replicas_states" else action
     return generic.has_permission(issuer, asked, kwargs, session=session)

@@ -1,6 +1,6 @@
-"""Rucio's generic schema, in which the names of the scope ``hostile`` may be anything.
+"""Rucio's generic schema, with any name allowed in the scope ``hostile``.
 
-Some real schemas are nearly as free, and whatever the schema is: what comes from a server is data.
+Some real schemas are nearly as permissive, and names from a server cannot be trusted under any schema.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def _or_hostile(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {**schema, "properties": hostile}]}
 
 
-# Rucio takes from its generic schema what is not here; its references to these names lead here.
+# Rucio takes everything else from its generic schema, whose references to these names resolve to those here.
 DID = _or_hostile(generic.DID)
 R_DID = _or_hostile(generic.R_DID)
 ATTACHMENT = _or_hostile(generic.ATTACHMENT)
 SCHEMAS = {"did": DID, "r_did": R_DID, "attachment": ATTACHMENT}
-SCOPE_NAME_REGEXP = r"(?s)/([^/]+)/(.*)"  # generic, where a name may hold a line break
+SCOPE_NAME_REGEXP = r"(?s)/([^/]+)/(.*)"  # the generic one, but a name may have a line break
