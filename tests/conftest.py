@@ -70,8 +70,9 @@ def lake(full_lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     What a test breaks (stopped storages, failing proxies) is repaired when it ends.
     """
-    from rucio_lab.core.reading import probe
+    from rucio_lab.core.reading import probe, xrootd
 
+    xrootd.trust.cache_clear()  # what it set in the environment is removed below
     for name in [name for name in os.environ if name.startswith(_FOREIGN) and name not in _OURS]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(full_lake.config()))
