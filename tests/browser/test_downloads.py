@@ -113,6 +113,7 @@ def test_a_job_waits_for_a_sign_in_and_continues(
     look(loader, "download-waiting")
     full_lake.faulty["http"].forward()
     loader.sign_in("alice-pass")
+    expect(loader.root.get_by_label("Password")).to_have_count(0)  # until then both lists of jobs can be visible
     expect(jobs(loader)).to_contain_text("Downloaded to", timeout=JOB_MS)
 
 
