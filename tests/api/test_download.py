@@ -100,7 +100,7 @@ def test_a_folder_that_is_a_file(base: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").write_text("")
     cell = run(f"%rucio_download {SCOPE}:web --to {tmp_path}/file")
     assert type(cell.error).__name__ in ("ConfigurationError", "FilesUnavailable")
-    assert "no folder" in str(cell.error)
+    assert "not a folder" in str(cell.error)
     assert_clear(cell.error)
 
 
