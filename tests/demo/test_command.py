@@ -61,7 +61,8 @@ def test_execute_uses_this_python_and_the_folder_of_the_notebook_and_reports_an_
     where = "import os, sys; print(sys.prefix, os.getcwd())"
     notebook = write_notebook(tmp_path / "sub" / "bad.ipynb", where, "1 / 0", "print('never')")
     before = notebook.read_text()
-    demo = start_demo("--execute", notebook, cwd=tmp_path, JUPYTER_DATA_DIR=str(tmp_path / "data"))
+    env = {"JUPYTER_DATA_DIR": str(tmp_path / "data"), "JUPYTER_PREFER_ENV_PATH": "0"}
+    demo = start_demo("--execute", notebook, cwd=tmp_path, **env)
     text, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1
     assert "ZeroDivisionError: division by zero" in text
