@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 from rucio_lab._version import __version__
 
 if TYPE_CHECKING:
-    from rucio_lab.api.attach import attach, download, login, logout, ls, search
+    from rucio_lab.api.attach import attach, download
     from rucio_lab.api.files import FileList
+    from rucio_lab.api.login import login, logout
+    from rucio_lab.api.search import ls, search
     from rucio_lab.core.did import DID
     from rucio_lab.core.errors import (
         BadRequest,
@@ -71,10 +73,10 @@ _HOMES = {
     "FileList": "api.files",
     "attach": "api.attach",
     "download": "api.attach",
-    "login": "api.attach",
-    "logout": "api.attach",
-    "ls": "api.attach",
-    "search": "api.attach",
+    "login": "api.login",
+    "logout": "api.login",
+    "ls": "api.search",
+    "search": "api.search",
 }
 
 

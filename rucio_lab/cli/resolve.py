@@ -6,8 +6,8 @@ import argparse
 import sys
 from urllib.parse import quote
 
+from rucio_lab.api.options import add_attach_options
 from rucio_lab.core.text import is_printable
-from rucio_lab.kernel.magics import add_attach_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
+from rucio_lab.api.options import add_attach_options, add_choice_options
 from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.model import Access
 from rucio_lab.core.text import printable
 from rucio_lab.kernel.names import variable_name
 
@@ -57,27 +57,6 @@ def _parser(name: str, takes: str, description: str, epilog: str = "") -> MagicP
         "--instance", metavar="NAME", help="name or host of a Rucio instance (default: the default one)"
     )
     return parser
-
-
-def add_attach_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how files are to be read; those of ``%rucio_attach`` and ``rucio-lab resolve``."""
-    parser.add_argument(
-        "--access",
-        choices=get_args(Access),
-        help="URLs, paths on mounted RSEs, rucio:// addresses that survive a dead replica, or verified copies on this "
-        "machine (default: the instance's)",
-    )
-    add_choice_options(parser)
-
-
-def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which replicas are used, and of which files."""
-    parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
-    parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")
-    parser.add_argument("--limit", type=int, metavar="N", help="attach the first N files only")
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="leave out files that cannot be read, with a warning"
-    )
 
 
 def _attach_parser() -> MagicParser:
@@ -206,19 +185,19 @@ def _download(_shell: Any, args: argparse.Namespace) -> Any:
 
 
 def _search(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.api.attach import search
+    from rucio_lab.api.search import search
 
     return search(args.pattern, type=args.type, filters=args.filter, limit=args.limit, instance=args.instance)
 
 
 def _ls(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.api.attach import ls
+    from rucio_lab.api.search import ls
 
     return ls(args.did, instance=args.instance)
 
 
 def _login(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.api.attach import login, make_proxy
+    from rucio_lab.api.login import login, make_proxy
     from rucio_lab.core.config.instances import load_instances
     from rucio_lab.core.identity.client import can_renew
     from rucio_lab.core.storage.shown import describe, in_words
@@ -237,7 +216,7 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.api.attach import logout
+    from rucio_lab.api.login import logout
     from rucio_lab.core.config.instances import load_instances
 
     instance = load_instances().get(args.name or args.instance).name
