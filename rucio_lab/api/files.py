@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
@@ -244,11 +245,8 @@ class FileList(list[str]):
 
         For ``rucio://`` addresses Rucio is asked now, for the first 1,000 at most.
         """
-        entries = self._entries()
-        by_instance: dict[str, list[DID]] = {}
-        for entry in [entry for entry in entries if entry.scheme == "rucio"][:MOST_EXPLAINED]:
-            by_instance.setdefault(entry._source.request.instance, []).append(entry.did)
-        return Explanation(entries, self.missing, _replicas_now(by_instance))
+        files = [(entry._source.request.instance, entry._file) for entry in self._entries()]
+        return Explanation(files, self.missing, replicas_now(files))
 
     def refresh(self) -> Self:
         """Ask Rucio again what was asked before, and take over the answer in place.
@@ -413,11 +411,14 @@ def _gone(reasons: dict[str, str]) -> FilesUnavailable:
     )
 
 
-def _replicas_now(by_instance: dict[str, list[DID]]) -> Replicas:
-    """Look up from where ``rucio://`` would read some files."""
+def replicas_now(files: Iterable[tuple[str, ResolvedFile]]) -> Replicas:
+    """Look up from where ``rucio://`` would read the first of some files."""
     from rucio_lab.core.config.instances import load_instances
     from rucio_lab.core.resolve.resolution import replicas_of
 
+    by_instance: dict[str, list[DID]] = {}
+    for instance, file in islice((each for each in files if each[1].replica.scheme == "rucio"), MOST_EXPLAINED):
+        by_instance.setdefault(instance, []).append(file.did)
     return {
         (name, did): found
         for name, dids in by_instance.items()
@@ -456,20 +457,19 @@ class Explanation:
     _HEADER = ("files", "RSE", "endpoint", "replica", "why")
     _MOST_ROWS = 40
 
-    def __init__(self, entries: Iterable[FileEntry], missing: dict[DID, str], now: Replicas) -> None:
+    def __init__(self, files: Iterable[tuple[str, ResolvedFile]], missing: dict[DID, str], now: Replicas) -> None:
         found: dict[tuple[str, str, str, str], list[DID]] = {}
 
         def note(did: DID, replica: Replica, state: str, why: str = "") -> None:
             found.setdefault((replica.rse, _endpoint(replica), state, why), []).append(did)
 
-        for entry in entries:
-            known = now.get((entry._source.request.instance, entry.did))
-            replicas, left_out = known if known else (entry.replicas, entry._file.left_out)
+        for instance, file in files:
+            replicas, left_out = now.get((instance, file.did)) or (file.replicas, file.left_out)
             for replica in replicas:
                 why = "when it is opened" if replica.scheme == "rucio" else ""
-                note(entry.did, replica, "taken" if replica is replicas[0] else "in reserve", why)
+                note(file.did, replica, "taken" if replica is replicas[0] else "in reserve", why)
             for left in left_out:
-                note(entry.did, left.replica, "left out", left.reason)
+                note(file.did, left.replica, "left out", left.reason)
         for did, reason in missing.items():
             note(did, Replica("", ""), "missing", reason)
         order = ("taken", "in reserve", "left out", "missing")
