@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rucio_lab.core.address import PREFIX
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.text import is_printable
 
@@ -54,7 +55,7 @@ def _derived(dids: Sequence[str]) -> str:
     """Make a name of a DID's; several DIDs are just ``files``."""
     if len(dids) != 1:
         return "files"
-    name = re.sub(r"\W+", "_", dids[0].partition(":")[2]).strip("_")
+    name = re.sub(r"\W+", "_", dids[0].removeprefix(PREFIX).partition(":")[2]).strip("_")
     return name if name.isidentifier() else f"files_{name}".rstrip("_")
 
 

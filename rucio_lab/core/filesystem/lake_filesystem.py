@@ -4,6 +4,9 @@ Each of the three parts is percent-encoded (RFC 3986, all but letters, digits an
 ``%2F``; a plain slash after the scope is taken as part of the name, too. Containers, datasets, scopes and instances are
 directories, but a file's address does not say through which dataset it was reached.
 
+``rucio://SCOPE:NAME``, as some other tools write it, names the same DID of the default instance, without any encoding.
+Everything that is returned has the full form.
+
 A file system object holds nothing but this syntax: it can be pickled, forked and shared. What is known of files that
 are being read stands in `lakefile`, for each process anew.
 """
@@ -21,16 +24,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from rucio_lab.core.address import PREFIX, Address
+from rucio_lab.core.address import PREFIX, Address, is_short
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import Instance, load_instances
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import BadRequest, NotFound, RucioLabError
+from rucio_lab.core.errors import BadRequest, ConfigurationError, NotFound, RucioLabError
 from rucio_lab.core.filesystem import lake_file
 from rucio_lab.core.filesystem.lake_file import LakeFile, NoSuchDid
 from rucio_lab.core.model import DidInfo
@@ -59,6 +62,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ``rucio://`` addresses. Each process resolves and signs in by itself, with the configuration that it finds.
     """
 
+    __module__ = "rucio_lab.core.filesystem"  # its public path, which pickles and references to files store
     protocol = "rucio"
     root_marker = ""
 
@@ -68,7 +72,8 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        return os.fspath(path).removeprefix(PREFIX).rstrip("/")
+        path = os.fspath(path).removeprefix(PREFIX).rstrip("/")
+        return _full(path) if is_short(path) else path
 
     def unstrip_protocol(self, name: str) -> str:
         """Write a path as a URL."""
@@ -95,7 +100,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         NotFound
             If there is no such thing; it is a `FileNotFoundError`, too.
         """
-        address = Address.parse(path)
+        address = _address(path)
         instance = _instance(address)
         if instance is None or not address.scope:
             return _directory(address._replace(scope="", name=""))
@@ -110,7 +115,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def ls(self, path: str, detail: bool = True, **_kwargs: Any) -> list[Any]:
         """List what is in an instance, scope, container or dataset, one level down; a file lists itself."""
-        address = Address.parse(path)
+        address = _address(path)
         info = self.info(path) if address.name else _directory(address)
         found = [info] if info["type"] == "file" else self._children(address)
         return found if detail else [entry["name"] for entry in found]
@@ -164,7 +169,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_kwargs: Any
     ) -> Any:
         """List all files below a path, each once; those of a container or dataset in a single question to Rucio."""
-        address = Address.parse(path)
+        address = _address(path)
         info = self.info(path)
         found: dict[str, dict[str, Any]] = {}
         if info["type"] == "file":
@@ -209,7 +214,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def _matches(self, parent: str, pattern: str) -> Iterator[dict[str, Any]]:
         last = pattern.rpartition("/")[2]
-        address = Address.parse(parent)
+        address = _address(parent)
         instance = _instance(address)
         if instance is not None and address.scope and not address.name:  # Rucio knows no wildcard but *
             wanted = DID(address.scope, unquote(re.sub(r"[*?]+|\[[^]]*\]", "*", last)))
@@ -280,7 +285,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         FileNotFoundError, IsADirectoryError
             As `NoSuchDid` and `IsCollection`.
         """
-        address = Address.parse(path)
+        address = _address(path)
         instance = _instance(address)
         if instance is None or not address.name:
             raise IsCollection(f"{PREFIX}{path} names no file.", "Write it as rucio://INSTANCE/SCOPE/NAME.")
@@ -397,6 +402,36 @@ class LakeBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
 # ------------------------------------------------------------------------------------------------ small things
 
 
+def _address(path: str) -> Address:
+    return Address.parse(LakeFileSystem._strip_protocol(path))
+
+
+def _full(path: str) -> str:
+    """Write ``scope:name``, a DID of the default instance, as a path; a pattern stays one."""
+    did = DID.parse(path)
+    name = quote(did.name, safe="*/" if did.is_pattern else "")
+    return f"{Address(load_instances().get().name, did.scope).path}/{name}"
+
+
+def _configured(address: Address) -> Instance:
+    """Find the instance of an address in the configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none; says how to write an address that begins with a scope.
+    """
+    instances = load_instances()
+    try:
+        return instances.get(address.instance)
+    except ConfigurationError as error:
+        if not address.scope or not instances.names:
+            raise
+        scope, name = address.instance, "/".join(filter(None, address[1:]))
+        full = PREFIX + Address(instances.default_name or "INSTANCE", scope, name).path
+        raise ConfigurationError(error.message, f"{error.remedy} If {scope!r} is a scope, write {full}.") from None
+
+
 def _instance(address: Address) -> Instance | None:
     """Find the instance of an address; None for the address that names none. Files are read in many small parts."""
     if not address.instance:
@@ -404,7 +439,7 @@ def _instance(address: Address) -> Instance | None:
     key = (address.instance, os.environ.get("RUCIO_LAB_CONFIG"), os.environ.get("RUCIO_CONFIG"))
     known, until = _instances.get(key, (None, 0.0))
     if known is None or until < time.monotonic():
-        known = load_instances().get(address.instance)
+        known = _configured(address)
         _instances[key] = (known, time.monotonic() + _CONFIGURATION_LIFE)
     return known
 
