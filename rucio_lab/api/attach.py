@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import get_args
+from collections.abc import Iterable
+from typing import Unpack, get_args
 
-from rucio_lab.api.files import FileList, answer_to
-from rucio_lab.core.did import DID
+from rucio_lab.api.dids import DidLike, parse_dids
+from rucio_lab.api.files import FileList, answer_to, folder_of
+from rucio_lab.api.options import AttachOptions
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.model import Access, Request
 from rucio_lab.core.storage.known_schemes import schemes_of
-from rucio_lab.core.transfer.places import checked_base
 
 
 def attach(
-    *dids: str | DID,
+    *dids: DidLike | Iterable[DidLike],
     access: Access | None = None,
-    scheme: str | Sequence[str] | None = None,
+    scheme: str | Iterable[str] | None = None,
     rse: str | None = None,
     instance: str | None = None,
     limit: int | None = None,
@@ -53,50 +53,13 @@ def attach(
     files = find_files(
         dids, access=access, scheme=scheme, rse=rse, instance=instance, limit=limit, allow_missing=allow_missing
     )
-    for note in files.notes:
-        warnings.warn(note, stacklevel=2)
-    return files
-
-
-def find_files(
-    dids: Iterable[str | DID],
-    *,
-    access: Access | None,
-    scheme: str | Sequence[str] | None,
-    rse: str | None,
-    instance: str | None,
-    limit: int | None,
-    allow_missing: bool,
-    to: str | os.PathLike[str] | None = None,
-) -> FileList:
-    """Do what `attach` and `download` do, and leave the notes to the caller."""
-    for did in dids:
-        if not isinstance(did, str | DID):
-            raise BadRequest(f"{did!r} is no DID.", "Give each DID as text of its own: attach('scope:a', 'scope:b').")
-        DID.parse(str(did))  # what is malformed is refused before anybody is asked
-    if not dids:
-        raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
-    if access is not None and access not in get_args(Access):
-        raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
-    if limit is not None and limit < 1:
-        raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
-    request = Request(
-        dids=tuple(map(str, dids)),
-        instance=instance or "",
-        access=access or "",
-        schemes=schemes_of(scheme or ()),
-        rse=rse or "",
-        limit=limit,
-        allow_missing=allow_missing,
-        folder=os.fspath(checked_base(os.fspath(to))) if to is not None else "",
-    )
-    return FileList(answer_to(request))
+    return _warn_of_notes(files)
 
 
 def download(
-    *dids: str | DID,
+    *dids: DidLike | Iterable[DidLike],
     to: str | os.PathLike[str] | None = None,
-    scheme: str | Sequence[str] | None = None,
+    scheme: str | Iterable[str] | None = None,
     rse: str | None = None,
     instance: str | None = None,
     limit: int | None = None,
@@ -143,6 +106,37 @@ def download(
         limit=limit,
         allow_missing=allow_missing,
     )
+    return _warn_of_notes(files)
+
+
+def find_files(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[AttachOptions]) -> FileList:
+    """Do what `attach` and `download` do, and leave the notes to the caller."""
+    return FileList(answer_to(_request(dids, **options)))
+
+
+def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[AttachOptions]) -> Request:
+    """Check what is asked for, before Rucio is asked."""
+    texts = tuple(map(str, parse_dids(dids)))
+    access, limit, to = options.get("access"), options.get("limit"), options.get("to")
+    if not texts:
+        raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
+    if access is not None and access not in get_args(Access):
+        raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
+    if limit is not None and limit < 1:
+        raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
+    return Request(
+        dids=texts,
+        instance=options.get("instance") or "",
+        access=access or "",
+        schemes=schemes_of(options.get("scheme") or ()),
+        rse=options.get("rse") or "",
+        limit=limit,
+        allow_missing=options.get("allow_missing", False),
+        folder=folder_of(to),
+    )
+
+
+def _warn_of_notes(files: FileList) -> FileList:
     for note in files.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
     return files

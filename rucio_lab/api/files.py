@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from rucio_lab.api.explanation import Explanation, replicas_now
+from rucio_lab.api.progress import bar, bars
 from rucio_lab.api.tables import html_table
 from rucio_lab.core.address import without_query
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
-from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import count, several, size
 
@@ -101,6 +102,11 @@ class FileEntry(str):
     def replicas(self) -> tuple[Replica, ...]:
         """All replicas that can be read from here, the one that was taken (or the downloaded copy) first."""
         return self._file.replicas
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Replicas that cannot be read from here or were found dead, each with the reason."""
+        return self._file.left_out
 
     def __repr__(self) -> str:
         return printable(repr(without_query(str(self))))
@@ -213,11 +219,9 @@ class FileList(list[str]):
         RucioLabError
             As `rucio_lab.download`.
         """
-        from rucio_lab.api.progress import bar
         from rucio_lab.core.transfer.download import bring
-        from rucio_lab.core.transfer.places import checked_base
 
-        folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
+        folder = folder_of(to)
         came: dict[tuple[Source, DID], FileEntry] = {}
         sources: dict[Source, Source] = {}
         for source in self._sources():
@@ -380,7 +384,6 @@ class FileList(list[str]):
 
 def answer_to(request: Request) -> Resolution:
     """Resolve a request, and download the files if that is what it wants, with progress bars."""
-    from rucio_lab.api.progress import bar, bars
     from rucio_lab.core.resolve.resolution import resolve
     from rucio_lab.core.transfer.download import download
 
@@ -389,6 +392,13 @@ def answer_to(request: Request) -> Resolution:
             return resolve(request, tell)
     with bar() as watch:
         return download(request, watch)
+
+
+def folder_of(to: str | os.PathLike[str] | None) -> str:
+    """Give the folder to download into, checked; empty for the one that is configured."""
+    from rucio_lab.core.transfer.places import checked_base
+
+    return os.fspath(checked_base(os.fspath(to))) if to is not None else ""
 
 
 def _common_folder(entries: list[FileEntry]) -> str:

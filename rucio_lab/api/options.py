@@ -1,11 +1,25 @@
-"""The options of an attach, as arguments of a command line."""
+"""The options of an attach: what each may be, and how a command line takes them."""
 
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+import os
+from collections.abc import Iterable
+from typing import TypedDict, cast, get_args
 
 from rucio_lab.core.model import Access
+
+
+class AttachOptions(TypedDict, total=False):
+    """The options of `attach` and `download`, by the names that these, the magics and the command line give them."""
+
+    access: Access | None
+    scheme: str | Iterable[str] | None
+    rse: str | None
+    instance: str | None
+    limit: int | None
+    allow_missing: bool
+    to: str | os.PathLike[str] | None
 
 
 def add_attach_options(parser: argparse.ArgumentParser) -> None:
@@ -27,3 +41,9 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing", action="store_true", help="leave out files that cannot be read, with a warning"
     )
+
+
+def options_of(arguments: argparse.Namespace) -> AttachOptions:
+    """Give the options that a command line sets."""
+    known = AttachOptions.__annotations__
+    return cast("AttachOptions", {name: value for name, value in vars(arguments).items() if name in known})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import get_args
 
+from rucio_lab.api.dids import DidLike, did_text
 from rucio_lab.api.tables import html_table, text_table
+from rucio_lab.core.address import did_of
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
@@ -22,10 +24,10 @@ SEARCH_LIMIT = 1000
 
 
 def search(
-    pattern: str | DID,
+    pattern: DidLike,
     *,
     type: DIDType = "collection",
-    filters: Sequence[str] = (),
+    filters: str | Iterable[str] = (),
     limit: int = SEARCH_LIMIT,
     instance: str | None = None,
 ) -> DidList:
@@ -56,8 +58,9 @@ def search(
     if limit < 1:
         raise BadRequest(f"A limit of {limit} leaves no DID.", "Give 1 or more.")
     lake = Lake(load_instances().get(instance))
-    did = _one_scope(lake, str(pattern))
-    found = list(itertools.islice(lake.search(did, type=type, filters=filters, limit=limit + 1), limit + 1))
+    did = _one_scope(lake, did_text(pattern))
+    conditions = [filters] if isinstance(filters, str) else list(filters)
+    found = list(itertools.islice(lake.search(did, type=type, filters=conditions, limit=limit + 1), limit + 1))
     if len(found) > limit:
         return DidList(
             found[:limit], f"The first {count(limit, 'DID')} of {lake.instance.name} that fit {did}", more=True
@@ -69,7 +72,7 @@ def search(
     return DidList(found, f"{count(len(found), 'DID')} of {lake.instance.name} that fit {did}")
 
 
-def ls(did: str | DID, *, instance: str | None = None) -> DidList:
+def ls(did: DidLike, *, instance: str | None = None) -> DidList:
     """List what a container or dataset holds, one level down; a file is listed itself.
 
     Parameters
@@ -84,7 +87,7 @@ def ls(did: str | DID, *, instance: str | None = None) -> DidList:
     NotFound
         If Rucio has no such DID.
     """
-    target = DID.parse(str(did))
+    target = did_of(did_text(did))
     if target.is_pattern:
         raise BadRequest(f"{target} is a pattern, and one DID can be listed at a time.", "Use search for patterns.")
     lake = Lake(load_instances().get(instance))
@@ -151,7 +154,7 @@ def _one_scope(lake: Lake, pattern: str) -> DID:
     """Read a search pattern; where its scope is missing or a pattern itself, say which scopes there are."""
     scope, colon, name = pattern.strip().partition(":")
     if colon and "*" not in scope:
-        return DID.parse(pattern)
+        return did_of(pattern)
     wanted = scope if colon else "*"
     scopes: list[str] = []
     with suppress(RucioLabError):  # what is wrong is the pattern, whether or not Rucio can be asked just now

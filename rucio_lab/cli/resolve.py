@@ -6,7 +6,7 @@ import argparse
 import sys
 from urllib.parse import quote
 
-from rucio_lab.api.options import add_attach_options
+from rucio_lab.api.options import add_attach_options, options_of
 from rucio_lab.core.text import is_printable
 
 
@@ -27,15 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        options.dids,
-        access=options.access,
-        scheme=options.scheme,
-        rse=options.rse,
-        instance=options.instance,
-        limit=options.limit,
-        allow_missing=options.allow_missing,
-    )
+    files = find_files(options.dids, **options_of(options))
     for address in files.urls:
         print(_on_one_line(address))
     for words in (repr(files), repr(files.explain()), *files.notes):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.text import is_printable
-from rucio_lab.kernel.magics import COMMANDS
+from rucio_lab.kernel.parsers import PARSERS
 
 DEADLINE = 0.35
 """So long a Tab waits for Rucio, in seconds."""
@@ -77,7 +77,7 @@ class Answers:
 def _split(line: str) -> tuple[str, str]:
     """Split a line into the name of one of our magics and what follows; two empty strings if it is none of ours."""
     match = _LINE.match(line)
-    return (match[1], match[2]) if match and match[1] in COMMANDS else ("", "")
+    return (match[1], match[2]) if match and match[1] in PARSERS else ("", "")
 
 
 class Candidate(NamedTuple):
@@ -119,7 +119,7 @@ class Completion:
 
     def _candidates(self, magic: str, words: list[str], word: str) -> list[Candidate]:
         before = words[-1] if words else ""
-        options = COMMANDS[magic][0].options()
+        options = PARSERS[magic].options()
         if word.startswith("-"):
             return _fitting(options, word, "option")
         if before == "--instance" or magic in ("rucio_login", "rucio_logout"):

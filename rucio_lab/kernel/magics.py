@@ -1,4 +1,4 @@
-"""The line magics: each a parser, whose help is the magic's own, and one call."""
+"""What the line magics do: each makes one call, and prints what it has to say."""
 
 # ruff: noqa: T201 - what a magic has to say it prints
 
@@ -10,18 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rucio_lab.api.options import options_of
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.text import printable
 from rucio_lab.kernel.names import variable_name
-from rucio_lab.kernel.parsers import (
-    MagicParser,
-    _attach_parser,
-    _download_parser,
-    _login_parser,
-    _logout_parser,
-    _ls_parser,
-    _search_parser,
-)
+from rucio_lab.kernel.parsers import PARSERS
 
 
 def _attach(shell: Any, args: argparse.Namespace) -> None:
@@ -31,15 +24,7 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
     name = variable_name(asked, dids, shell.user_ns)
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        dids,
-        access=args.access,
-        scheme=args.scheme,
-        rse=args.rse,
-        instance=args.instance,
-        limit=args.limit,
-        allow_missing=args.allow_missing,
-    )
+    files = find_files(dids, **options_of(args))
     shell.push({name: files})
     print(f"{name}: {files!r}")
     for note in files.notes:
@@ -49,16 +34,7 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
 def _download(_shell: Any, args: argparse.Namespace) -> Any:
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        args.dids,
-        access="download",
-        to=args.to,
-        scheme=args.scheme,
-        rse=args.rse,
-        instance=args.instance,
-        limit=args.limit,
-        allow_missing=args.allow_missing,
-    )
+    files = find_files(args.dids, **options_of(args))
     for note in files.notes:
         print(f"Warning: {note}", file=sys.stderr)
     return files
@@ -104,22 +80,19 @@ def _logout(_shell: Any, args: argparse.Namespace) -> None:
     print(printable(f"Signed out of {instance}."))
 
 
-COMMANDS: dict[str, tuple[MagicParser, Callable[[Any, argparse.Namespace], Any]]] = {
-    parser.name: (parser, command)
-    for parser, command in (
-        (_attach_parser(), _attach),
-        (_download_parser(), _download),
-        (_search_parser(), _search),
-        (_ls_parser(), _ls),
-        (_login_parser(), _login),
-        (_logout_parser(), _logout),
-    )
+_COMMANDS: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
+    "rucio_attach": _attach,
+    "rucio_download": _download,
+    "rucio_search": _search,
+    "rucio_ls": _ls,
+    "rucio_login": _login,
+    "rucio_logout": _logout,
 }
 
 
 def help_of(name: str) -> str:
     """Give the help of a magic."""
-    return COMMANDS[name][0].format_help()
+    return PARSERS[name].format_help()
 
 
 def run(shell: Any, name: str, line: str) -> Any:
@@ -132,14 +105,14 @@ def run(shell: Any, name: str, line: str) -> Any:
     name
         Name of the magic.
     line
-        What stands behind it.
+        The arguments of the magic.
     """
-    parser, command = COMMANDS[name]
+    parser = PARSERS[name]
     with _one_line_errors(parser.prog):
         if {"-h", "--help"} & set(line.split()):  # before what is required is missed
             print(parser.format_help())
             return None
-        return command(shell, parser.parse_line(line))
+        return _COMMANDS[name](shell, parser.parse_line(line))
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def _download_parser() -> MagicParser:
     parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
     parser.add_argument("--to", metavar="FOLDER", help="download into this folder, as DATASET/NAME")
     add_choice_options(parser)
+    parser.set_defaults(access="download")
     return parser
 
 
@@ -135,3 +136,17 @@ def _logout_parser() -> MagicParser:
     parser = _parser("rucio_logout", "[INSTANCE]", "Forget the sign-in to a Rucio instance.")
     parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
     return parser
+
+
+PARSERS = {
+    parser.name: parser
+    for parser in (
+        _attach_parser(),
+        _download_parser(),
+        _search_parser(),
+        _ls_parser(),
+        _login_parser(),
+        _logout_parser(),
+    )
+}
+"""Name of each magic -> its parser."""

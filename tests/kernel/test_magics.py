@@ -10,13 +10,13 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from rucio_lab import FileList
 from rucio_lab.core.errors import BadRequest, ConfigurationError, RucioLabError
-from rucio_lab.kernel.magics import COMMANDS
+from rucio_lab.kernel.parsers import PARSERS
 
 Run = Callable[[str], Any]
 
 
 def words(line: str) -> list[str]:
-    return COMMANDS["rucio_attach"][0].parse_line(line).words
+    return PARSERS["rucio_attach"].parse_line(line).words
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_leaves_ipythons_variables_alone(run: Run, shell: InteractiveShell, unco
     assert "'{x}$y' is no DID" in result.text
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PARSERS)
 def test_help_is_the_docstring(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    parser, _ = COMMANDS[name]
+    parser = PARSERS[name]
     for ask in (f"%{name}?", f"%{name} --help"):
         capsys.readouterr()
         assert shell.run_cell(ask).success
