@@ -19,9 +19,9 @@ import uproot
 from nbclient import NotebookClient
 
 import rucio_lab
-from rucio_lab import BadRequest, FileList, FilesUnavailable, NotFound, SignInNeeded
+from rucio_lab import BadRequest, FileList, FilesUnavailable, NotFound
 from rucio_lab.core.text import is_printable
-from tests.lake.content import CMS_DATASET, HOSTILE_NAMES
+from tests.lake.content import HOSTILE_NAMES
 from tests.lake.lake import FullLake
 
 Run = Callable[[str], Any]
@@ -247,69 +247,6 @@ def test_is_read_on_a_worker_that_has_no_configuration(
     assert done.stdout.split()[1] == str(shell.user_ns["files"][0].did)
 
 
-# ------------------------------------------------------------------------------------------------ search, ls, login
-
-
-def test_searches(run: Run) -> None:
-    result = run("%rucio_search opendata13TeV:*GamGam*")
-    assert "opendata13TeV:GamGam.Data" in result.text
-    assert [info.did for info in result.value] == sorted(info.did for info in result.value)
-    assert not result.value.more
-    result = run("%rucio_search opendata13TeV:* --type file --limit 3")
-    assert len(result.value) == 3
-    assert {info.type for info in result.value} == {"file"}
-    assert "There are more" in result.text
-    assert run("%rucio_search opendata13TeV:nothing*").value == []
-
-
-def test_a_search_needs_one_scope_and_says_which_there_are(run: Run) -> None:
-    for pattern in ("GamGam*", "*:GamGam*", "open*:GamGam*"):
-        result = run(f"%rucio_search {pattern}")
-        assert isinstance(result.error, rucio_lab.BadRequest)
-        assert "opendata13TeV" in result.text
-    assert "has no scope 'nowhere'" in run("%rucio_search nowhere:*").text
-
-
-def test_a_long_result_is_shown_in_part(run: Run, bulk: str) -> None:
-    result = run("%rucio_search opendata13TeV:* --type file")
-    assert len(result.value) == 1000
-    assert len(repr(result.value).splitlines()) < 60
-    assert result.value._repr_html_().count("<tr>") == 1 + 50
-    assert "Shown are 50 of 1,000" in result.text
-    assert "There are more" in result.text
-
-
-def test_lists_contents(run: Run) -> None:
-    result = run(f"%rucio_ls {GAMGAM}")
-    assert [info.did.name for info in result.value] == ["GamGam.Data", "GamGam.MC"]
-    assert "container" in result.text
-    name = run("%rucio_ls opendata13TeV:closed").value[0].did
-    assert [info.did for info in run(f"%rucio_ls {name}").value] == [name]
-    assert isinstance(run("%rucio_ls opendata13TeV:nothing").error, NotFound)
-    assert run("%rucio_ls hostile:all").value
-    assert "<img" not in run("%rucio_ls hostile:all").value._repr_html_()
-
-
-def test_login_is_fresh_and_logout_forgets(lake: FullLake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = lake.config("asking", asking={"rucio_cfg": str(lake.rucio_cfg(password=""))})
-    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
-    result = run("%rucio_attach opendata13TeV:web as files")
-    assert isinstance(result.error, SignInNeeded)
-    assert "%rucio_login" in result.text
-    rucio_lab.login(username="alice", password="alice-pass")
-    assert run("%rucio_attach opendata13TeV:web as files").error is None
-    with pytest.raises(SignInNeeded):
-        rucio_lab.login(username="alice", password="wrong")
-    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
-    rucio_lab.login(username="alice", password="alice-pass")
-    assert run("%rucio_logout").text == "Signed out of asking.\n"
-    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
-
-
-def test_login_of_a_configured_user_asks_nothing(run: Run) -> None:
-    assert run("%rucio_login").text.startswith("Signed in to test as alice until ")
-
-
 # ------------------------------------------------------------------------------------------------ hostile names
 
 
@@ -331,81 +268,6 @@ def test_an_error_with_escapes_of_terminals_is_one_line(run: Run, lake: FullLake
     assert isinstance(asked.error, BadRequest)
     for shown in (refused.text, asked.text):
         assert is_printable(shown.strip("\n"))
-
-
-# ------------------------------------------------------------------------------------------------ completion
-
-
-@pytest.mark.parametrize(
-    ("code", "offers"),
-    [
-        ("%rucio_attach opend", ["%rucio_attach opendata13TeV:"]),
-        (f"%rucio_attach {GAMGAM}.M", [f"%rucio_attach {GAMGAM}.MC"]),
-        (f"%rucio_ls '{GAMGAM}.M", [f"%rucio_ls '{GAMGAM}.MC'"]),
-        (f"x = 1\n%rucio_search --instance test {GAMGAM}.M", [f"x = 1\n%rucio_search --instance test {GAMGAM}.MC"]),
-        ("%rucio_attach hostile:two", ["%rucio_attach 'hostile:two words'", "%rucio_attach 'hostile:two words.root'"]),
-        (
-            "%rucio_attach opendata13TeV:/DoublePhoton/Run2012B-",
-            [f"%rucio_attach opendata13TeV:{CMS_DATASET}"],
-        ),
-    ],
-)
-def test_tab_completes_dids(start_kernel: Any, code: str, offers: list[str]) -> None:
-    kernel = start_kernel()
-    kernel.run("%load_ext rucio_lab\n%rucio_login")
-    found = kernel.complete(code)
-    for _ in range(20):  # on a busy machine the answer can be too late for the first Tab
-        if found:
-            break
-        time.sleep(0.3)
-        found = kernel.complete(code)
-    assert found == offers
-
-
-def test_tab_completes_dids_in_plain_ipython(shell: Any) -> None:
-    rucio_lab.login()
-    line = f"%rucio_attach {GAMGAM}.M"
-    assert shell.complete(None, line, len(line)) == (f"{GAMGAM}.M", [f"{GAMGAM}.MC"])
-
-
-def test_tab_puts_the_did_into_the_line_of_a_terminal(shell: Any) -> None:
-    """By the adaptor through which plain ipython completes; a quote, a colon, dots and slashes are all in the word."""
-    from IPython.terminal.ptutils import IPythonPTCompleter
-    from prompt_toolkit.document import Document
-
-    rucio_lab.login()
-    completer = IPythonPTCompleter(shell.Completer)
-    for line, result in (
-        (f"%rucio_attach {GAMGAM}.M", f"%rucio_attach {GAMGAM}.MC"),
-        ("%rucio_ls hostile:colon:", "%rucio_ls hostile:colon:inside"),
-        ("%rucio_ls 'hostile:two w", "%rucio_ls 'hostile:two words'"),
-        ("%rucio_ls opendata13TeV:/DoublePhoton/Run", f"%rucio_ls opendata13TeV:{CMS_DATASET}"),
-    ):
-        first = next(iter(completer.get_completions(Document(line, len(line)), None)))
-        assert line[: len(line) + first.start_position] + first.text == result
-
-
-def test_tab_never_signs_in(lake: FullLake, start_kernel: Any) -> None:
-    kernel = start_kernel()
-    kernel.run("%load_ext rucio_lab")
-    assert kernel.complete("%rucio_attach opend") == []
-    assert kernel.run("from rucio_lab.core.identity.client import signed_in")
-    assert kernel.run("from rucio_lab.core.config.instances import load_instances")
-    assert kernel.run("print(signed_in(load_instances().get()))")[1] == "None\n"
-
-
-def test_a_late_answer_is_there_for_the_next_tab(
-    lake: FullLake, start_kernel: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = lake.faulty["rucio"]
-    url = f"https://localhost:{slow.port}"
-    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config("slow", slow={"url": url, "auth_url": url})))
-    kernel = start_kernel()
-    kernel.run("%load_ext rucio_lab\n%rucio_login")
-    slow.delay(1)
-    assert kernel.complete("%rucio_attach opend") == []
-    time.sleep(5)
-    assert kernel.complete("%rucio_attach opend") == ["%rucio_attach opendata13TeV:"]
 
 
 # ------------------------------------------------------------------------------------------------ everywhere the same

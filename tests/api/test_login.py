@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+import rucio_lab
 from rucio_lab import BadRequest, SignInNeeded, login
 from rucio_lab.api.sign_in_page import _Link
 from rucio_lab.core.config.instances import load_instances
@@ -190,3 +191,23 @@ def test_a_proxy_is_made_and_shown(
     assert re.search(r"X.509 proxy of CN=\d+,CN=Alice Analyst.* until .* \(12 h\)", cell.text)
     assert "CAs: " in cell.text
     assert "nowhere not known" in run("%rucio_login --voms nowhere").text
+
+
+def test_login_is_fresh_and_logout_forgets(lake: FullLake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = lake.config("asking", asking={"rucio_cfg": str(lake.rucio_cfg(password=""))})
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+    result = run("%rucio_attach opendata13TeV:web as files")
+    assert isinstance(result.error, SignInNeeded)
+    assert "%rucio_login" in result.text
+    rucio_lab.login(username="alice", password="alice-pass")
+    assert run("%rucio_attach opendata13TeV:web as files").error is None
+    with pytest.raises(SignInNeeded):
+        rucio_lab.login(username="alice", password="wrong")
+    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
+    rucio_lab.login(username="alice", password="alice-pass")
+    assert run("%rucio_logout").text == "Signed out of asking.\n"
+    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
+
+
+def test_login_of_a_configured_user_asks_nothing(lake: FullLake, run: Run) -> None:
+    assert run("%rucio_login").text.startswith("Signed in to test as alice until ")

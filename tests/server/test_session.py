@@ -195,3 +195,16 @@ async def test_a_proxy_that_another_user_put_there_is_said_and_holds_up_nobody(
         storage = answer.json["storage"]
         assert storage["proxy"] is None
         assert f"The X.509 proxy {folder / 'proxy'} cannot be read" in storage["problems"][0]
+
+
+async def test_instances_say_who_one_is(ask: Ask) -> None:
+    known = (await ask("instances")).json
+    assert known["default"] == "test"
+    (test,) = known["instances"]
+    assert test["session"]["state"] == "renewable"
+    await ask("scopes")
+    assert (await ask("session")).json["account"] == "alice"
+
+
+async def test_a_user_name_without_a_password_signs_nobody_in(ask: Ask) -> None:
+    assert (await ask("session", method="POST", body='{"username": "bob"}')).status == 401

@@ -35,15 +35,6 @@ async def test_every_verb_refuses_who_is_not_signed_in(
     assert refused.value.code == 403
 
 
-async def test_instances_say_who_one_is(ask: Ask) -> None:
-    known = (await ask("instances")).json
-    assert known["default"] == "test"
-    (test,) = known["instances"]
-    assert test["session"]["state"] == "renewable"
-    await ask("scopes")
-    assert (await ask("session")).json["account"] == "alice"
-
-
 async def test_a_search_streams_rows_and_an_end(ask: Ask) -> None:
     answer = await ask("dids", pattern=f"{SCOPE}:GamGam*")
     assert {row["did"]: row["type"] for row in answer.rows} == {
@@ -255,10 +246,6 @@ async def test_schemes_are_read_as_in_the_kernel(ask: Ask) -> None:
     rows = (await ask("resolve", did=f"{SCOPE}:data_A.GamGam", scheme="HTTPS://")).rows
     assert {row["scheme"] for row in rows} == {"https"}
     assert (await ask("resolve", did=f"{SCOPE}:data_A.GamGam", scheme="rooot")).status == 400
-
-
-async def test_a_user_name_without_a_password_signs_nobody_in(ask: Ask) -> None:
-    assert (await ask("session", method="POST", body='{"username": "bob"}')).status == 401
 
 
 async def test_other_errors_have_the_same_form(ask: Ask) -> None:
