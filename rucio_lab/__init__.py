@@ -10,7 +10,7 @@ and the same without magics::
     from rucio_lab import attach
     files = attach("opendata13TeV:GamGam")
 
-Importing this package loads nothing of Rucio, Jupyter or uproot: each public name is imported when it is first used.
+Importing this package does not load Rucio, Jupyter or uproot. Each public name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rucio_lab._version import __version__ as __version__
 
-if TYPE_CHECKING:  # the list of all public names, which is read at run time, too
+if TYPE_CHECKING:  # the list of all public names, which is also read at run time
     from rucio_lab.api.attach import attach as attach
     from rucio_lab.api.attach import download as download
     from rucio_lab.api.dids import DidLike as DidLike
@@ -80,12 +80,12 @@ else:
 
 
 def load_ipython_extension(ip: Any) -> None:
-    """Register the magics and their completion with IPython; what ``%load_ext rucio_lab`` calls.
+    """Register the magics and their completion with IPython. ``%load_ext rucio_lab`` calls this.
 
     Parameters
     ----------
     ip
-        The interactive shell. To be loaded into one shell twice is harmless.
+        The interactive shell. Loading the extension twice is harmless.
     """
     from rucio_lab import kernel
 
@@ -93,5 +93,5 @@ def load_ipython_extension(ip: Any) -> None:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    """Name the module of the server extension; it is imported by a Jupyter server only."""
+    """Name the module of the server extension. Only a Jupyter server imports it."""
     return [{"module": "rucio_lab.server"}]

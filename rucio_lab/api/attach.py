@@ -24,31 +24,32 @@ def attach(
     limit: int | None = None,
     allow_missing: bool = False,
 ) -> FileList:
-    """Make the files of some DIDs usable; downloads them only if told so. Never asks for a password.
+    """Make the files of some DIDs usable. Downloads them only if asked to, and never asks for a password.
 
     Parameters
     ----------
     dids
-        Files, datasets and containers as ``scope:name``; a name may hold the wildcard ``*``.
+        Files, datasets and containers: as ``scope:name``, where the name may contain the wildcard ``*``, or what
+        `search` and `ls` return.
     access
         ``stream`` gives URLs, ``mount`` paths on mounted RSEs, ``lake`` addresses (``rucio://``) that are resolved when
-        they are opened and go on when a replica dies, ``auto`` whichever is best; by default the instance's, else auto.
-        ``download`` brings the files to this machine, as `download` does, and gives their paths.
+        they are opened and survive a dead replica, ``auto`` whichever is best. ``download`` downloads the files, as
+        `download` does, and gives their paths. The default is the instance's, or else ``auto``.
     scheme
-        The only schemes to use, best first, for example ``"https"`` or ``"root,https"``; by default the instance's.
+        The only schemes to use, best first, for example ``"https"`` or ``"root,https"``; the default is the instance's.
     rse
         RSE expression that limits the replicas.
     instance
-        Name or host of a Rucio instance; by default the default one.
+        Name or host of a Rucio instance, if not the default one.
     limit
-        At most so many files, the first by scope and name.
+        The largest number of files; the first by scope and name are taken.
     allow_missing
         Leave out files that cannot be read from here, with a warning, instead of raising `FilesUnavailable`.
 
     Raises
     ------
     RucioLabError
-        Of the kind that says what went wrong; see `rucio_lab.core.errors`.
+        If anything goes wrong; the class says what, see `rucio_lab.core.errors`.
     """
     files = find_files(
         dids, access=access, scheme=scheme, rse=rse, instance=instance, limit=limit, allow_missing=allow_missing
@@ -65,36 +66,37 @@ def download(
     limit: int | None = None,
     allow_missing: bool = False,
 ) -> FileList:
-    """Bring the files of some DIDs to this machine, each checked against the checksum that Rucio has of it.
+    """Download the files of some DIDs, and compare each with its checksum in Rucio.
 
-    What is there and right is not fetched again; what was interrupted goes on where it stopped. An interrupt (Ctrl-C,
-    the stop button) ends it soon, and nothing is lost.
+    Complete files are not downloaded again, and interrupted downloads resume. You can interrupt it (Ctrl-C, the stop
+    button) without losing anything.
 
     Parameters
     ----------
     dids
-        Files, datasets and containers as ``scope:name``; a name may hold the wildcard ``*``.
+        Files, datasets and containers: as ``scope:name``, where the name may contain the wildcard ``*``, or what
+        `search` and `ls` return.
     to
-        Folder to download into, where the files lie as ``DATASET/NAME``. By default the one that is configured (see
-        ``rucio-lab downloads``), where they lie as ``INSTANCE/SCOPE/DATASET/NAME``.
+        Folder to download into; the files become ``DATASET/NAME``. The default is the configured folder (see
+        ``rucio-lab downloads``), where they become ``INSTANCE/SCOPE/DATASET/NAME``.
     scheme, rse, instance, limit
         As for `attach`.
     allow_missing
-        Leave out files that cannot be had, with a warning, instead of raising `FilesUnavailable` in the end.
+        Leave out files that cannot be downloaded, with a warning, instead of raising `FilesUnavailable` at the end.
 
     Returns
     -------
     FileList
-        The paths, with what Rucio knows of each file.
+        The paths, with what Rucio knows about each file.
 
     Raises
     ------
     FilesUnavailable
-        If some files cannot be had; the others are there then.
+        If some files cannot be downloaded. The others are.
     NoSpace
-        If the disk is full, or too small.
+        If the disk is full or too small.
     RucioLabError
-        Of the kind that says what went wrong; see `rucio_lab.core.errors`.
+        If anything goes wrong; the class says what, see `rucio_lab.core.errors`.
     """
     files = find_files(
         dids,
@@ -110,12 +112,12 @@ def download(
 
 
 def find_files(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[AttachOptions]) -> FileList:
-    """Do what `attach` and `download` do, and leave the notes to the caller."""
+    """Do the same as `attach` and `download`, but leave the notes to the caller."""
     return FileList(answer_to(_request(dids, **options)))
 
 
 def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[AttachOptions]) -> Request:
-    """Check what is asked for, before Rucio is asked."""
+    """Make a request of DIDs and options; whatever is wrong with them is an error before Rucio is asked."""
     texts = tuple(map(str, parse_dids(dids)))
     access, limit, to = options.get("access"), options.get("limit"), options.get("to")
     if not texts:

@@ -19,7 +19,7 @@ def did_text(given: DidLike) -> str:
     Raises
     ------
     BadRequest
-        If it is neither text nor a DID.
+        If it is something else.
     """
     if isinstance(given, DidInfo):
         return str(given.did)
@@ -29,12 +29,12 @@ def did_text(given: DidLike) -> str:
 
 
 def parse_dids(given: Iterable[DidLike | Iterable[DidLike]]) -> Iterator[DID]:
-    """Give the DIDs of some arguments, each of which is a DID or several.
+    """Read the DIDs of some arguments. Each argument is one DID, or an iterable of DIDs.
 
     Raises
     ------
     BadRequest
-        If one of them is malformed.
+        If one of them is invalid.
     """
     for each in given:
         several = each if isinstance(each, Iterable) and not isinstance(each, str | DID) else (each,)

@@ -12,15 +12,15 @@ from rucio_lab.core.model import LeftOut, Replica, ResolvedFile
 from rucio_lab.core.words import count
 
 MOST_EXPLAINED = 1000
-"""For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""
+"""An explanation looks up the replicas of at most this many ``rucio://`` addresses."""
 
 
 Replicas = dict[tuple[str, DID], tuple[Sequence[Replica], Sequence[LeftOut]]]
-"""Instance and file -> the replicas that would be read, best first, and those that would not."""
+"""Instance and file -> the replicas that would be read, best first, and those that were left out."""
 
 
 def replicas_now(files: Iterable[tuple[str, ResolvedFile]]) -> Replicas:
-    """Look up from where ``rucio://`` would read the first of some files."""
+    """Look up where the first of some ``rucio://`` addresses would be read from."""
     from rucio_lab.core.config.instances import load_instances
     from rucio_lab.core.resolve.resolution import replicas_of
 
@@ -35,7 +35,7 @@ def replicas_now(files: Iterable[tuple[str, ResolvedFile]]) -> Replicas:
 
 
 class ExplanationRow(NamedTuple):
-    """Files that fared alike: how many, one of them, where, what became of the replica there, and why."""
+    """Files with the same outcome at one endpoint: how many, one of them, and why."""
 
     files: int
     example: str
@@ -46,7 +46,7 @@ class ExplanationRow(NamedTuple):
 
 
 class Explanation:
-    """Which replicas were taken, which are in reserve and which were left out: files that fared alike in one row.
+    """Which replicas were taken, which are in reserve, and which were left out. Similar files share a row.
 
     Attributes
     ----------

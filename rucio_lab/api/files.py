@@ -1,4 +1,4 @@
-"""The variable that attach makes: a list of the strings that readers open, which knows its way back to Rucio."""
+"""The variable that attach makes: a list of strings for readers, which can ask Rucio again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rucio_lab.core.text import printable
 from rucio_lab.core.words import count, several, size
 
 MOST_ROWS = 20
-"""So many files are shown in the HTML table of a list."""
+"""The HTML table of a list shows at most this many files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Source:
 
     @classmethod
     def of(cls, resolution: Resolution) -> Source:
-        """Keep of a resolution all but its files."""
+        """Take everything from a resolution except its files."""
         datasets = {dataset for file in resolution.files for dataset in file.datasets}
         return cls(
             request=resolution.request,
@@ -51,7 +51,7 @@ class Source:
 
 
 class FileEntry(str):
-    """What a reader opens for one file: a URL or a path, with what Rucio knows of the file.
+    """What a reader opens for one file: a URL or a path, with what Rucio knows about the file.
 
     It pickles to a plain `str`.
     """
@@ -75,12 +75,12 @@ class FileEntry(str):
 
     @property
     def dataset(self) -> DID | None:
-        """The dataset it was reached through (the first, if there are several); None if it was asked for by itself."""
+        """The dataset it was found in (the first, if there are several); None if the file itself was requested."""
         return self._file.datasets[0] if self._file.datasets else None
 
     @property
     def rse(self) -> str:
-        """Name of the RSE it is read from; empty for a copy here, and where that is decided when it is opened."""
+        """Name of the RSE it is read from; empty for a local copy, and if that is decided when it is opened."""
         return self._file.replica.rse
 
     @property
@@ -100,12 +100,12 @@ class FileEntry(str):
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """All replicas that can be read from here, the one that was taken (or the downloaded copy) first."""
+        """All replicas that can be read from here, starting with the one in use (or the downloaded copy)."""
         return self._file.replicas
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Replicas that cannot be read from here or were found dead, each with the reason."""
+        """Replicas that cannot be read from here or do not respond, each with the reason."""
         return self._file.left_out
 
     def __repr__(self) -> str:
@@ -118,14 +118,14 @@ class FileEntry(str):
 class FileList(list[str]):
     """The files of some DIDs, ready to be read: a list of strings, ordered by scope and name.
 
-    Whatever takes a list of URLs or paths takes it as it is. Each entry has ``.did``, ``.dataset``, ``.rse``,
+    Everything that takes a list of URLs or paths takes this list. Each entry has ``.did``, ``.dataset``, ``.rse``,
     ``.scheme``, ``.bytes``, ``.adler32`` and ``.replicas``. Slices, sums with ``+`` and copies are such lists, too;
-    ``.urls`` gives plain strings. It can be pickled, to be read on a worker, and holds no password or token.
+    ``.urls`` gives plain strings. You can pickle it and read it on a worker; it contains no password or token.
 
     Made by `rucio_lab.attach` and ``%rucio_attach``.
     """
 
-    _whole: tuple[Source, ...]  # the attaches of which this list is to hold all files, not just some
+    _whole: tuple[Source, ...]  # the attaches that this list contains completely
 
     def __init__(self, resolution: Resolution | None = None) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class FileList(list[str]):
             self._whole = (source,)
             self.extend(FileEntry(file, source) for file in resolution.files)
 
-    # ---------------------------------------------------------------------------------------- what it gives to readers
+    # ---------------------------------------------------------------------------------------- for readers
 
     @property
     def urls(self) -> list[str]:
@@ -149,7 +149,7 @@ class FileList(list[str]):
 
     @property
     def missing(self) -> dict[DID, str]:
-        """Files that were left out since they cannot be read from here, each with the reason."""
+        """Files that were left out because they cannot be read from here, each with the reason."""
         return {did: reason for source in self._sources() for did, reason in source.missing.items()}
 
     def by_dataset(self) -> dict[str, FileList]:
@@ -158,8 +158,8 @@ class FileList(list[str]):
         Returns
         -------
         dict
-            DID of the dataset, as text, to its files. A file that is in several datasets is listed in each of them;
-            one that was asked for by itself stands under its own DID.
+            DID of the dataset, as text, to its files. A file in several datasets is listed in each of them. A file
+            that was requested by itself is listed under its own DID.
         """
         groups: dict[str, FileList] = {}
         for entry in self._entries():
@@ -168,7 +168,7 @@ class FileList(list[str]):
         return groups
 
     def uproot(self, tree: str) -> dict[str, str]:
-        """Give the form that names a tree in each file, for ``uproot.iterate``, ``concatenate`` and ``dask``.
+        """Name a tree in each file, in the form for ``uproot.iterate``, ``concatenate`` and ``dask``.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class FileList(list[str]):
         return dict.fromkeys(self.urls, tree)
 
     def fileset(self, tree: str) -> dict[str, dict[str, Any]]:
-        """Give the form that coffea's processors take, by dataset.
+        """Give the files by dataset, in the form for coffea's processors.
 
         Parameters
         ----------
@@ -188,8 +188,8 @@ class FileList(list[str]):
         Returns
         -------
         dict
-            ``{dataset: {"files": {url: tree}, "metadata": {"did": dataset, "instance": name}}}``: with the metadata,
-            the files can be asked for again where a URL has gone stale.
+            ``{dataset: {"files": {url: tree}, "metadata": {"did": dataset, "instance": name}}}``. With the metadata
+            you can look the files up again when a URL has gone stale.
         """
         filesets = {}
         for did, files in self.by_dataset().items():
@@ -197,22 +197,22 @@ class FileList(list[str]):
             filesets[did] = {"files": files.uproot(tree), "metadata": {"did": did, "instance": instance}}
         return filesets
 
-    # ---------------------------------------------------------------------------------------- its tie to Rucio
+    # ---------------------------------------------------------------------------------------- asking Rucio
 
     def download(self, to: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> FileList:
-        """Bring these files to this machine, from the replicas that are known of them.
+        """Download these files from their known replicas.
 
         Parameters
         ----------
         to
             As for `rucio_lab.download`.
         allow_missing
-            Leave out files that cannot be had, instead of raising `FilesUnavailable` in the end.
+            Leave out files that cannot be downloaded, instead of raising `FilesUnavailable` at the end.
 
         Returns
         -------
         FileList
-            The paths, in the order of this list. Strings of your own stay as they are.
+            The paths, in the order of this list. Strings that you added stay as they are.
 
         Raises
         ------
@@ -240,16 +240,16 @@ class FileList(list[str]):
     def explain(self) -> Explanation:
         """Say which replicas were taken, which are in reserve, and which were left out, and why.
 
-        For ``rucio://`` addresses Rucio is asked now, for the first 1,000 at most.
+        For ``rucio://`` addresses this asks Rucio now, about the first 1,000 at most.
         """
         files = [(entry._source.request.instance, entry._file) for entry in self._entries()]
         return Explanation(files, self.missing, replicas_now(files))
 
     def refresh(self) -> Self:
-        """Ask Rucio again what was asked before, and take over the answer in place.
+        """Ask Rucio again, and update this list in place.
 
-        The whole of what was attached takes in what is new and drops what is gone. A part of it, such as a slice,
-        keeps to its files. Strings of your own stay.
+        A complete list gains new files and loses those that no longer exist. A part of one, such as a slice, keeps
+        its files. Strings that you added stay.
 
         Returns
         -------
@@ -259,13 +259,13 @@ class FileList(list[str]):
         Raises
         ------
         FilesUnavailable
-            If files of a part are gone, and were not asked for with ``allow_missing``.
+            If files of a part no longer exist, and it was not attached with ``allow_missing``.
         RucioLabError
-            As attach. In any case the list is then left as it was.
+            As attach. After any error the list is unchanged.
         """
         from rucio_lab.core.reading import probe
 
-        probe.forget()  # who asks again may have mended a server
+        probe.forget()  # a server may have been repaired since
 
         answers = {source: FileList(answer_to(source.request)) for source in self._sources()}
         fresh = {(source, entry.did): entry for source, files in answers.items() for entry in files}
@@ -280,7 +280,7 @@ class FileList(list[str]):
                 items.append(entry)
             else:
                 missing = answers[item._source]._whole[0].missing
-                gone[str(item.did)] = missing.setdefault(item.did, "it is no longer in what was attached")
+                gone[str(item.did)] = missing.setdefault(item.did, "it is no longer in the attached DIDs")
         if gone and not (items and all(source.request.allow_missing for source in answers)):
             raise _gone(gone)
         self[:] = items
@@ -288,13 +288,13 @@ class FileList(list[str]):
         return self
 
     def _entries(self) -> list[FileEntry]:
-        """Give the entries that attach made, without strings that a user put in."""
+        """Give the entries that attach made, without strings that users added."""
         return [item for item in list.__iter__(self) if isinstance(item, FileEntry)]
 
     def _sources(self) -> list[Source]:
         return list(dict.fromkeys([*self._whole, *(entry._source for entry in self._entries())]))
 
-    # ---------------------------------------------------------------------------------------- being a list
+    # ---------------------------------------------------------------------------------------- the list
 
     if TYPE_CHECKING:
 
@@ -315,7 +315,7 @@ class FileList(list[str]):
         return self._with(super().__add__(other), tuple(dict.fromkeys(whole)))
 
     def copy(self) -> FileList:
-        """Give a list with the same files."""
+        """Copy the list."""
         return self._with(self, self._whole)
 
     def _with(self, items: Iterable[str], whole: tuple[Source, ...] = ()) -> FileList:
@@ -325,15 +325,15 @@ class FileList(list[str]):
         return files
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Each entry by its parts, since alone it pickles to a plain string.
+        # Each entry in parts, because by itself it pickles to a plain string.
         items = [(item._file, item._source) if isinstance(item, FileEntry) else item for item in list.__iter__(self)]
         return _restore, (self._whole, items)
 
-    # ---------------------------------------------------------------------------------------- being shown
+    # ---------------------------------------------------------------------------------------- display
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of these files, in sentences."""
+        """What a user should know about these files, in sentences."""
         sources = self._sources()
         notes = [note for source in sources for note in source.notes]
         if shared := sum(source.shared for source in sources):
@@ -342,7 +342,8 @@ class FileList(list[str]):
         if missing := self.missing:
             why = Counter(missing.values()).most_common(1)[0][0]
             names = several((str(did) for did in missing), 3)
-            notes.append(f"Left out, since they cannot be read from here: {names}. Why: {why}.")
+            they = "it" if len(missing) == 1 else "they"
+            notes.append(f"Left out because {they} cannot be read from here: {names}. Why: {why}.")
         return tuple(map(printable, notes))
 
     def __repr__(self) -> str:
@@ -357,7 +358,7 @@ class FileList(list[str]):
             schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
             how = several([scheme for scheme in schemes if scheme != "file"], 3)
             words = [f"over {how}" if how else "", "mounted" if "file" in schemes else ""]
-            where = f"from {several(rses)}" if rses else "from wherever they are when they are opened,"
+            where = f"from {several(rses)}" if rses else "from a replica chosen when they are opened,"
             parts += [size(self.bytes), f"{where} {' and '.join(filter(None, words))}"]
         if len(self) > len(entries):
             parts.append(f"{len(self) - len(entries):,} of your own")
@@ -383,7 +384,7 @@ class FileList(list[str]):
 
 
 def answer_to(request: Request) -> Resolution:
-    """Resolve a request, and download the files if that is what it wants, with progress bars."""
+    """Resolve a request, and download the files if it asks for that, with progress bars."""
     from rucio_lab.core.resolve.resolution import resolve
     from rucio_lab.core.transfer.download import download
 
@@ -395,7 +396,7 @@ def answer_to(request: Request) -> Resolution:
 
 
 def folder_of(to: str | os.PathLike[str] | None) -> str:
-    """Give the folder to download into, checked; empty for the one that is configured."""
+    """Check the folder to download into; empty means the configured folder."""
     from rucio_lab.core.transfer.places import checked_base
 
     return os.fspath(checked_base(os.fspath(to))) if to is not None else ""
@@ -408,8 +409,8 @@ def _common_folder(entries: list[FileEntry]) -> str:
 def _gone(reasons: dict[str, str]) -> FilesUnavailable:
     names = several((f"{did} ({reason})" for did, reason in reasons.items()), 3)
     return FilesUnavailable(
-        f"{count(len(reasons), 'file')} cannot be had any more: {names}.",
-        "Attach anew, and take the part from that.",
+        f"{count(len(reasons), 'file')} {'is' if len(reasons) == 1 else 'are'} no longer available: {names}.",
+        "Attach the DIDs again, and take the part from the new list.",
         reasons=reasons,
     )
 

@@ -24,26 +24,26 @@ def login(
     code: bool = False,
     timeout: float = oidc.SECONDS,
 ) -> SignIn:
-    """Sign in to a Rucio instance anew, whatever sign-in there is; asks for what is missing.
+    """Sign in to a Rucio instance, even if you are signed in already. Asks for what is missing.
 
-    With an identity provider (``auth = "oidc"``) it shows a link to its page, and waits until somebody has signed in
-    there; an interrupt ends that.
+    With an identity provider (``auth = "oidc"``) it shows a link to the provider's page and waits until you have signed
+    in there. You can interrupt it.
 
     Parameters
     ----------
     instance
-        Name or host; by default the default one.
+        Name or host, if not the default one.
     username, password
-        For an instance with user names and passwords. The password is kept nowhere.
+        For an instance with user names and passwords. The password is not stored.
     code
-        With an identity provider: ask for the code that its page shows at the end, instead of asking Rucio meanwhile.
+        With an identity provider: ask for the code that its page shows at the end, instead of polling Rucio.
     timeout
-        With an identity provider: how long to wait for somebody to sign in, in seconds; 300 at most.
+        With an identity provider: how long to wait for the sign-in, in seconds; 300 at most.
 
     Raises
     ------
     SignInNeeded
-        If the credentials are refused, or nobody signs in or is there to be asked.
+        If the credentials are refused, nobody signs in in time, or nobody can be asked.
     """
     where = load_instances().get(instance)
     if where.auth == "oidc":
@@ -54,7 +54,7 @@ def login(
         try:
             return sign_in(where)
         except SignInNeeded as error:
-            refused = error  # the password of rucio.cfg is wrong: ask for another
+            refused = error  # the password in rucio.cfg is wrong: ask for another
     else:
         refused = None
     username, password = _ask(where, username or where.username, refused)
@@ -62,19 +62,19 @@ def login(
 
 
 def make_proxy(instance: str | None = None, *, voms: str = "") -> StorageFacts:
-    """Make an X.509 proxy with ``voms-proxy-init``, where storages look for one; asks for the passphrase of the key.
+    """Make an X.509 proxy for storages with ``voms-proxy-init``. Asks for the passphrase of the key.
 
     Parameters
     ----------
     instance
-        Name or host; by default the default one.
+        Name or host, if not the default one.
     voms
-        VO whose attributes the proxy is to have.
+        VO whose attributes the proxy gets.
 
     Raises
     ------
     RucioLabError
-        If it cannot be made: the program is not installed, the passphrase is wrong, or the VO does not answer.
+        If it fails: the program is not installed, the passphrase is wrong, or the VO does not answer.
     """
     where = load_instances().get(instance)
     wants = wants_passphrase(where)
@@ -84,18 +84,18 @@ def make_proxy(instance: str | None = None, *, voms: str = "") -> StorageFacts:
 
 
 def logout(instance: str | None = None) -> None:
-    """Forget the sign-in to a Rucio instance.
+    """Sign out of a Rucio instance.
 
     Parameters
     ----------
     instance
-        Name or host; by default the default one.
+        Name or host, if not the default one.
     """
     sign_out(load_instances().get(instance))
 
 
 def _ask(instance: Instance, username: str, refused: SignInNeeded | None) -> tuple[str, str]:
-    """Ask the user for a name, where it is not known, and a password."""
+    """Ask the user for the password, and for the user name if it is not known."""
     from IPython.core.error import StdinNotImplementedError
 
     with suppress(StdinNotImplementedError, EOFError):
@@ -104,5 +104,5 @@ def _ask(instance: Instance, username: str, refused: SignInNeeded | None) -> tup
         return username, ask_secret(instance, "password", f"Password of {username} for {instance.name}: ")
     except SignInNeeded as error:
         if refused:
-            raise SignInNeeded(refused.message, f"Mend the password in {instance.rucio_cfg}.") from error
+            raise SignInNeeded(refused.message, f"Correct the password in {instance.rucio_cfg}.") from error
         raise

@@ -1,4 +1,4 @@
-"""The options of an attach: what each may be, and how a command line takes them."""
+"""The options of an attach: their types, and how a command line writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rucio_lab.core.model import Access
 
 
 class AttachOptions(TypedDict, total=False):
-    """The options of `attach` and `download`, by the names that these, the magics and the command line give them."""
+    """The options of `attach` and `download`. The magics and the command line use the same names."""
 
     access: Access | None
     scheme: str | Iterable[str] | None
@@ -23,7 +23,7 @@ class AttachOptions(TypedDict, total=False):
 
 
 def add_attach_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how files are to be read; those of ``%rucio_attach`` and ``rucio-lab resolve``."""
+    """Add the options of ``%rucio_attach`` and ``rucio-lab resolve``."""
     parser.add_argument(
         "--access",
         choices=get_args(Access),
@@ -34,7 +34,7 @@ def add_attach_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which replicas are used, and of which files."""
+    """Add the options that choose replicas and files."""
     parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
     parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")
     parser.add_argument("--limit", type=int, metavar="N", help="attach the first N files only")
@@ -44,6 +44,6 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(arguments: argparse.Namespace) -> AttachOptions:
-    """Give the options that a command line sets."""
+    """Give the options that a command line contains."""
     known = AttachOptions.__annotations__
     return cast("AttachOptions", {name: value for name, value in vars(arguments).items() if name in known})

@@ -20,7 +20,7 @@ from rucio_lab.core.text import printable
 from rucio_lab.core.words import count, several, size
 
 SEARCH_LIMIT = 1000
-"""A search stops after so many DIDs, unless it is told otherwise."""
+"""The default limit of a search, in DIDs."""
 
 
 def search(
@@ -36,20 +36,20 @@ def search(
     Parameters
     ----------
     pattern
-        ``scope:name``, where the name may hold the wildcard ``*``.
+        ``scope:name``, where the name may contain the wildcard ``*``.
     type
         ``collection`` (containers and datasets), ``container``, ``dataset``, ``file`` or ``all``.
     filters
-        Conditions on metadata, for example ``"events>=1000"``; all must hold.
+        Conditions on metadata, for example ``"events>=1000"``; a DID must meet all of them.
     limit
-        At most so many DIDs. The result says whether there are more.
+        The largest number of DIDs. The result says whether there are more.
     instance
-        Name or host of a Rucio instance; by default the default one.
+        Name or host of a Rucio instance, if not the default one.
 
     Raises
     ------
     BadRequest
-        If the pattern names no scope (the error then names some), or a filter makes no sense.
+        If the pattern has no scope (the error names some) or a filter is invalid.
     NotFound
         If there is no such scope.
     """
@@ -63,24 +63,22 @@ def search(
     found = list(itertools.islice(lake.search(did, type=type, filters=conditions, limit=limit + 1), limit + 1))
     if len(found) > limit:
         return DidList(
-            found[:limit], f"The first {count(limit, 'DID')} of {lake.instance.name} that fit {did}", more=True
+            found[:limit], f"The first {count(limit, 'DID')} of {lake.instance.name} that match {did}", more=True
         )
     if not found and type == "collection":
-        return DidList(
-            [], f"No container or dataset of {lake.instance.name} fits {did}; with type file there may be some"
-        )
-    return DidList(found, f"{count(len(found), 'DID')} of {lake.instance.name} that fit {did}")
+        return DidList([], f"No container or dataset of {lake.instance.name} matches {did}; files may, with type file")
+    return DidList(found, f"{count(len(found), 'DID')} of {lake.instance.name} matching {did}")
 
 
 def ls(did: DidLike, *, instance: str | None = None) -> DidList:
-    """List what a container or dataset holds, one level down; a file is listed itself.
+    """List the contents of a container or dataset, one level down; of a file, list the file itself.
 
     Parameters
     ----------
     did
-        The DID as ``scope:name``.
+        The DID: as ``scope:name``, or from what `search` and `ls` return.
     instance
-        Name or host of a Rucio instance; by default the default one.
+        Name or host of a Rucio instance, if not the default one.
 
     Raises
     ------
@@ -89,7 +87,9 @@ def ls(did: DidLike, *, instance: str | None = None) -> DidList:
     """
     target = did_of(did_text(did))
     if target.is_pattern:
-        raise BadRequest(f"{target} is a pattern, and one DID can be listed at a time.", "Use search for patterns.")
+        raise BadRequest(
+            f"{target} is a pattern, and only one DID can be listed at a time.", "Use search for patterns."
+        )
     lake = Lake(load_instances().get(instance))
     info = lake.info(target)
     if info.type == "file":
@@ -105,14 +105,14 @@ def ls(did: DidLike, *, instance: str | None = None) -> DidList:
 
 
 class DidList(list[DidInfo]):
-    """DIDs that were found, as a list of `DidInfo` which is shown as a table.
+    """A list of `DidInfo` that is shown as a table.
 
     Attributes
     ----------
     title
-        What they are.
+        Heading of the table.
     more
-        Whether there are more than these.
+        Whether the limit left out further DIDs.
     """
 
     _HEADER = ("DID", "type", "files", "size")
@@ -137,9 +137,9 @@ class DidList(list[DidInfo]):
     def _notes(self) -> list[str]:
         notes = []
         if len(self) > self._MOST_ROWS:
-            notes.append(f"Shown are {self._MOST_ROWS} of {len(self):,}; the list holds them all.")
+            notes.append(f"{self._MOST_ROWS} of {len(self):,} shown; the list contains all of them.")
         if self.more:
-            notes.append("There are more: narrow the pattern, or give a larger limit.")
+            notes.append("There are more: use a narrower pattern or a larger limit.")
         return notes
 
     def __repr__(self) -> str:
@@ -151,14 +151,14 @@ class DidList(list[DidInfo]):
 
 
 def _one_scope(lake: Lake, pattern: str) -> DID:
-    """Read a search pattern; where its scope is missing or a pattern itself, say which scopes there are."""
+    """Read a search pattern. If it has no scope, or a pattern for one, the error lists the scopes that exist."""
     scope, colon, name = pattern.strip().partition(":")
     if colon and "*" not in scope:
         return did_of(pattern)
     wanted = scope if colon else "*"
     scopes: list[str] = []
-    with suppress(RucioLabError):  # what is wrong is the pattern, whether or not Rucio can be asked just now
+    with suppress(RucioLabError):  # the error is about the pattern, even if Rucio does not answer
         scopes = fnmatch.filter(lake.scopes(), wanted)
-    where = f"{lake.instance.name} has {several(scopes, 3)}" if scopes else "a scope is what stands before the colon"
+    where = f"{lake.instance.name} has {several(scopes, 3)}" if scopes else "the scope is the part before the colon"
     example = f"{scopes[0] if scopes else 'scope'}:{name if colon else pattern.strip()}"
-    raise BadRequest(f"{pattern!r} names no single scope to search in: {where}.", f"Write it like {example}.")
+    raise BadRequest(f"{pattern!r} does not name one scope to search in: {where}.", f"Write it like {example}.")

@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one address a line; what else is to say goes to standard error.
+    """Print one address per line; everything else goes to standard error.
 
     Returns
     -------
     int
-        0; what goes wrong is an exception.
+        0; errors are exceptions.
     """
     from rucio_lab.api.attach import find_files
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _on_one_line(address: str) -> str:
-    """Write what is hidden in an address as addresses do, in bytes; a path with such becomes an address for that."""
+    """Percent-encode the invisible characters of an address. A path that has some becomes a ``file://`` address."""
     if is_printable(address):
         return address
     if "://" not in address:

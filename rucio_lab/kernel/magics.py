@@ -1,6 +1,6 @@
-"""What the line magics do: each makes one call, and prints what it has to say."""
+"""What the line magics do: one call each, and printed output."""
 
-# ruff: noqa: T201 - what a magic has to say it prints
+# ruff: noqa: T201 - magics print their output
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run(shell: Any, name: str, line: str) -> Any:
     Parameters
     ----------
     shell
-        The interactive shell, in which attach makes its variable.
+        The interactive shell. Attach creates its variable in it.
     name
         Name of the magic.
     line
@@ -109,7 +109,7 @@ def run(shell: Any, name: str, line: str) -> Any:
     """
     parser = PARSERS[name]
     with _one_line_errors(parser.prog):
-        if {"-h", "--help"} & set(line.split()):  # before what is required is missed
+        if {"-h", "--help"} & set(line.split()):  # before the parser complains about missing arguments
             print(parser.format_help())
             return None
         return _COMMANDS[name](shell, parser.parse_line(line))
@@ -117,18 +117,18 @@ def run(shell: Any, name: str, line: str) -> Any:
 
 @contextmanager
 def _one_line_errors(prog: str) -> Iterator[None]:
-    """Have IPython show one sentence in place of a traceback. The cell fails all the same."""
+    """Make IPython show one sentence instead of a traceback. The cell still fails."""
     try:
         yield
     except RucioLabError as error:
         _show_as(error, f"{type(error).__name__}: {error}")
         raise
     except KeyboardInterrupt as error:
-        left = "what came is kept" if prog == "%rucio_download" else "no variable was changed"
+        left = "finished and partial files are kept" if prog == "%rucio_download" else "no variable was changed"
         _show_as(error, f"KeyboardInterrupt: {prog} was interrupted; {left}.")
         raise
 
 
 def _show_as(error: BaseException, text: str) -> None:
-    # IPython asks an exception for this method before it formats a traceback of its own.
+    # IPython looks for this method in an exception before it formats a traceback.
     error._render_traceback_ = lambda: [printable(text)]  # type: ignore[attr-defined]

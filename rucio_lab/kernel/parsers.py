@@ -1,4 +1,4 @@
-"""How the lines of the magics are read: a parser each, whose help is the magic's own."""
+"""The parsers for the lines of the magics. The help of a parser is the help of its magic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rucio_lab.core.errors import BadRequest
 
 
 class MagicParser(argparse.ArgumentParser):
-    """The parser of one magic's line; its errors are exceptions, since a notebook must not exit."""
+    """The parser of one magic's line. Errors raise an exception, because a notebook must not exit."""
 
     def __init__(self, name: str, takes: str, description: str, epilog: str) -> None:
         super().__init__(
@@ -24,23 +24,23 @@ class MagicParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.name = name
-        self.color = False  # from Python 3.14 on, help is coloured; this one becomes a docstring
+        self.color = False  # Python 3.14 and newer colour the help, but this one becomes a docstring
         self.add_argument("-h", "--help", action="store_true", help="show this help")
 
     def error(self, message: str) -> NoReturn:
         """Refuse a line."""
-        raise BadRequest(f"{self.prog}: {message}.", f"{self.prog}? shows how it is used.")
+        raise BadRequest(f"{self.prog}: {message}.", f"{self.prog}? shows how to use it.")
 
     def parse_line(self, line: str) -> argparse.Namespace:
-        """Read a line as a shell would, quotes and all, but without expanding anything."""
+        """Split a line as a shell does, with quotes but without any expansion."""
         try:
             words = shlex.split(line)
         except ValueError:
-            self.error("a quote is not closed; a name with a quote in it goes into quotes of the other kind")
+            self.error("a quote is not closed; put a name that contains a quote into quotes of the other kind")
         return self.parse_intermixed_args(words)
 
     def options(self) -> dict[str, argparse.Action]:
-        """Give the options that can be written, each with what it takes."""
+        """Give the long options with their argparse actions."""
         return {flag: action for action in self._actions for flag in action.option_strings if flag.startswith("--")}
 
 
@@ -60,7 +60,7 @@ def _attach_parser() -> MagicParser:
         "examples:\n"
         "  %rucio_attach opendata13TeV:GamGam as files\n"
         "  %rucio_attach opendata13TeV:data_* 'user.me:a name with blanks' as files --scheme https --limit 10\n"
-        "\nWith no name given, one is derived from the DID (scope:GamGam.Data -> GamGam_Data).",
+        "\nWithout a name, the variable is named after the DID (scope:GamGam.Data -> GamGam_Data).",
     )
     parser.add_argument(
         "words",
@@ -76,12 +76,12 @@ def _download_parser() -> MagicParser:
     parser = _parser(
         "rucio_download",
         "DID [DID ...]",
-        "Bring the files of DIDs to this machine, each checked against the checksum that Rucio has of it.",
+        "Download the files of DIDs, and compare each with its checksum in Rucio.",
         "examples:\n"
         "  files = %rucio_download opendata13TeV:GamGam\n"
         "  %rucio_download opendata13TeV:GamGam.Data --to ~/journey\n"
-        "\nWhat is there is not fetched again, and what was interrupted goes on where it stopped.\n"
-        "`rucio-lab downloads` shows where they are and how much, and removes them.",
+        "\nComplete files are not downloaded again, and interrupted downloads resume.\n"
+        "`rucio-lab downloads` shows the folder and its size, or empties it.",
     )
     parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
     parser.add_argument("--to", metavar="FOLDER", help="download into this folder, as DATASET/NAME")
@@ -119,7 +119,7 @@ def _login_parser() -> MagicParser:
     parser = _parser(
         "rucio_login",
         "[INSTANCE]",
-        "Sign in to a Rucio instance anew; asks for user name and password, or shows a link, where it needs them.",
+        "Sign in to a Rucio instance again. Asks for user name and password, or shows a link, if needed.",
     )
     parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
     parser.add_argument("--username", metavar="NAME", help="user name")
@@ -133,7 +133,7 @@ def _login_parser() -> MagicParser:
 
 
 def _logout_parser() -> MagicParser:
-    parser = _parser("rucio_logout", "[INSTANCE]", "Forget the sign-in to a Rucio instance.")
+    parser = _parser("rucio_logout", "[INSTANCE]", "Sign out of a Rucio instance.")
     parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
     return parser
 

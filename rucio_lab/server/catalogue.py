@@ -1,4 +1,4 @@
-"""What there is in the lake, over REST: scopes, RSEs, search, contents, replicas, and the files that attach gives."""
+"""REST: what the lake contains, and the files that attach would give."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rucio_lab.server import rows
 from rucio_lab.server.handler import LakeHandler, lake_of, verb
 
 MOST_ROWS = 10_000
-"""Most rows of a search, unless its caller says otherwise."""
+"""The default limit of a search, in rows."""
 
 
 def resolved(request: Request, end: rows.Row) -> tuple[ResolvedFile, ...]:
-    """Resolve a request, and say at the end what its files do not; for the threads of its instance only."""
+    """Resolve a request and put everything but the files into ``end``; call it in a thread of the instance only."""
     from rucio_lab.core.resolve.resolution import resolve
 
     resolution = resolve(request)
@@ -49,7 +49,7 @@ class DidsHandler(LakeHandler):
 
     @verb
     async def get(self) -> None:
-        """List the DIDs that fit ``pattern``, ``type`` and each ``filter``."""
+        """List the DIDs that match ``pattern``, ``type`` and each ``filter``."""
         pattern, kind = self.did("pattern"), self.choice("type", DIDType, "collection")
         limit, filters = self.number("limit", MOST_ROWS) or MOST_ROWS, self.get_query_arguments("filter")
         instance = await self.instance()
@@ -73,7 +73,7 @@ class DidHandler(LakeHandler):
 
 
 class ContentsHandler(LakeHandler):
-    """``contents``: what is in a container or dataset, one level down."""
+    """``contents``: the contents of a container or dataset, one level down."""
 
     @verb
     async def get(self) -> None:
@@ -93,21 +93,21 @@ class FilesHandler(LakeHandler):
 
 
 class ReplicasHandler(LakeHandler):
-    """``replicas``: on which RSEs a DID is."""
+    """``replicas``: the RSEs that have a DID."""
 
     @verb
     async def get(self) -> None:
-        """List the RSEs, with how many of the files are available there."""
+        """List the RSEs, and how many of the files each has available."""
         did, instance = self.did(), await self.instance()
         await self.send_rows(instance, lambda: lake_of(instance).holdings(did), rows.holding)
 
 
 class ResolveHandler(LakeHandler):
-    """``resolve``: what attach would give."""
+    """``resolve``: the files that attach would give."""
 
     @verb
     async def get(self) -> None:
-        """List the files, each with its address; the last line has what is missing, and notes."""
+        """List the files with their addresses. The last line has the missing files and the notes."""
         instance = await self.instance()
         request = Request(
             dids=tuple(self.get_query_arguments("did")) or (self.text("did"),),

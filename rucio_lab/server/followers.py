@@ -1,4 +1,4 @@
-"""Who follows the jobs, and how they learn what changes."""
+"""Those who follow the jobs over REST, and how they learn about changes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rucio_lab.server import rows
 from rucio_lab.server.workers import Workers
 
 LOOK_SECONDS = 0.3
-"""So often the journals are looked at, as long as somebody follows."""
+"""How often the journals are checked while somebody follows, in seconds."""
 
 
 BEAT_SECONDS = 15.0
-"""A stream in which nothing happens says so often that it lives, for the proxies in between."""
+"""How often an idle stream sends a sign of life, in seconds, so that proxies do not close it."""
 
 
 def row(job: Job) -> rows.Row:
@@ -26,7 +26,7 @@ def row(job: Job) -> rows.Row:
 
 
 class Followers:
-    """All who follow the jobs: the journals are looked at once for all of them, and only while there is somebody."""
+    """All followers of the jobs. The journals are checked once for all of them, and only while there are any."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
@@ -38,7 +38,7 @@ class Followers:
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[_Follower]:
-        """Follow until the context is left: first all jobs are news, then what changes."""
+        """Follow until the context exits. The first news are all jobs, later news are changes."""
         follower = _Follower()
         self._followers.add(follower)
         try:
@@ -60,7 +60,7 @@ class Followers:
                     follower.fail(error)
 
     async def _look(self) -> None:
-        async with self._one:  # or what was seen first could be told last
+        async with self._one:  # or older news could arrive last
             stamps = await self._workers.run("", lambda: Jobs().stamp())
             if stamps == self._stamps:
                 return
@@ -73,27 +73,27 @@ class Followers:
 
 
 class _Follower:
-    """Somebody who follows: of each job the latest news, however slowly they are taken."""
+    """One follower. However slowly it reads, it gets the latest news of each job."""
 
     def __init__(self) -> None:
         self._news: dict[str, rows.Row] = {}
         self._failure: RucioLabError | None = None
         self._some = asyncio.Event()
-        self._some.set()  # the first news come at once, though there be none
+        self._some.set()  # the first news come at once, even if there are no jobs
 
     def tell(self, news: dict[str, rows.Row]) -> None:
-        """Have some news for them."""
+        """Add news."""
         self._news.update(news)
         if news:
             self._some.set()
 
     def fail(self, failure: RucioLabError) -> None:
-        """Have no more news for them, and say why."""
+        """End the news with an error."""
         self._failure = failure
         self._some.set()
 
     async def news(self) -> list[rows.Row]:
-        """Wait for news; none if there were none for a while. Raises what keeps more from coming."""
+        """Wait for news; an empty list after a while without any. Raises the error that ended the news."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._some.wait(), BEAT_SECONDS)
         if self._failure is not None:

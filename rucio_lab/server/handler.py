@@ -1,8 +1,8 @@
-"""The REST interface: each verb reads its arguments, asks the core in a thread, and writes the answer.
+"""What all handlers of the REST interface share. A verb reads its arguments, asks the core in a thread, and answers.
 
 Single things are JSON. Lists are NDJSON: lines ``{"row": ...}``, and as the last line one of ``{"end": true, ...}`` and
-``{"end": false, "error": ...}``, so that a reader can tell a whole answer from a cut one. An error before the first row
-is an HTTP error with the same JSON.
+``{"end": false, "error": ...}``, so that a reader can tell a complete answer from a truncated one. An error before the
+first row is an HTTP error with the same JSON.
 """
 
 from __future__ import annotations
@@ -44,73 +44,73 @@ def verb(method: Verb) -> Verb:
         except (StreamClosedError, asyncio.CancelledError):
             if not self.left:
                 raise
-            self.log.debug("%s was abandoned by its reader", self.request.path)
+            self.log.debug("the reader of %s has left", self.request.path)
 
     return cast("Verb", web.authenticated(answer))
 
 
-# rucio.client is imported with the first question, in its thread: it takes a while, and fails where its own
-# configuration is broken, which must not keep the Jupyter server from starting.
+# The first request to Rucio imports rucio.client, in its thread. The import is slow, and fails if rucio.client's own
+# configuration is broken; the Jupyter server must start anyway.
 
 
 def lake_of(instance: Instance) -> Lake:
-    """Give what can be asked of an instance; for its threads only."""
+    """Give the catalogue of an instance; call it in a thread of the instance only."""
     from rucio_lab.core.catalogue.lake import Lake
 
     return Lake(instance)
 
 
 class LakeHandler(APIHandler):  # type: ignore[misc]
-    """What all handlers share: arguments, and ways to ask and to answer."""
+    """The base of all handlers: reads arguments, asks Rucio, and answers."""
 
     task: asyncio.Task[Any] | None = None
-    left = False  # whether the reader has gone away
+    left = False  # whether the reader has left
 
     @property
     def workers(self) -> Workers:
-        """The threads in which Rucio is asked."""
+        """The threads that ask Rucio."""
         workers: Workers = self.settings["rucio_lab_workers"]
         return workers
 
     def on_connection_close(self) -> None:
-        """Stop what nobody waits for any more."""
+        """Stop the work when its reader has left."""
         self.left = True
         if self.task is not None:
             self.task.cancel()
         super().on_connection_close()
 
     def set_default_headers(self) -> None:
-        """Let nobody keep an answer: it can hold signed addresses."""
+        """Forbid caching, because an answer can contain signed URLs."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
 
     # ---------------------------------------------------------------------------------------- arguments
 
     async def instance(self) -> Instance:
-        """Give the instance that is asked for, by default the default one."""
+        """Give the requested instance, or else the default one."""
         name = self.get_query_argument("instance", None) or None
         return await self.workers.run("", lambda: load_instances().get(name))
 
     def did(self, argument: str = "did") -> DID:
-        """Give the DID that is asked for."""
+        """Give the requested DID."""
         return DID.parse(self.text(argument))
 
     def text(self, argument: str) -> str:
-        """Give an argument that must be there."""
+        """Give a required argument."""
         value: str = self.get_query_argument(argument, "")
         if not value:
             raise BadRequest(f"The argument {argument} is missing.", f"Add ?{argument}=... to the address.")
         return value
 
     def choice(self, argument: str, choices: Any, default: str) -> Any:
-        """Give an argument that is one of the words of a Literal type."""
+        """Give an argument that is one of the values of a Literal type."""
         value = self.get_query_argument(argument, default)
         if value not in get_args(choices):
             raise BadRequest(f"{argument} cannot be {value!r}.", f"It is one of {', '.join(get_args(choices))}.")
         return value
 
     def number(self, argument: str, default: int | None) -> int | None:
-        """Give an argument that is a number of things, 1 at least."""
+        """Give an argument that is a number, at least 1."""
         value = self.get_query_argument(argument, "")
         if not value:
             return default
@@ -133,20 +133,20 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
         limit: int | None = None,
         end: rows.Row | None = None,
     ) -> None:
-        """Send a list as NDJSON while it comes in.
+        """Stream a list as NDJSON.
 
         Parameters
         ----------
         instance
-            Whose threads do the work.
+            The instance; its threads do the work.
         source
-            Gives the items; where there is a limit, one more than it shows that there are more.
+            Gives the items. With a limit, it must give one more, to show that there are more.
         describe
-            Makes a row of an item.
+            Turns an item into a row.
         limit
-            At most so many rows.
+            The largest number of rows.
         end
-            What the last line says besides; filled in by the source.
+            Further content of the last line; the source may fill it in.
         """
 
         def lines() -> Iterator[bytes]:
@@ -177,7 +177,7 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
         await self.flush()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Describe what is no error of ours in the same form."""
+        """Describe errors of the Jupyter server in the same form."""
         failure = kwargs.get("exc_info", (None, None))[1]
         said = failure.log_message if isinstance(failure, web.HTTPError) and failure.log_message else ""
         message = said or f"The Jupyter server answers with {status_code} {self._reason}."
@@ -186,7 +186,7 @@ class LakeHandler(APIHandler):  # type: ignore[misc]
         self.finish(json.dumps(rows.error(error)))
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
-        """End the answer; what was streamed keeps its type."""
+        """Finish the answer. A stream keeps its content type."""
         if self.get_status() == 200 and self._headers.get("Content-Type") == "application/x-ndjson":
             return web.RequestHandler.finish(self, *args, **kwargs)
         return super().finish(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The jobs of the REST interface: start, list, follow, cancel, retry, and the log."""
+"""REST: start, list, follow, cancel and retry jobs, and read their logs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rucio_lab.server.followers import Followers, row
 from rucio_lab.server.handler import LakeHandler, lake_of, verb
 
 MOST_DIDS = 100
-"""Most DIDs of one job: Rucio is asked for each of them before it starts."""
+"""The largest number of DIDs in a job, because Rucio is asked about each before it starts."""
 
 
 class JobsHandler(LakeHandler):
-    """``jobs``: all of them."""
+    """``jobs``: all jobs."""
 
     @verb
     async def get(self) -> None:
-        """List them, the newest first; with ``follow=1`` go on with whatever changes, and never end."""
+        """List the jobs, newest first; with ``follow=1`` keep sending changes, without end."""
         if self.get_query_argument("follow", "") not in ("1", "true"):
             jobs = await self.workers.run("", lambda: Jobs().all())
             end = {"end": True, "count": len(jobs), "more": False}
@@ -70,12 +70,12 @@ class JobsHandler(LakeHandler):
                 "Name a dataset or container that holds them, or start several jobs.",
             )
         if not isinstance(folder, str):
-            raise BadRequest("The folder is no text.", "Let to be the path of a folder, or leave it out.")
+            raise BadRequest("The folder is not text.", "Set to to the path of a folder, or leave it out.")
         return Request(tuple(str(DID.parse(did)) for did in dids), instance.name, "download", folder=folder)
 
 
 def _check(instance: Instance, request: Request) -> None:
-    """See at once whether there is such a DID, and somebody signed in; for the threads of the instance only."""
+    """Check that the DIDs exist and the user is signed in; call it in a thread of the instance only."""
     lake = lake_of(instance)
     for text in request.dids:
         did = DID.parse(text)
@@ -85,21 +85,21 @@ def _check(instance: Instance, request: Request) -> None:
 
 
 class JobHandler(LakeHandler):
-    """``job``: one of them."""
+    """``job``: one job."""
 
     @verb
     async def get(self) -> None:
-        """Describe it."""
+        """Describe the job."""
         await self.answer("get")
 
     @verb
     async def post(self) -> None:
-        """Start it again, if it ended."""
+        """Start the job again if it has ended."""
         await self.answer("retry")
 
     @verb
     async def delete(self) -> None:
-        """Cancel it if it is under way, else remove it from the list."""
+        """Cancel the job if it is active, else remove it from the list."""
         name = self.text("id")
         if (await self.workers.run("", lambda: Jobs().get(name))).active:
             await self.answer("cancel")
@@ -108,18 +108,18 @@ class JobHandler(LakeHandler):
         self.finish(json.dumps({"id": name, "state": "forgotten"}))
 
     async def answer(self, action: str) -> None:
-        """Do something with it, and answer with how it is then."""
+        """Do something with the job, and answer with its new state."""
         name = self.text("id")
         job = await self.workers.run("", lambda: getattr(Jobs(), action)(name))
         self.finish(json.dumps(row(job)))
 
 
 class JobLogHandler(LakeHandler):
-    """``joblog``: what happened in a job."""
+    """``joblog``: the log of a job."""
 
     @verb
     async def get(self) -> None:
-        """Give the end of its log, as text."""
+        """Give the end of the log, as text."""
         name = self.text("id")
         self.finish(json.dumps({"id": name, "log": await self.workers.run("", lambda: Jobs().log(name))}))
 

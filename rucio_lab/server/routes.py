@@ -1,4 +1,4 @@
-"""All routes of the REST interface; the only module that knows all handlers."""
+"""All routes of the REST interface. This is the only module that knows all handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances and the sign-in to each of them, over REST."""
+"""REST: the instances, and the sign-in to each."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 def sign_in(instance: Instance, given: dict[str, str]) -> None:
-    """Sign in; for the threads of the instance only."""
+    """Sign in; call it in a thread of the instance only."""
     from rucio_lab.core.identity import client
 
     client.sign_in(instance, **given)
 
 
 def begin_sign_in(instance: Instance, *, by_code: bool) -> PendingSignIn:
-    """Begin to sign in at the page of an identity provider; for the threads of the instance only."""
+    """Start a sign-in at the page of an identity provider; call it in a thread of the instance only."""
     from rucio_lab.core.identity import oidc
 
     return oidc.begin(instance, code=by_code)
 
 
 def pending_sign_in(instance: Instance) -> PendingSignIn | None:
-    """Give the sign-in that waits; for threads only."""
+    """Give the pending sign-in, if there is one; call it in a thread only."""
     from rucio_lab.core.identity import oidc
 
     waiting = oidc.pending(instance)
@@ -41,24 +41,26 @@ def pending_sign_in(instance: Instance) -> PendingSignIn | None:
 
 
 def poll(waiting: PendingSignIn) -> None:
-    """See whether somebody has signed in; for the threads of the instance only."""
-    with suppress(RucioLabError):  # Rucio may be away for a moment; what ends the sign-in is in its description
+    """Check whether the user has signed in; call it in a thread of the instance only."""
+    with suppress(
+        RucioLabError
+    ):  # Rucio may be down for a moment; a failure of the sign-in itself is in its description
         waiting.poll()
 
 
 def sign_out(instance: Instance) -> None:
-    """Sign out; for the threads of the instance only."""
+    """Sign out; call it in a thread of the instance only."""
     from rucio_lab.core.identity import client
 
     client.sign_out(instance)
 
 
 class InstancesHandler(LakeHandler):
-    """``instances``: which there are, and who one is there."""
+    """``instances``: all instances, and who the user is at each."""
 
     @verb
     async def get(self) -> None:
-        """List the instances, the default one by name."""
+        """List the instances, and name the default one."""
         known = await self.workers.run("", load_instances)
         described = await self.workers.run("", lambda: [rows.instance(instance) for instance in known])
         self.finish(
@@ -78,7 +80,7 @@ class SessionHandler(LakeHandler):
 
     @verb
     async def get(self) -> None:
-        """Say who one is; asks Rucio only while a sign-in waits for somebody at the page of an identity provider."""
+        """Say who the user is. Asks Rucio only while a sign-in at the page of an identity provider is pending."""
         instance = await self.instance()
         waiting = await self.workers.run("", partial(pending_sign_in, instance))
         if waiting is not None and not waiting.wants_code:
@@ -87,7 +89,7 @@ class SessionHandler(LakeHandler):
 
     @verb
     async def post(self) -> None:
-        """Sign in with what the instance wants; where that is a page to open, begin, or enter the code it shows."""
+        """Sign in with credentials, start a sign-in at an identity provider, or enter the code of its page."""
         instance = await self.instance()
         given = self.given()
         code, by_code = given.pop("code", None), given.pop("by_code", False)
@@ -102,7 +104,7 @@ class SessionHandler(LakeHandler):
 
     @verb
     async def delete(self) -> None:
-        """Sign out, and give up a sign-in that waits."""
+        """Sign out, and cancel a pending sign-in."""
         instance = await self.instance()
         await self.ask(instance, partial(sign_out, instance))
         await self.describe(instance)
@@ -111,18 +113,18 @@ class SessionHandler(LakeHandler):
         """Enter the code of the page."""
         waiting = await self.workers.run("", partial(pending_sign_in, instance))
         if waiting is None:
-            raise BadRequest(f"No sign-in to {instance.name} waits for a code.", "Begin one.")
+            raise BadRequest(f"No sign-in to {instance.name} is waiting for a code.", "Start one first.")
         await self.ask(instance, partial(waiting.enter, code))
 
     async def describe(self, instance: Instance) -> None:
-        """Answer with the sign-in as it is now, and, but for one that waits, with what storages are shown."""
+        """Answer with the sign-in as it is now and, unless one is pending, with the credentials that storages get."""
         session = await self.workers.run("", partial(rows.session, instance))
         if session["pending"] is None:
             session["storage"] = await self.ask(instance, partial(rows.storage, instance))
         self.finish(json.dumps(session))
 
     def given(self) -> dict[str, Any]:
-        """Read from the body what is given; what is null or missing is left out."""
+        """Read the body, and leave out values that are null or missing."""
         kinds = {"username": str, "password": str, "code": str, "by_code": bool}
         try:
             body: Any = json.loads(self.request.body or b"{}")
@@ -131,7 +133,7 @@ class SessionHandler(LakeHandler):
         words = {key: body.get(key) for key in kinds} if isinstance(body, dict) else {"username": 0}
         if not all(value is None or isinstance(value, kinds[key]) for key, value in words.items()):
             raise BadRequest(
-                "The body is none of a sign-in.",
+                "The body is not that of a sign-in.",
                 "Send a JSON object with username, password or code as text, or by_code as true or false.",
             )
         return {key: value for key, value in words.items() if value is not None}

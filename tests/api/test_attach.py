@@ -1,4 +1,4 @@
-"""The magics and the variable on the test lake: what a user types, and what comes of it."""
+"""The magics and the variable on the test lake: what a user types, and what happens."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_an_error_or_a_warning(run: Run, shell: Any) -> N
     result = run("%rucio_attach opendata13TeV:partly as files --allow-missing")
     assert result.error is None
     assert "1 missing" in result.text
-    assert "Warning: Left out, since they cannot be read from here: opendata13TeV:partly._0002.root." in result.text
+    assert "Warning: Left out because it cannot be read from here: opendata13TeV:partly._0002.root." in result.text
     assert [did.name for did in shell.user_ns["files"].missing] == ["partly._0002.root"]
 
 
@@ -210,7 +210,9 @@ def test_refresh_asks_again_in_place(lake: FullLake, run: Run, shell: Any) -> No
     assert [entry.did.name for entry in part.refresh()] == ["closed._0001.root"]
     lake.rest("DELETE", f"/dids/opendata13TeV/{name}/dids", json={"dids": [old]})
     assert [entry.did.name for entry in files.refresh()[:1]] == ["web._0001.root"]
-    with pytest.raises(rucio_lab.FilesUnavailable, match="it is no longer in what was attached") as caught:
+    with pytest.raises(
+        rucio_lab.FilesUnavailable, match=r"1 file is no longer available: .*it is no longer in the attached DIDs"
+    ) as caught:
         part.refresh()
     assert caught.value.reasons.keys() == {"opendata13TeV:closed._0001.root"}
     assert [entry.did.name for entry in part] == ["closed._0001.root"]

@@ -164,7 +164,9 @@ def test_an_interrupt_ends_a_download_and_it_goes_on_later(
     kernel.manager.interrupt_kernel()
     content = kernel.client.get_shell_msg(timeout=30)["content"]
     assert time.monotonic() - start < 4
-    assert content["traceback"] == ["KeyboardInterrupt: %rucio_download was interrupted; what came is kept."]
+    assert content["traceback"] == [
+        "KeyboardInterrupt: %rucio_download was interrupted; finished and partial files are kept."
+    ]
     proxy.forward()
     reply, text = kernel.run(f"%rucio_download {SCOPE}:faulty.http {SCOPE}:large\nsignal.getsignal(2) is before or 1/0")
     assert reply["status"] == "ok", text

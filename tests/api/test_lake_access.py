@@ -38,7 +38,7 @@ def test_attach_gives_addresses_that_name_the_data(run: Run, shell: Any) -> None
     assert result.error is None
     assert all(entry == lake_url("test", entry.did) for entry in files)
     assert {entry.scheme for entry in files} == {"rucio"}
-    assert "from wherever they are when they are opened, over rucio" in result.text
+    assert "from a replica chosen when they are opened, over rucio" in result.text
     assert files == attach(GAMGAM, access="lake")
     assert len(files.by_dataset()) > 5
     for same in (

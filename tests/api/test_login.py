@@ -167,7 +167,7 @@ def test_where_nobody_is_there_to_paste_a_code(
 ) -> None:
     reply, printed = start_kernel().run("%load_ext rucio_lab\n%rucio_login --code")
     assert reply["status"] == "error"
-    assert "nobody is there to be asked" in printed
+    assert "nobody can be asked" in printed
 
 
 def test_a_shell_of_its_own(shell: InteractiveShell) -> None:

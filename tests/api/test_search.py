@@ -45,7 +45,7 @@ def test_a_long_result_is_shown_in_part(run: Run, bulk: str) -> None:
     assert len(result.value) == 1000
     assert len(repr(result.value).splitlines()) < 60
     assert result.value._repr_html_().count("<tr>") == 1 + 50
-    assert "Shown are 50 of 1,000" in result.text
+    assert "50 of 1,000 shown" in result.text
     assert "There are more" in result.text
 
 

@@ -116,7 +116,7 @@ def test_login_without_anybody_to_ask_fails_plainly(home: Path, start_kernel: An
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
     reply, text = start_kernel().run("%load_ext rucio_lab\n%rucio_login")
     assert reply["ename"] == "SignInNeeded"
-    assert "nobody is there to be asked" in text
+    assert "nobody can be asked" in text
     assert len(text.strip().splitlines()) == 1
 
 

@@ -28,30 +28,30 @@ Run = Callable[[str], Any]
         ("_12", "IPython's own"),
         ("_i3", "IPython's own"),
         ("_oh", "IPython's own"),
-        ("1st", "no Python name"),
-        ("my-files", "no Python name"),
-        ("a.b", "no Python name"),
-        ("''", "no Python name"),
+        ("1st", "not a Python name"),
+        ("my-files", "not a Python name"),
+        ("a.b", "not a Python name"),
+        ("''", "not a Python name"),
     ],
 )
-def test_takes_no_name_that_is_not_free(run: Run, unconfigured: None, name: str, why: str) -> None:
+def test_a_name_in_use_is_refused(run: Run, unconfigured: None, name: str, why: str) -> None:
     result = run(f"%rucio_attach s:n as {name}")
     assert isinstance(result.error, BadRequest)
     assert f"cannot be the variable: it is {why}." in result.text
 
 
 @pytest.mark.parametrize("line", ["s:n as mine", "s:mine"])
-def test_takes_no_variable_that_it_did_not_make(
+def test_a_variable_that_attach_did_not_create_is_kept(
     run: Run, shell: InteractiveShell, unconfigured: None, line: str
 ) -> None:
     shell.user_ns["mine"] = [1, 2]
     result = run(f"%rucio_attach {line}")
-    assert "There is a variable mine already (list), and attach did not make it." in result.text
+    assert "There is already a variable mine (list), and attach did not create it." in result.text
     assert "del mine" in result.text
     assert shell.user_ns["mine"] == [1, 2]
 
 
-def test_a_variable_that_attach_made_may_be_replaced(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
+def test_a_variable_that_attach_created_can_be_replaced(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
     shell.user_ns["files"] = FileList()
     assert isinstance(run("%rucio_attach s:n as files").error, ConfigurationError)  # it got past the name
 

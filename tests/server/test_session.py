@@ -75,7 +75,7 @@ async def test_a_page_is_opened_and_asked_for_until_it_is_done(ask: Ask, lake: F
 async def test_a_code_is_entered(ask: Ask, lake: FullLake, provider: Provider) -> None:
     refused = await post(ask, code="x" * 50)
     assert refused.status == 400
-    assert "waits for a code" in refused.json["message"]
+    assert "is waiting for a code" in refused.json["message"]
     begun = await post(ask, by_code=True)
     assert begun.json["pending"]["wants_code"] is True
     code = code_on(await visited(begun, lake))
