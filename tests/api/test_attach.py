@@ -79,7 +79,7 @@ def test_attaches_a_single_file_as_a_list(run: Run, shell: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["root", "http"])
-def test_uproot_reads_from_it_as_it_stands(run: Run, shell: Any, scheme: str) -> None:
+def test_uproot_reads_the_list_directly(run: Run, shell: Any, scheme: str) -> None:
     run(f"%rucio_attach opendata13TeV:data_A.GamGam as files --scheme {scheme}")
     files = shell.user_ns["files"]
     assert {entry.scheme for entry in files} == {scheme}
@@ -108,7 +108,7 @@ def test_options_reach_rucio(run: Run, shell: Any) -> None:
     assert result.text.startswith(f"few: 2 of {total} files, ")
 
 
-def test_what_cannot_be_read_is_an_error_or_a_warning(run: Run, shell: Any) -> None:
+def test_files_that_cannot_be_read_are_an_error_or_a_warning(run: Run, shell: Any) -> None:
     result = run("%rucio_attach opendata13TeV:partly as files")
     assert isinstance(result.error, rucio_lab.FilesUnavailable)
     assert "partly._0002.root" in result.text
@@ -123,13 +123,13 @@ def test_what_cannot_be_read_is_an_error_or_a_warning(run: Run, shell: Any) -> N
     assert [did.name for did in shell.user_ns["files"].missing] == ["partly._0002.root"]
 
 
-def test_attach_of_the_api_warns(run: Run) -> None:
+def test_attach_warns_in_python(run: Run) -> None:
     with pytest.warns(UserWarning, match=r"partly\._0002\.root"):
         files = rucio_lab.attach("opendata13TeV:partly", allow_missing=True)
     assert len(files) == 1
 
 
-def test_a_file_in_two_datasets_is_there_once_and_that_is_said(run: Run, shell: Any) -> None:
+def test_a_file_in_two_datasets_is_listed_once_with_a_note(run: Run, shell: Any) -> None:
     result = run("%rucio_attach opendata13TeV:shared opendata13TeV:data_A.GamGam as files")
     files = shell.user_ns["files"]
     assert len({entry.did for entry in files}) == len(files)
@@ -153,7 +153,7 @@ def test_a_dataset_that_can_grow_says_so(run: Run) -> None:
         ("opendata13TeV:dead", "DEAD-DISK"),
     ],
 )
-def test_says_why_there_is_nothing_to_attach(run: Run, shell: Any, did: str, says: str) -> None:
+def test_says_why_nothing_can_be_attached(run: Run, shell: Any, did: str, says: str) -> None:
     result = run(f"%rucio_attach {did} as files")
     assert isinstance(result.error, rucio_lab.RucioLabError)
     assert says in result.text
@@ -183,7 +183,7 @@ def test_a_small_dataset_attaches_quickly(run: Run) -> None:
 # ------------------------------------------------------------------------------------------------ the variable
 
 
-def test_explains_what_it_took_and_left(run: Run, shell: Any) -> None:
+def test_explains_which_replicas_it_took_and_left_out(run: Run, shell: Any) -> None:
     run("%rucio_attach opendata13TeV:tape.and.disk as files")
     rows = {(row.rse, row.state): row.why for row in shell.user_ns["files"].explain().rows}
     assert ("CERN-EOS", "taken") in rows
@@ -218,7 +218,9 @@ def test_refresh_asks_again_in_place(lake: FullLake, run: Run, shell: Any) -> No
     assert [entry.did.name for entry in part] == ["closed._0001.root"]
 
 
-def test_refresh_that_fails_leaves_the_list(run: Run, shell: Any, unconfigured_after: Callable[[], None]) -> None:
+def test_a_failed_refresh_leaves_the_list_unchanged(
+    run: Run, shell: Any, unconfigured_after: Callable[[], None]
+) -> None:
     run("%rucio_attach opendata13TeV:web as files")
     before = list(shell.user_ns["files"])
     unconfigured_after()
@@ -232,7 +234,7 @@ def unconfigured_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calla
     return lambda: monkeypatch.setenv("RUCIO_LAB_CONFIG", str(tmp_path / "gone.toml"))
 
 
-def test_is_read_on_a_worker_that_has_no_configuration(
+def test_a_worker_without_configuration_can_read_it(
     run: Run, shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("%rucio_attach opendata13TeV:data_A.GamGam as files")

@@ -107,7 +107,7 @@ def test_an_entry_pickles_to_a_plain_string(files: FileList) -> None:
     assert entry == files[0]
 
 
-def test_unpickles_where_rucio_is_not(files: FileList, tmp_path) -> None:
+def test_unpickles_without_rucio(files: FileList, tmp_path) -> None:
     (tmp_path / "files.pickle").write_bytes(pickle.dumps(files))
     code = (
         "import pickle, sys\n"
@@ -196,7 +196,7 @@ def test_shows_no_signature_anywhere() -> None:
     assert files[0] == SIGNED
 
 
-def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
+def test_strings_that_users_add_break_nothing(files: FileList) -> None:
     files.append("/tmp/mine.root")
     files.insert(0, "https://me.example/<b>.root")
     assert repr(files) == "3 files, 4.5 MB, from CERN-EOS over root, 2 of your own"
@@ -207,7 +207,7 @@ def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
     assert "missing" not in repr(files.explain())
 
 
-def test_explains_in_few_rows_what_became_of_many_files() -> None:
+def test_explains_many_files_in_few_rows() -> None:
     tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), "it is on tape"),)
     many = (file(f"f{i:05}", "d", left_out=tape) for i in range(10_000))
     files = FileList(answer(*many, missing={DID("s", "gone"): "Rucio has no replica of it"}, total=10_001))
@@ -221,7 +221,7 @@ def test_explains_in_few_rows_what_became_of_many_files() -> None:
     assert "s:gone" in repr(files.explain())
 
 
-def test_explains_at_most_forty_kinds_of_fate() -> None:
+def test_explains_at_most_forty_outcomes() -> None:
     def fate(i: int) -> tuple[LeftOut, ...]:
         return (LeftOut(Replica("A", f"/mnt/{i}"), f"/mnt/{i} has {i} bytes"),)
 

@@ -72,7 +72,7 @@ def test_explain_after_a_failure_puts_the_dead_storage_last(lake: FullLake) -> N
     assert "FAULTY-ROOT" not in taken
 
 
-def test_a_loop_goes_on_when_its_storage_dies(lake: FullLake) -> None:
+def test_a_loop_survives_a_storage_that_dies(lake: FullLake) -> None:
     (file,) = attach(FAULTY, access="lake")
     with uproot.open({file: "mini"}) as tree:
         expected = tree.arrays(["photon_pt"]).tolist()

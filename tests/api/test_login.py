@@ -88,7 +88,7 @@ def test_a_magic_asks_for_the_code(
     assert code_on(user[0]) not in cell.text
 
 
-def test_wrong_codes_end_it(run: Run, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_wrong_codes_end_the_sign_in(run: Run, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getpass", lambda _: "wrong")
     cell = run("%rucio_login --code")
     assert isinstance(cell.error, SignInNeeded)
@@ -97,11 +97,11 @@ def test_wrong_codes_end_it(run: Run, provider: Provider, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
-def test_a_time_that_is_none(run: Run, provider: Provider, seconds: str) -> None:
+def test_a_timeout_that_is_not_positive(run: Run, provider: Provider, seconds: str) -> None:
     assert isinstance(run(f"%rucio_login --timeout {seconds}").error, BadRequest)
 
 
-def test_nobody_comes(run: Run, provider: Provider) -> None:
+def test_nobody_signs_in(run: Run, provider: Provider) -> None:
     start = time.monotonic()
     cell = run("%rucio_login --timeout 1")
     assert time.monotonic() - start < 5
@@ -111,7 +111,7 @@ def test_nobody_comes(run: Run, provider: Provider) -> None:
         login(timeout=0.5)
 
 
-def test_an_interrupt_ends_it(run: Run, provider: Provider) -> None:
+def test_an_interrupt_ends_the_sign_in(run: Run, provider: Provider) -> None:
     threading.Timer(1, os.kill, (os.getpid(), 2)).start()
     cell = run("%rucio_login")
     assert isinstance(cell.error, KeyboardInterrupt)
@@ -162,7 +162,7 @@ def test_a_kernel_shows_a_link_waits_and_goes_on_as_the_sign_in_is_renewed(
             assert reply["status"] == "ok", printed
 
 
-def test_where_nobody_is_there_to_paste_a_code(
+def test_nobody_can_be_asked_for_the_code(
     start_kernel: Callable[[], Kernel], lake: FullLake, provider: Provider
 ) -> None:
     reply, printed = start_kernel().run("%load_ext rucio_lab\n%rucio_login --code")
@@ -193,7 +193,7 @@ def test_a_proxy_is_made_and_shown(
     assert "nowhere not known" in run("%rucio_login --voms nowhere").text
 
 
-def test_login_is_fresh_and_logout_forgets(lake: FullLake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_login_signs_in_again_and_logout_forgets(lake: FullLake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     config = lake.config("asking", asking={"rucio_cfg": str(lake.rucio_cfg(password=""))})
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
     result = run("%rucio_attach opendata13TeV:web as files")

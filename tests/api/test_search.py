@@ -40,7 +40,7 @@ def test_a_search_needs_one_scope_and_says_which_there_are(run: Run) -> None:
     assert "has no scope 'nowhere'" in run("%rucio_search nowhere:*").text
 
 
-def test_a_long_result_is_shown_in_part(run: Run, bulk: str) -> None:
+def test_a_long_result_is_shown_partly(run: Run, bulk: str) -> None:
     result = run("%rucio_search opendata13TeV:* --type file")
     assert len(result.value) == 1000
     assert len(repr(result.value).splitlines()) < 60

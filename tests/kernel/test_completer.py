@@ -115,7 +115,7 @@ def test_tab_completes_options_and_instances(start_kernel: Any, silent: Any, cod
     assert kernel.complete(code) == offers
 
 
-def test_tab_elsewhere_is_as_ever(start_kernel: Any, silent: Any) -> None:
+def test_tab_elsewhere_is_unchanged(start_kernel: Any, silent: Any) -> None:
     kernel = start_kernel()
     kernel.run("%load_ext rucio_lab\nrucio_thing = 1")
     assert "rucio_thing" in kernel.complete("rucio_th")

@@ -184,7 +184,7 @@ def test_the_startup_file_prints_nothing_in_ipython(startup: Path, python: Pytho
     assert (done.returncode, done.stdout, done.stderr) == (0, "rucio_attach\n", "")
 
 
-def test_the_startup_file_survives_a_package_that_is_gone_or_broken(
+def test_the_startup_file_survives_a_missing_or_broken_package(
     startup: Path, home: Path, python: Python, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "broken").mkdir()
@@ -196,7 +196,7 @@ def test_the_startup_file_survives_a_package_that_is_gone_or_broken(
 
 
 @pytest.mark.parametrize("path", ["", ":", "."])
-def test_the_startup_file_takes_nothing_from_the_working_folder(
+def test_the_startup_file_imports_nothing_from_the_working_folder(
     startup: Path, home: Path, start_kernel: Any, python: Python, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """Which may be anybody's: a notebook in it is opened, and no cell was run yet. Else all is as it was."""

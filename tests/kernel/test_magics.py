@@ -71,7 +71,7 @@ def test_without_configuration_says_how_to_get_one(run: Run, unconfigured: None,
     assert len(result.text.strip().splitlines()) == 1
 
 
-def test_what_follows_a_failed_magic_does_not_run(run: Run, shell: InteractiveShell) -> None:
+def test_code_after_a_failed_magic_does_not_run(run: Run, shell: InteractiveShell) -> None:
     run("%rucio_attach nocolon\nwent_on = True")
     assert "went_on" not in shell.user_ns
 
@@ -118,7 +118,7 @@ def test_every_error_is_public() -> None:
     assert all(getattr(rucio_lab, name) for name in rucio_lab.__all__)
 
 
-def test_leaves_ipythons_variables_alone(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
+def test_ipython_expands_no_variables_in_a_line(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
     shell.user_ns.update(x="1", y="2")
     result = run("%rucio_attach {x}$y as z")
     assert "'{x}$y' is no DID" in result.text
