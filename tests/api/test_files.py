@@ -8,30 +8,16 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from rucio_lab.api.files import FileEntry, FileList
 from rucio_lab.core.did import DID
-from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.model import LeftOut, Replica, Resolution
+from tests.support.resolved import answer, file
 
 SIGNED = "https://store.example/f.root?X-Amz-Signature=s3cr3t"
-
-
-def file(
-    name: str, *datasets: str, url: str = "", rse: str = "CERN-EOS", left_out: tuple[LeftOut, ...] = ()
-) -> ResolvedFile:
-    replica = Replica(rse, url or f"root://eos.example:1094//eos/{name}", domain="wan")
-    reserve = Replica("TRIUMF", f"https://triumf.example/{name}")
-    parents = tuple(DID("s", dataset) for dataset in datasets)
-    return ResolvedFile(DID("s", name), parents, 1_500_000, "0a1b2c3d", (replica, reserve), left_out)
-
-
-def answer(*files: ResolvedFile, **changes: object) -> Resolution:
-    resolution = Resolution(Request(("s:c",), "demo"), files, total=len(files))
-    return replace(resolution, **changes)
 
 
 @pytest.fixture
@@ -205,29 +191,6 @@ def test_strings_that_users_add_break_nothing(files: FileList) -> None:
     assert pickle.loads(pickle.dumps(files)) == files
     assert len(files.by_dataset()) == 2
     assert "missing" not in repr(files.explain())
-
-
-def test_explains_many_files_in_few_rows() -> None:
-    tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), "it is on tape"),)
-    many = (file(f"f{i:05}", "d", left_out=tape) for i in range(10_000))
-    files = FileList(answer(*many, missing={DID("s", "gone"): "Rucio has no replica of it"}, total=10_001))
-    rows = files.explain().rows
-    assert [(row.files, row.rse, row.endpoint, row.state, row.why) for row in rows] == [
-        (10_000, "CERN-EOS", "root://eos.example:1094", "taken", ""),
-        (10_000, "TRIUMF", "https://triumf.example", "in reserve", ""),
-        (10_000, "CERN-TAPE", "root://tape.example", "left out", "it is on tape"),
-        (1, "", "", "missing", "Rucio has no replica of it"),
-    ]
-    assert "s:gone" in repr(files.explain())
-
-
-def test_explains_at_most_forty_outcomes() -> None:
-    def fate(i: int) -> tuple[LeftOut, ...]:
-        return (LeftOut(Replica("A", f"/mnt/{i}"), f"/mnt/{i} has {i} bytes"),)
-
-    explained = FileList(answer(*(file(f"f{i}", left_out=fate(i)) for i in range(100)))).explain()
-    assert len(repr(explained).splitlines()) == 1 + 40 + 1
-    assert repr(explained).endswith("... and 62 more rows.")
 
 
 def test_a_hundred_thousand_entries_are_small() -> None:
