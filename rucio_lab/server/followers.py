@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from rucio_lab.core.errors import RucioLabError
-from rucio_lab.core.jobs.registry import Job, Jobs
+from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.server import rows
 from rucio_lab.server.workers import Workers
 
@@ -18,11 +17,6 @@ LOOK_SECONDS = 0.3
 
 BEAT_SECONDS = 15.0
 """How often an idle stream sends a sign of life, in seconds, so that proxies do not close it."""
-
-
-def row(job: Job) -> rows.Row:
-    """Describe a job."""
-    return {**dataclasses.asdict(job), "active": job.active}
 
 
 class Followers:
@@ -64,7 +58,7 @@ class Followers:
             stamps = await self._workers.run("", lambda: Jobs().stamp())
             if stamps == self._stamps:
                 return
-            found = {job.id: row(job) for job in await self._workers.run("", lambda: Jobs().all())}
+            found = {job.id: rows.job(job) for job in await self._workers.run("", lambda: Jobs().all())}
             changed = {name: each for name, each in found.items() if self._known.get(name) != each}
             gone = {name: {"id": name, "state": "forgotten"} for name in self._known.keys() - found.keys()}
             self._known, self._stamps = found, stamps

@@ -12,7 +12,7 @@ from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.jobs.registry import Jobs
 from rucio_lab.core.model import Request
 from rucio_lab.server import rows
-from rucio_lab.server.followers import Followers, row
+from rucio_lab.server.followers import Followers
 from rucio_lab.server.handler import LakeHandler, lake_of, verb
 
 MOST_DIDS = 100
@@ -28,7 +28,7 @@ class JobsHandler(LakeHandler):
         if self.get_query_argument("follow", "") not in ("1", "true"):
             jobs = await self.workers.run("", lambda: Jobs().all())
             end = {"end": True, "count": len(jobs), "more": False}
-            await self._send(b"".join([*(rows.line(row(job)) for job in jobs), rows.encode(end)]))
+            await self._send(b"".join([*(rows.line(rows.job(job)) for job in jobs), rows.encode(end)]))
             return
         async with self.followers.follow() as follower:
             while True:
@@ -46,7 +46,7 @@ class JobsHandler(LakeHandler):
         request = self.request_of(instance)
         await self.ask(instance, partial(_check, instance, request))
         job = await self.workers.run("", lambda: Jobs().start(request))
-        self.finish(json.dumps(row(job)))
+        self.finish(json.dumps(rows.job(job)))
 
     @property
     def followers(self) -> Followers:
@@ -111,7 +111,7 @@ class JobHandler(LakeHandler):
         """Do something with the job, and answer with its new state."""
         name = self.text("id")
         job = await self.workers.run("", lambda: getattr(Jobs(), action)(name))
-        self.finish(json.dumps(row(job)))
+        self.finish(json.dumps(rows.job(job)))
 
 
 class JobLogHandler(LakeHandler):

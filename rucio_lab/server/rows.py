@@ -13,6 +13,7 @@ from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 if TYPE_CHECKING:
     from rucio_lab.core.catalogue.lake import Holding
     from rucio_lab.core.identity.oidc import PendingSignIn
+    from rucio_lab.core.jobs.registry import Job
 
 Row = dict[str, Any]
 
@@ -139,3 +140,8 @@ def file(file: ResolvedFile) -> Row:
 def replica(replica: Replica) -> Row:
     """Describe a replica: its RSE and server. Without a server if the RSE is mounted, or it cannot be read."""
     return {"rse": replica.rse, "endpoint": replica.endpoint if "://" in replica.url else ""}
+
+
+def job(job: Job) -> Row:
+    """Describe a job."""
+    return {**asdict(job), "active": job.active}
