@@ -1,15 +1,17 @@
-"""The variable that attach makes: a list of the strings that readers open, which knows its way back to Rucio."""
+"""The variable that attach makes: a list of strings for readers, which can ask Rucio again."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
-from rucio_lab.api.tables import html_table, text_table
+from rucio_lab.api.explanation import Explanation, replicas_now
+from rucio_lab.api.progress import bar, bars
+from rucio_lab.api.tables import html_table
 from rucio_lab.core.address import without_query
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
@@ -17,15 +19,8 @@ from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, Resolved
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import count, several, size
 
-MOST_EXPLAINED = 1000
-"""For so many ``rucio://`` addresses it is looked up where they would be read from, when that is asked for."""
-
 MOST_ROWS = 20
-"""So many files are shown in the HTML table of a list."""
-
-
-Replicas = dict[tuple[str, DID], tuple[Sequence[Replica], Sequence[LeftOut]]]
-"""Instance and file -> the replicas that would be read, best first, and those that would not."""
+"""The HTML table of a list shows at most this many files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +37,7 @@ class Source:
 
     @classmethod
     def of(cls, resolution: Resolution) -> Source:
-        """Keep of a resolution all but its files."""
+        """Take everything from a resolution except its files."""
         datasets = {dataset for file in resolution.files for dataset in file.datasets}
         return cls(
             request=resolution.request,
@@ -56,7 +51,7 @@ class Source:
 
 
 class FileEntry(str):
-    """What a reader opens for one file: a URL or a path, with what Rucio knows of the file.
+    """What a reader opens for one file: a URL or a path, with what Rucio knows about the file.
 
     It pickles to a plain `str`.
     """
@@ -80,12 +75,12 @@ class FileEntry(str):
 
     @property
     def dataset(self) -> DID | None:
-        """The dataset it was reached through (the first, if there are several); None if it was asked for by itself."""
+        """The dataset it was found in (the first, if there are several); None if the file itself was requested."""
         return self._file.datasets[0] if self._file.datasets else None
 
     @property
     def rse(self) -> str:
-        """Name of the RSE it is read from; empty for a copy here, and where that is decided when it is opened."""
+        """Name of the RSE it is read from; empty for a local copy, and if that is decided when it is opened."""
         return self._file.replica.rse
 
     @property
@@ -105,8 +100,13 @@ class FileEntry(str):
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """All replicas that can be read from here, the one that was taken (or the downloaded copy) first."""
+        """All replicas that can be read from here, starting with the one in use (or the downloaded copy)."""
         return self._file.replicas
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Replicas that cannot be read from here or do not respond, each with the reason."""
+        return self._file.left_out
 
     def __repr__(self) -> str:
         return printable(repr(without_query(str(self))))
@@ -118,14 +118,14 @@ class FileEntry(str):
 class FileList(list[str]):
     """The files of some DIDs, ready to be read: a list of strings, ordered by scope and name.
 
-    Whatever takes a list of URLs or paths takes it as it is. Each entry has ``.did``, ``.dataset``, ``.rse``,
+    Everything that takes a list of URLs or paths takes this list. Each entry has ``.did``, ``.dataset``, ``.rse``,
     ``.scheme``, ``.bytes``, ``.adler32`` and ``.replicas``. Slices, sums with ``+`` and copies are such lists, too;
-    ``.urls`` gives plain strings. It can be pickled, to be read on a worker, and holds no password or token.
+    ``.urls`` gives plain strings. You can pickle it and read it on a worker; it contains no password or token.
 
     Made by `rucio_lab.attach` and ``%rucio_attach``.
     """
 
-    _whole: tuple[Source, ...]  # the attaches of which this list is to hold all files, not just some
+    _whole: tuple[Source, ...]  # the attaches that this list contains completely
 
     def __init__(self, resolution: Resolution | None = None) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class FileList(list[str]):
             self._whole = (source,)
             self.extend(FileEntry(file, source) for file in resolution.files)
 
-    # ---------------------------------------------------------------------------------------- what it gives to readers
+    # ---------------------------------------------------------------------------------------- for readers
 
     @property
     def urls(self) -> list[str]:
@@ -149,7 +149,7 @@ class FileList(list[str]):
 
     @property
     def missing(self) -> dict[DID, str]:
-        """Files that were left out since they cannot be read from here, each with the reason."""
+        """Files that were left out because they cannot be read from here, each with the reason."""
         return {did: reason for source in self._sources() for did, reason in source.missing.items()}
 
     def by_dataset(self) -> dict[str, FileList]:
@@ -158,8 +158,8 @@ class FileList(list[str]):
         Returns
         -------
         dict
-            DID of the dataset, as text, to its files. A file that is in several datasets is listed in each of them;
-            one that was asked for by itself stands under its own DID.
+            DID of the dataset, as text, to its files. A file in several datasets is listed in each of them. A file
+            that was requested by itself is listed under its own DID.
         """
         groups: dict[str, FileList] = {}
         for entry in self._entries():
@@ -168,7 +168,7 @@ class FileList(list[str]):
         return groups
 
     def uproot(self, tree: str) -> dict[str, str]:
-        """Give the form that names a tree in each file, for ``uproot.iterate``, ``concatenate`` and ``dask``.
+        """Name a tree in each file, in the form for ``uproot.iterate``, ``concatenate`` and ``dask``.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class FileList(list[str]):
         return dict.fromkeys(self.urls, tree)
 
     def fileset(self, tree: str) -> dict[str, dict[str, Any]]:
-        """Give the form that coffea's processors take, by dataset.
+        """Give the files by dataset, in the form for coffea's processors.
 
         Parameters
         ----------
@@ -188,8 +188,8 @@ class FileList(list[str]):
         Returns
         -------
         dict
-            ``{dataset: {"files": {url: tree}, "metadata": {"did": dataset, "instance": name}}}``: with the metadata,
-            the files can be asked for again where a URL has gone stale.
+            ``{dataset: {"files": {url: tree}, "metadata": {"did": dataset, "instance": name}}}``. With the metadata
+            you can look the files up again when a URL has gone stale.
         """
         filesets = {}
         for did, files in self.by_dataset().items():
@@ -197,22 +197,22 @@ class FileList(list[str]):
             filesets[did] = {"files": files.uproot(tree), "metadata": {"did": did, "instance": instance}}
         return filesets
 
-    # ---------------------------------------------------------------------------------------- its tie to Rucio
+    # ---------------------------------------------------------------------------------------- asking Rucio
 
     def download(self, to: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> FileList:
-        """Bring these files to this machine, from the replicas that are known of them.
+        """Download these files from their known replicas.
 
         Parameters
         ----------
         to
             As for `rucio_lab.download`.
         allow_missing
-            Leave out files that cannot be had, instead of raising `FilesUnavailable` in the end.
+            Leave out files that cannot be downloaded, instead of raising `FilesUnavailable` at the end.
 
         Returns
         -------
         FileList
-            The paths, in the order of this list. Strings of your own stay as they are.
+            The paths, in the order of this list. Strings that you added stay as they are.
 
         Raises
         ------
@@ -220,10 +220,9 @@ class FileList(list[str]):
             As `rucio_lab.download`.
         """
         from rucio_lab.api.progress import bar
-        from rucio_lab.core.transfer.base_folder import checked_base
         from rucio_lab.core.transfer.download import download_resolution
 
-        folder = os.fspath(checked_base(os.fspath(to))) if to is not None else ""
+        folder = folder_of(to)
         came: dict[tuple[Source, DID], FileEntry] = {}
         sources: dict[Source, Source] = {}
         for source in self._sources():
@@ -244,19 +243,16 @@ class FileList(list[str]):
     def explain(self) -> Explanation:
         """Say which replicas were taken, which are in reserve, and which were left out, and why.
 
-        For ``rucio://`` addresses Rucio is asked now, for the first 1,000 at most.
+        For ``rucio://`` addresses this asks Rucio now, about the first 1,000 at most.
         """
-        entries = self._entries()
-        by_instance: dict[str, list[DID]] = {}
-        for entry in [entry for entry in entries if entry.scheme == "rucio"][:MOST_EXPLAINED]:
-            by_instance.setdefault(entry._source.request.instance, []).append(entry.did)
-        return Explanation(entries, self.missing, _replicas_now(by_instance))
+        files = [(entry._source.request.instance, entry._file) for entry in self._entries()]
+        return Explanation(files, self.missing, replicas_now(files))
 
     def refresh(self) -> Self:
-        """Ask Rucio again what was asked before, and take over the answer in place.
+        """Ask Rucio again, and update this list in place.
 
-        The whole of what was attached takes in what is new and drops what is gone. A part of it, such as a slice,
-        keeps to its files. Strings of your own stay.
+        A complete list gains new files and loses those that no longer exist. A part of one, such as a slice, keeps
+        its files. Strings that you added stay.
 
         Returns
         -------
@@ -266,13 +262,13 @@ class FileList(list[str]):
         Raises
         ------
         FilesUnavailable
-            If files of a part are gone, and were not asked for with ``allow_missing``.
+            If files of a part no longer exist, and it was not attached with ``allow_missing``.
         RucioLabError
-            As attach. In any case the list is then left as it was.
+            As attach. After any error the list is unchanged.
         """
         from rucio_lab.core.reading import probe
 
-        probe.forget()  # who asks again may have mended a server
+        probe.forget()  # a server may have been repaired since
 
         answers = {source: FileList(answer_to(source.request)) for source in self._sources()}
         fresh = {(source, entry.did): entry for source, files in answers.items() for entry in files}
@@ -287,7 +283,7 @@ class FileList(list[str]):
                 items.append(entry)
             else:
                 missing = answers[item._source]._whole[0].missing
-                gone[str(item.did)] = missing.setdefault(item.did, "it is no longer in what was attached")
+                gone[str(item.did)] = missing.setdefault(item.did, "it is no longer in the attached DIDs")
         if gone and not (items and all(source.request.allow_missing for source in answers)):
             raise _gone(gone)
         self[:] = items
@@ -295,13 +291,13 @@ class FileList(list[str]):
         return self
 
     def _entries(self) -> list[FileEntry]:
-        """Give the entries that attach made, without strings that a user put in."""
+        """Give the entries that attach made, without strings that users added."""
         return [item for item in list.__iter__(self) if isinstance(item, FileEntry)]
 
     def _sources(self) -> list[Source]:
         return list(dict.fromkeys([*self._whole, *(entry._source for entry in self._entries())]))
 
-    # ---------------------------------------------------------------------------------------- being a list
+    # ---------------------------------------------------------------------------------------- the list
 
     if TYPE_CHECKING:
 
@@ -322,7 +318,7 @@ class FileList(list[str]):
         return self._with(super().__add__(other), tuple(dict.fromkeys(whole)))
 
     def copy(self) -> FileList:
-        """Give a list with the same files."""
+        """Copy the list."""
         return self._with(self, self._whole)
 
     def _with(self, items: Iterable[str], whole: tuple[Source, ...] = ()) -> FileList:
@@ -332,15 +328,15 @@ class FileList(list[str]):
         return files
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Each entry by its parts, since alone it pickles to a plain string.
+        # Each entry in parts, because by itself it pickles to a plain string.
         items = [(item._file, item._source) if isinstance(item, FileEntry) else item for item in list.__iter__(self)]
         return _restore, (self._whole, items)
 
-    # ---------------------------------------------------------------------------------------- being shown
+    # ---------------------------------------------------------------------------------------- display
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of these files, in sentences."""
+        """What a user should know about these files, in sentences."""
         sources = self._sources()
         notes = [note for source in sources for note in source.notes]
         if shared := sum(source.shared for source in sources):
@@ -349,7 +345,8 @@ class FileList(list[str]):
         if missing := self.missing:
             why = Counter(missing.values()).most_common(1)[0][0]
             names = several((str(did) for did in missing), 3)
-            notes.append(f"Left out, since they cannot be read from here: {names}. Why: {why}.")
+            they = "it" if len(missing) == 1 else "they"
+            notes.append(f"Left out because {they} cannot be read from here: {names}. Why: {why}.")
         return tuple(map(printable, notes))
 
     def __repr__(self) -> str:
@@ -364,7 +361,7 @@ class FileList(list[str]):
             schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
             how = several([scheme for scheme in schemes if scheme != "file"], 3)
             words = [f"over {how}" if how else "", "mounted" if "file" in schemes else ""]
-            where = f"from {several(rses)}" if rses else "from wherever they are when they are opened,"
+            where = f"from {several(rses)}" if rses else "from a replica chosen when they are opened,"
             parts += [size(self.bytes), f"{where} {' and '.join(filter(None, words))}"]
         if len(self) > len(entries):
             parts.append(f"{len(self) - len(entries):,} of your own")
@@ -390,8 +387,7 @@ class FileList(list[str]):
 
 
 def answer_to(request: Request) -> Resolution:
-    """Resolve a request, and download the files if that is what it wants, with progress bars."""
-    from rucio_lab.api.progress import bar, bars
+    """Resolve a request, and download the files if it asks for that, with progress bars."""
     from rucio_lab.core.resolve.resolution import resolve
     from rucio_lab.core.transfer.download import download
 
@@ -402,6 +398,13 @@ def answer_to(request: Request) -> Resolution:
         return download(request, watch)
 
 
+def folder_of(to: str | os.PathLike[str] | None) -> str:
+    """Check the folder to download into; empty means the configured folder."""
+    from rucio_lab.core.transfer.base_folder import checked_base
+
+    return os.fspath(checked_base(os.fspath(to))) if to is not None else ""
+
+
 def _common_folder(entries: list[FileEntry]) -> str:
     return os.path.commonpath([Path(entry).parent for entry in entries])
 
@@ -409,22 +412,10 @@ def _common_folder(entries: list[FileEntry]) -> str:
 def _gone(reasons: dict[str, str]) -> FilesUnavailable:
     names = several((f"{did} ({reason})" for did, reason in reasons.items()), 3)
     return FilesUnavailable(
-        f"{count(len(reasons), 'file')} cannot be had any more: {names}.",
-        "Attach anew, and take the part from that.",
+        f"{count(len(reasons), 'file')} {'is' if len(reasons) == 1 else 'are'} no longer available: {names}.",
+        "Attach the DIDs again, and take the part from the new list.",
         reasons=reasons,
     )
-
-
-def _replicas_now(by_instance: dict[str, list[DID]]) -> Replicas:
-    """Look up from where ``rucio://`` would read some files."""
-    from rucio_lab.core.config.instances import load_instances
-    from rucio_lab.core.resolve.choose import replicas_of
-
-    return {
-        (name, did): found
-        for name, dids in by_instance.items()
-        for did, found in replicas_of(load_instances().get(name), dids).items()
-    }
 
 
 def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, Source]]) -> FileList:
@@ -432,73 +423,3 @@ def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, So
     files._whole = whole
     files.extend(FileEntry(*item) if isinstance(item, tuple) else item for item in items)
     return files
-
-
-class ExplanationRow(NamedTuple):
-    """Files that fared alike: how many, one of them, where, what became of the replica there, and why."""
-
-    files: int
-    example: str
-    rse: str
-    endpoint: str
-    state: str
-    why: str
-
-
-class Explanation:
-    """Which replicas were taken, which are in reserve and which were left out: files that fared alike in one row.
-
-    Attributes
-    ----------
-    rows
-        All rows, those with the most files first, as ``files`` (their number), ``example``, ``rse``, ``endpoint``,
-        ``state`` (``taken``, ``in reserve``, ``left out`` or ``missing``) and ``why``.
-    """
-
-    _HEADER = ("files", "RSE", "endpoint", "replica", "why")
-    _MOST_ROWS = 40
-
-    def __init__(self, entries: Iterable[FileEntry], missing: dict[DID, str], now: Replicas) -> None:
-        found: dict[tuple[str, str, str, str], list[DID]] = {}
-
-        def note(did: DID, replica: Replica, state: str, why: str = "") -> None:
-            found.setdefault((replica.rse, _endpoint(replica), state, why), []).append(did)
-
-        for entry in entries:
-            known = now.get((entry._source.request.instance, entry.did))
-            replicas, left_out = known if known else (entry.replicas, entry._file.left_out)
-            for replica in replicas:
-                why = "when it is opened" if replica.scheme == "rucio" else ""
-                note(entry.did, replica, "taken" if replica is replicas[0] else "in reserve", why)
-            for left in left_out:
-                note(entry.did, left.replica, "left out", left.reason)
-        for did, reason in missing.items():
-            note(did, Replica("", ""), "missing", reason)
-        order = ("taken", "in reserve", "left out", "missing")
-        rows = [ExplanationRow(len(set(dids)), str(dids[0]), *key) for key, dids in found.items()]
-        self.rows = sorted(rows, key=lambda row: (order.index(row.state), -row.files))
-
-    def _cells(self) -> list[tuple[str, ...]]:
-        cells = []
-        for files, example, *rest in self.rows[: self._MOST_ROWS]:
-            cells.append((example if files == 1 else f"{files:,} files, one is {example}", *rest))
-        return cells
-
-    def _more(self) -> str:
-        more = len(self.rows) - self._MOST_ROWS
-        return f"... and {count(more, 'more row')}." if more > 0 else ""
-
-    def __repr__(self) -> str:
-        return "\n".join(filter(None, [text_table(self._HEADER, self._cells()), self._more()]))
-
-    def _repr_html_(self) -> str:
-        caption = "Which replicas were taken, and why the others were not"
-        return html_table(self._HEADER, self._cells(), caption, [self._more()] if self._more() else [])
-
-
-def _endpoint(replica: Replica) -> str:
-    if not replica.url:
-        return ""
-    if "://" in replica.url:
-        return replica.endpoint
-    return "downloaded" if replica.kind == "copy" else replica.kind

@@ -1,4 +1,4 @@
-"""Progress bars of what takes long: in a terminal, a notebook and JupyterLab, with ipywidgets and without."""
+"""Progress bars in terminals, notebooks and JupyterLab, with ipywidgets and without."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from rucio_lab.core.resolve.expand import Tell
     from rucio_lab.core.transfer.outcome import Progress
 
-_DELAY = 0.5  # seconds before a bar appears: what is there already needs none
+_DELAY = 0.5  # seconds before a bar appears: fast work needs none
 
 
 @contextmanager
 def bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a bar while something is downloaded, where somebody can see it.
+    """Show a bar during a download, if somebody can see it.
 
     Yields
     ------
     callable
-        To be told the progress.
+        Takes the progress.
     """
     if not _is_seen():
         yield lambda _: None
@@ -46,12 +46,12 @@ def bar() -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def bars() -> Iterator[Tell]:
-    """Show a bar for each part of a resolution that takes long, where somebody can see it.
+    """Show a bar for each slow part of a resolution, if somebody can see it.
 
     Yields
     ------
     callable
-        To be told how it goes on.
+        Takes the name of the part, how much is done, and the total.
     """
     if not _is_seen():
         yield lambda *_: None
@@ -75,11 +75,11 @@ def bars() -> Iterator[Tell]:
 
 def _tqdm() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm's advice to install ipywidgets: a bar of text is as good
+        warnings.simplefilter("ignore")  # tqdm's advice to install ipywidgets: a bar of text is good enough
         from tqdm.auto import tqdm
     return tqdm
 
 
 def _is_seen() -> bool:
-    """Whether there is a terminal or a notebook; the log of a batch job needs no bar."""
+    """Whether this is a terminal or a notebook; the log of a batch job needs no bar."""
     return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")

@@ -1,4 +1,4 @@
-"""Sign-in at the page of an identity provider: a link to click, and a wait that can be seen and interrupted."""
+"""Sign-in at the page of an identity provider: show a link, and wait visibly until the user has signed in."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _ATTEMPTS = 3
 
 
 def sign_in_at_page(sign_in: PendingSignIn, timeout: float) -> SignIn:
-    """Show where to sign in, and wait until somebody has, or ask for the code that the page shows at its end.
+    """Show a link to the page, and wait for the sign-in or ask for the code that the page shows at the end.
 
     Parameters
     ----------
     sign_in
-        What was begun.
+        The sign-in that was started.
     timeout
         How long to wait, in seconds.
 
     Raises
     ------
     SignInNeeded
-        If nobody signs in, or nobody is there to be asked for the code.
+        If nobody signs in, or nobody can be asked for the code.
     """
     from IPython.display import display
 
     if not timeout > 0:
-        raise BadRequest(f"A time of {timeout:g} s is none to wait.", "Give some seconds.")
+        raise BadRequest(f"The timeout of {timeout:g} s is too short.", "Give a positive number of seconds.")
     words = "and paste the code that it shows at the end" if sign_in.wants_code else "and come back"
     shown = display(
         _Link(sign_in, f"{words}; this waits for {min(timeout, sign_in.seconds_left):.0f} s"), display_id=True
@@ -46,17 +46,17 @@ def sign_in_at_page(sign_in: PendingSignIn, timeout: float) -> SignIn:
         return known
     finally:
         sign_in.cancel()
-        if shown is not None:  # a link that leads nowhere any more is not kept in the notebook
+        if shown is not None:  # do not keep a dead link in the notebook
             shown.update(_Ended(sign_in, ended))
 
 
 def ask_secret(instance: Instance, what: str, words: str) -> Secret:
-    """Ask the user for something that is not to be shown.
+    """Ask the user for a secret, without showing it.
 
     Raises
     ------
     SignInNeeded
-        If nobody is there to be asked.
+        If nobody can be asked.
     """
     from IPython.core.error import StdinNotImplementedError
 
@@ -64,13 +64,13 @@ def ask_secret(instance: Instance, what: str, words: str) -> Secret:
         return Secret(getpass.getpass(words))
     except (StdinNotImplementedError, EOFError) as error:
         raise SignInNeeded(
-            f"{instance.name} wants a {what}, and nobody is there to be asked for it.",
-            "Run %rucio_login in JupyterLab or ipython first: the sign-in lasts for later runs, too.",
+            f"{instance.name} wants a {what}, and nobody can be asked for it here.",
+            "Run %rucio_login in JupyterLab or ipython first: later runs use that sign-in.",
         ) from error
 
 
 class _Link:
-    """What a user sees while a sign-in waits."""
+    """What the user sees during the wait."""
 
     def __init__(self, sign_in: PendingSignIn, words: str) -> None:
         self._what = f"Sign in to {printable(sign_in.instance.name)} at"
@@ -87,7 +87,7 @@ class _Link:
 
 
 class _Ended:
-    """What stays of it."""
+    """What replaces the link afterwards."""
 
     def __init__(self, sign_in: PendingSignIn, how: str) -> None:
         self._text = f"Sign-in to {printable(sign_in.instance.name)} at {urlsplit(sign_in.url).netloc}: {how}."
@@ -104,4 +104,6 @@ def _ask_for_code(sign_in: PendingSignIn) -> SignIn:
             return sign_in.enter(ask_secret(sign_in.instance, "code", words))
         except BadRequest as error:
             refused = error
-    raise SignInNeeded(f"{_ATTEMPTS} codes for {sign_in.instance.name} were wrong.", "Begin again.") from refused
+    raise SignInNeeded(
+        f"{_ATTEMPTS} codes for {sign_in.instance.name} were wrong.", "Start the sign-in again."
+    ) from refused

@@ -1,4 +1,4 @@
-"""How values of the lake are shown: as text, and as HTML in which all that comes from Rucio is escaped."""
+"""Tables as text and as HTML. All text from Rucio is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rucio_lab.core.text import printable
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows in columns that line up."""
+    """Lay out rows in aligned columns."""
     cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
@@ -17,7 +17,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, notes: Sequence[str] = ()) -> str:
-    """Lay out rows as an HTML table. Caption, cells and notes are text, and are escaped here."""
+    """Lay out rows as an HTML table. This escapes caption, cells and notes."""
 
     def shown(text: str) -> str:
         return escape(printable(text))

@@ -1,4 +1,4 @@
-"""``rucio-lab doctor``: checks the whole set-up, from the installed packages to the sign-in, and says what to mend."""
+"""``rucio-lab doctor``: checks the whole set-up, from the installed packages to the sign-in, and says what to fix."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from rucio_lab.core.words import until
 from rucio_lab.server.hub import Hub, keep, wanted
 
 STARTUP_FILE = Path("etc/ipython/startup/50-rucio-lab.py")
-"""Where the install puts the file that loads the magics, below ``sys.prefix``."""
+"""The file that loads the magics, below ``sys.prefix``; the install puts it there."""
 
 SIDEBAR_FILE = Path("share/jupyter/labextensions/rucio-lab/package.json")
-"""Where the install puts the sidebar, below ``sys.prefix``."""
+"""The sidebar, below ``sys.prefix``; the install puts it there."""
 
 _PACKAGES = ("rucio-clients", "uproot", "awkward", "fsspec", "fsspec-xrootd", "xrootd", "ipykernel", "jupyterlab")
 _MARKS = {"good": "ok  ", "note": "note", "bad": "FAIL"}
@@ -39,7 +39,7 @@ _MARKS = {"good": "ok  ", "note": "note", "bad": "FAIL"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found."""
+    """The result of a check."""
 
     level: Literal["good", "note", "bad"]
     text: str
@@ -60,7 +60,7 @@ def run(_options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        1 if anything must be mended, else 0.
+        1 if anything must be fixed, else 0.
     """
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "Packages": check_packages,
@@ -77,28 +77,28 @@ def run(_options: argparse.Namespace) -> int:
         for number, finding in enumerate(check()):
             print(finding if number else f"{title}\n{finding}", flush=True)
             failed = failed or finding.level == "bad"
-    print("Something must be mended: see FAIL above." if failed else "All is well.")
+    print("Something must be fixed: see FAIL above." if failed else "All is well.")
     return int(failed)
 
 
 def check_packages() -> Iterator[Finding]:
-    """Look at the versions of what everything stands on."""
+    """Check the versions of the packages that we depend on."""
     yield Finding("good", f"rucio-lab {__version__}, Python {sys.version.split()[0]} in {sys.prefix}")
     yield Finding("good", ", ".join(f"{package} {_version(package) or 'missing'}" for package in _PACKAGES))
     if _version("rucio"):
         yield Finding(
             "bad",
-            "The package rucio (the server) is installed beside rucio-clients; both bring the same modules.",
+            "The package rucio (the server) is installed beside rucio-clients; both contain the same modules.",
             "pip uninstall rucio rucio-clients, then pip install rucio-clients.",
         )
 
 
 def check_readers() -> Iterator[Finding]:
-    """Look at what can be read here."""
+    """Check what can be read here."""
     for scheme in ("root", "https"):
         reason = known_schemes.unreadable(scheme)
         if reason:
-            remedy = "https is taken instead." if scheme == "root" else "pip install aiohttp."
+            remedy = "https is used instead." if scheme == "root" else "pip install aiohttp."
             yield Finding("note" if scheme == "root" else "bad", f"{reason}.", remedy)
         else:
             yield Finding("good", f"{scheme}:// can be read")
@@ -118,28 +118,30 @@ def check_readers() -> Iterator[Finding]:
         )
     ca = os.environ.get("SSL_CERT_FILE")
     if ca and not Path(ca).is_file():
-        yield Finding("bad", f"SSL_CERT_FILE names {ca}, which does not exist: no https:// can be read.", "Mend it.")
+        yield Finding(
+            "bad", f"SSL_CERT_FILE names {ca}, which does not exist: no https:// can be read.", "Correct or unset it."
+        )
 
 
 def check_magics() -> Iterator[Finding]:
-    """See whether the magics are there in a fresh IPython, and if not, why."""
+    """Check whether a fresh IPython has the magics, and if not, why."""
     if _magics_load(sys.executable):
-        yield Finding("good", "%rucio_attach is there in every IPython and kernel of this environment")
+        yield Finding("good", "%rucio_attach works in every IPython and kernel of this environment")
         return
     remedy = "Write %load_ext rucio_lab in the notebook: that always works."
     path = Path(sys.prefix) / STARTUP_FILE
     if not path.is_file():
         yield Finding("note", f"The magics do not load by themselves: {path} is missing (pip install --user?).", remedy)
         return
-    yield Finding("note", f"The magics do not load by themselves, though {path} is there.", remedy)
+    yield Finding("note", f"The magics do not load by themselves, although {path} exists.", remedy)
     earlier = [other for folder in _startup_folders() for other in sorted(folder.glob("*.py")) if other != path]
     if earlier:
         names = ", ".join(map(str, earlier))
-        yield Finding("note", "IPython skips all start-up files after one that fails.", f"Look at {names}.")
+        yield Finding("note", "After a start-up file that fails, IPython skips all others.", f"Check {names}.")
 
 
 def _magics_load(python: str) -> bool:
-    """Start an IPython as a user would, and look for the magic."""
+    """Start IPython as a user would, and look for the magic."""
     code = "print('magic', get_ipython().find_line_magic('rucio_attach') is not None)"
     command = [python, "-m", "IPython", "--colors=NoColor", "--no-banner", "-c", code]
     done = _run(command)
@@ -147,7 +149,7 @@ def _magics_load(python: str) -> bool:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[bytes] | None:
-    """Run a program; None if it cannot be run, or does not end."""
+    """Run a program; None if it cannot be run or does not finish."""
     try:
         return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -161,7 +163,7 @@ def _startup_folders() -> list[Path]:
 
 
 def check_kernels() -> Iterator[Finding]:
-    """See whether the Python kernels that Jupyter offers have rucio_lab."""
+    """Check whether the Python kernels that Jupyter offers have rucio_lab."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     for name, found in KernelSpecManager().get_all_specs().items():
@@ -171,9 +173,11 @@ def check_kernels() -> Iterator[Finding]:
         named = spec["argv"][0]
         python = sys.executable if named.startswith("python") else named  # as jupyter_client reads a bare "python"
         if not Path(python).name.startswith("python"):
-            yield Finding("note", f"{name} starts through {python}, which is not looked into.")
+            yield Finding("note", f"{name} starts through {python}, which was not checked.")
         elif (done := _run([python, "-P", "-c", "import rucio_lab"])) is None:
-            yield Finding("note", f"{name} ({python}) does not run.", f"jupyter kernelspec remove {name}, or mend it.")
+            yield Finding(
+                "note", f"{name} ({python}) does not run.", f"jupyter kernelspec remove {name}, or repair it."
+            )
         elif done.returncode == 0:
             yield Finding("good", f"{name} ({python})")
         else:
@@ -181,7 +185,7 @@ def check_kernels() -> Iterator[Finding]:
 
 
 def check_sidebar() -> Iterator[Finding]:
-    """See whether JupyterLab has both halves of the sidebar, in the same version."""
+    """Check whether JupyterLab has both halves of the sidebar, in the same version."""
     path = Path(sys.prefix) / SIDEBAR_FILE
     if not path.is_file():
         yield Finding(
@@ -191,7 +195,7 @@ def check_sidebar() -> Iterator[Finding]:
     installed = json.loads(path.read_text())["version"]
     if installed != __version__:
         remedy = "pip install --force-reinstall rucio-lab, then restart JupyterLab."
-        yield Finding("bad", f"The sidebar is of version {installed}, its server half of {__version__}.", remedy)
+        yield Finding("bad", f"The sidebar has version {installed}, its server half {__version__}.", remedy)
     else:
         yield Finding("good", f"JupyterLab's sidebar {installed}")
     done = _run([sys.executable, "-m", "jupyter", "server", "extension", "list"])
@@ -200,7 +204,7 @@ def check_sidebar() -> Iterator[Finding]:
 
 
 def check_configuration() -> Iterator[Finding]:
-    """Look at the configuration files."""
+    """Check the configuration files."""
     for path in config_files():
         if path.is_file():
             yield Finding("good", f"{path}")
@@ -216,8 +220,8 @@ def check_configuration() -> Iterator[Finding]:
         yield Finding("bad", problem)
     if not instances.names:
         places = ", ".join(str(path) for path in config_files())
-        yield Finding("bad", "No Rucio instance is configured.", f"Looked for {places}, and for rucio.cfg.")
-        yield Finding("note", "To try without any Rucio: rucio-lab demo.")
+        yield Finding("bad", "No Rucio instance is configured.", f"Looked for {places} and rucio.cfg.")
+        yield Finding("note", "To try it without any Rucio: rucio-lab demo.")
     elif instances.default_name:
         yield Finding("good", f"Default instance: {instances.default_name}")
     else:
@@ -225,25 +229,25 @@ def check_configuration() -> Iterator[Finding]:
 
 
 def check_site() -> Iterator[Finding]:
-    """Fetch the site's remote configuration, and say how old the copy is that is used where it cannot be had."""
+    """Fetch the site's remote configuration. If that fails, say how old the cached copy is."""
     try:
         known = check_remote()
     except RucioLabError:
-        return  # a file that cannot be read is said with the instances
+        return  # check_configuration reports a file that cannot be read
     if known is None:
         return
     url, copy = known
     if not copy.failure:
         yield Finding("good", f"{url} (the site's)")
     elif copy.text is None:
-        yield Finding("bad", copy.failure, "There is no copy of an earlier time.")
+        yield Finding("bad", copy.failure, "There is no cached copy.")
     else:
         age = (datetime.now(UTC) - datetime.fromtimestamp(copy.fetched, UTC)).total_seconds() / 3600
-        yield Finding("note", copy.failure, f"The copy of {age:.1f} hours ago is used.")
+        yield Finding("note", copy.failure, f"The cached copy from {age:.1f} hours ago is used.")
 
 
 def check_hub() -> Iterator[Finding]:
-    """See whether the JupyterHub that this runs under gives the tokens that instances take from it."""
+    """Check whether the JupyterHub gives the tokens that instances want from it."""
     instances = _instances()
     tokens = [] if isinstance(instances, RucioLabError) else wanted(instances)
     if not tokens:
@@ -251,7 +255,7 @@ def check_hub() -> Iterator[Finding]:
     hub = Hub.of(os.environ)
     if hub is None:
         names = ", ".join(token.whose for token in tokens)
-        yield Finding("note", f"This is not under a JupyterHub, so nobody keeps the token for {names} fresh.")
+        yield Finding("note", f"This does not run in a JupyterHub, so nothing renews the token for {names}.")
         return
     try:
         auth_state = hub.auth_state()
@@ -264,12 +268,12 @@ def check_hub() -> Iterator[Finding]:
         except RucioLabError as error:
             yield Finding("bad", error.message, error.remedy)
         else:
-            left = f", which ends in {(expires - time.time()) / 60:.0f} minutes" if expires else ""
-            yield Finding("good", f"{token.whose} takes the {token.key} of {hub.user}{left}")
+            left = f", which expires in {(expires - time.time()) / 60:.0f} minutes" if expires else ""
+            yield Finding("good", f"{token.whose} uses the {token.key} of {hub.user}{left}")
 
 
 def check_instances() -> Iterator[Finding]:
-    """Ask each instance who we are, all at once: one that hangs does not hide the others."""
+    """Ask all instances at once who we are, so that one that hangs does not hide the others."""
     instances = _instances()
     if isinstance(instances, RucioLabError):
         return
@@ -284,7 +288,7 @@ def _check_instance(instance: Instance) -> list[Finding]:
 
 def _check_sign_in(instance: Instance) -> list[Finding]:
     where = f"{instance.name} ({instance.url}, {instance.auth})"
-    try:  # rucio.client itself fails at import where its own configuration is broken
+    try:  # the import of rucio.client fails if its own configuration is broken
         from rucio_lab.core.catalogue.lake import Lake
         from rucio_lab.core.identity.signing_in import can_renew, signed_in
         from rucio_lab.core.upstream.rest import ping
@@ -305,13 +309,13 @@ def _check_sign_in(instance: Instance) -> list[Finding]:
 
 
 def _check_storage(instance: Instance) -> list[Finding]:
-    """Look at what the storages of an instance are shown."""
+    """Check which credentials the storages of an instance get."""
     from rucio_lab.core.storage.shown import describe, in_words
 
     facts = describe(instance)
     good = [Finding("good", f"{instance.name}: {line}") for line in in_words(facts)]
     return good + [
-        Finding("note", f"{instance.name}: {line}", "Mend it, if a storage asks for it.") for line in facts.problems
+        Finding("note", f"{instance.name}: {line}", "Fix it if a storage asks for it.") for line in facts.problems
     ]
 
 

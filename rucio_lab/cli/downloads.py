@@ -1,4 +1,4 @@
-"""``rucio-lab downloads``: where downloaded files are, how much that is, and how to be rid of them."""
+"""``rucio-lab downloads``: show the download folder and its size, or empty it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rucio_lab.core.words import count, size
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the option of the verb."""
-    parser.add_argument("--empty", action="store_true", help="remove all that was downloaded there")
+    parser.add_argument("--empty", action="store_true", help="remove everything that was downloaded there")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0; what goes wrong is an exception.
+        0; errors are exceptions.
     """
     base = checked_base(load_downloads().folder)
     used = empty(base) if options.empty else usage(base)

@@ -1,4 +1,4 @@
-"""``rucio-lab jobs`` and ``rucio-lab job``: the downloads that run on their own."""
+"""``rucio-lab jobs`` and ``rucio-lab job``: the downloads that run in the background."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rucio_lab.core.text import printable
 from rucio_lab.core.words import several, size
 
 _ACTIONS = {
-    "run": "run it here; for its own process",
+    "run": "run it in this process; for internal use",
     "log": "print what happened",
-    "cancel": "end it; what came is kept",
+    "cancel": "stop it; finished and partial files are kept",
     "retry": "start it again",
-    "forget": "remove it from the list; what it downloaded stays",
+    "forget": "remove it from the list; its files are kept",
 }
 
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0; of a job that is run here, 1 if it did not bring all files.
+        0; for ``run``, 1 if some files could not be downloaded.
     """
     jobs = Jobs()
     if options.verb == "jobs":

@@ -1,4 +1,4 @@
-"""The command ``rucio-lab``, by its verbs."""
+"""The command ``rucio-lab`` and its verbs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rucio_lab.core.errors import RucioLabError
 
 # verb: (module with add_arguments and run, imported only when the verb is used; what it does)
 _VERBS = {
-    "demo": ("rucio_lab.demo.command", "bring up a lake of its own, with a real Rucio, and run a notebook on it"),
-    "doctor": ("rucio_lab.cli.doctor", "check the whole set-up and say what to mend"),
-    "resolve": ("rucio_lab.cli.resolve", "print what %%rucio_attach would give, one address a line"),
-    "downloads": ("rucio_lab.cli.downloads", "show where downloaded files are and how much, or remove them"),
-    "jobs": ("rucio_lab.cli.jobs", "list the downloads that run on their own"),
-    "job": ("rucio_lab.cli.jobs", "do something with one of them"),
+    "demo": ("rucio_lab.demo.command", "start a demo lake with a real Rucio, and run a notebook on it"),
+    "doctor": ("rucio_lab.cli.doctor", "check the whole set-up and say what to fix"),
+    "resolve": ("rucio_lab.cli.resolve", "print what %%rucio_attach would give, one address per line"),
+    "downloads": ("rucio_lab.cli.downloads", "show the download folder and its size, or empty it"),
+    "jobs": ("rucio_lab.cli.jobs", "list the downloads that run in the background"),
+    "job": ("rucio_lab.cli.jobs", "show the log of one of them, cancel it, start it again or forget it"),
 }
 
 
@@ -27,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Those of the command line by default.
+        The default is those of the command line.
 
     Returns
     -------
     int
-        Exit status: 0 if all is well, 1 if something failed, 130 if it was interrupted.
+        Exit status: 0 for success, 1 for a failure, 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("rucio-lab", description="The Rucio Data Lake inside the notebook.")

@@ -6,8 +6,8 @@ import argparse
 import sys
 from urllib.parse import quote
 
+from rucio_lab.api.options import add_attach_options, options_of
 from rucio_lab.core.text import is_printable
-from rucio_lab.kernel.magics import add_attach_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,24 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one address a line; what else is to say goes to standard error.
+    """Print one address per line; everything else goes to standard error.
 
     Returns
     -------
     int
-        0; what goes wrong is an exception.
+        0; errors are exceptions.
     """
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        options.dids,
-        access=options.access,
-        scheme=options.scheme,
-        rse=options.rse,
-        instance=options.instance,
-        limit=options.limit,
-        allow_missing=options.allow_missing,
-    )
+    files = find_files(options.dids, **options_of(options))
     for address in files.urls:
         print(_on_one_line(address))
     for words in (repr(files), repr(files.explain()), *files.notes):
@@ -44,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _on_one_line(address: str) -> str:
-    """Write what is hidden in an address as addresses do, in bytes; a path with such becomes an address for that."""
+    """Percent-encode the invisible characters of an address. A path that has some becomes a ``file://`` address."""
     if is_printable(address):
         return address
     if "://" not in address:

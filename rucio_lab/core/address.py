@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from rucio_lab.core.did import DID
+from rucio_lab.core.errors import BadRequest
 
 PREFIX = "rucio://"
+
+_SHORT = re.compile(r"(?!\s|[^/]*:\d+(?:/|$))[^/:]+:.+", re.DOTALL)  # but not host:port
 
 
 class Address(NamedTuple):
@@ -38,6 +42,32 @@ class Address(NamedTuple):
             If it cannot be one.
         """
         return DID.parse(f"{self.scope}:{self.name}")
+
+
+def is_short(path: str) -> bool:
+    """Whether a path, without ``rucio://``, is ``scope:name``: a DID of the default instance, not encoded."""
+    return _SHORT.fullmatch(path) is not None
+
+
+def did_of(text: str) -> DID:
+    """Read a DID as ``scope:name``, or as ``rucio://scope:name``, the form that some other tools use.
+
+    Raises
+    ------
+    BadRequest
+        If it is no DID. The remedy for another ``rucio://`` address is what to write instead.
+    """
+    path = text.strip().removeprefix(PREFIX)
+    if path == text.strip() or is_short(path):
+        return DID.parse(path)
+    instance, scope, name = Address.parse(path)
+    if name:
+        remedy = f"Write {scope}:{name}, and name the instance ({instance}) as an option."
+    elif scope:
+        remedy = f"To attach the DID write {instance}:{scope}, to open it {PREFIX}INSTANCE/{path}."
+    else:
+        remedy = "Write it as scope:name, for example opendata13TeV:GamGam."
+    raise BadRequest(f"{text.strip()!r} is an address, not a DID.", remedy)
 
 
 def lake_url(instance: str, did: DID) -> str:

@@ -1,6 +1,7 @@
-"""The face of `rucio_lab.core` in a Python kernel: magics, completion, and the variable that they make.
+"""The magics and their completion, in a Python kernel.
 
-To load it costs next to nothing, since every kernel of an environment does: what is behind is imported at first use.
+Every kernel of an environment loads this package, so loading it must cost next to nothing: the modules that do the work
+are imported at first use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ MAGICS = ("rucio_attach", "rucio_download", "rucio_search", "rucio_ls", "rucio_l
 
 
 class LineMagic:
-    """A line magic that is imported when it is first run, or asked for its help."""
+    """A line magic, imported when it is first run or its help is first shown."""
 
     def __init__(self, shell: Any, name: str) -> None:
         self._shell = shell
@@ -24,7 +25,7 @@ class LineMagic:
         return magics.help_of(self.__name__)
 
     def __call__(self, line: str) -> Any:
-        """Run it."""
+        """Run the magic."""
         from rucio_lab.kernel import magics
 
         return magics.run(self._shell, self.__name__, line)
@@ -48,7 +49,7 @@ def load_ipython_extension(ip: Any) -> None:
     for name in MAGICS:
         magic = no_var_expand(LineMagic(ip, name))  # or IPython would fill in the {} and $ of a DID
         ip.register_magic_function(magic, "line", name)
-    # First of all matchers, so that it keeps the others from offering Python names and files for a DID.
+    # Before all other matchers, to keep them from offering Python names and files for a DID.
     matcher = context_matcher(priority=1000)(rucio_lab_matcher)
     if matcher not in ip.Completer.custom_matchers:
         ip.Completer.custom_matchers.append(matcher)

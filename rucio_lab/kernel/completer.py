@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.text import is_printable
-from rucio_lab.kernel.magics import COMMANDS
+from rucio_lab.kernel.parsers import PARSERS
 
 DEADLINE = 0.35
-"""So long a Tab waits for Rucio, in seconds."""
+"""How long a Tab waits for Rucio, in seconds."""
 
 KEPT = 60.0
-"""So long an answer is good for, in seconds; a failure for a tenth of it, so that Rucio is not asked at every Tab."""
+"""How long an answer is reused, in seconds. A failure is reused for a tenth of that, to not ask Rucio at every Tab."""
 
 MOST_NAMES = 200
 MOST_THREADS = 4
@@ -29,7 +29,7 @@ _WORD = re.compile(r"""'[^']*(?:'|$)|"[^"]*(?:"|$)|\S+""")
 
 
 class Answers:
-    """What Rucio said, asked in threads: an answer that is late for one Tab is there for the next."""
+    """A cache of Rucio's answers, filled by threads. If an answer is too late for one Tab, the next Tab has it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,13 +37,13 @@ class Answers:
         self._asked: dict[tuple[str, ...], threading.Event] = {}
 
     def known(self, key: tuple[str, ...]) -> list[str] | None:
-        """Give an answer that is there; None if there is none."""
+        """Give a cached answer; None if there is none."""
         with self._lock:
             until, answer = self._known.get(key, (0.0, []))
             return answer if until > time.monotonic() else None
 
     def get(self, key: tuple[str, ...], ask: Callable[[], list[str]]) -> list[str]:
-        """Give an answer, if it comes in time."""
+        """Give an answer if it arrives in time, or else an empty list."""
         answer = self.known(key)
         if answer is not None:
             return answer
@@ -64,8 +64,8 @@ class Answers:
             answer = ask()
             kept = KEPT
         except RucioLabError:
-            pass  # Tab is no place for an error: the magic itself will say it
-        except Exception:  # noqa: BLE001, S110 - nor is it one for a traceback of a thread
+            pass  # Tab is no place for an error; the magic itself will report it
+        except Exception:  # noqa: BLE001, S110 - nor for the traceback of a thread
             pass
         finally:
             with self._lock:
@@ -75,20 +75,20 @@ class Answers:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Split a line into the name of one of our magics and what follows; two empty strings if it is none of ours."""
+    """Split a line into the name of one of our magics and the rest; two empty strings for any other line."""
     match = _LINE.match(line)
-    return (match[1], match[2]) if match and match[1] in COMMANDS else ("", "")
+    return (match[1], match[2]) if match and match[1] in PARSERS else ("", "")
 
 
 class Candidate(NamedTuple):
-    """What could stand at the cursor."""
+    """A possible completion."""
 
     text: str
     kind: str
 
 
 class Completion:
-    """Finds what could stand at the cursor of a magic's line."""
+    """Finds the completions for the line of a magic."""
 
     def __init__(self) -> None:
         self._answers = Answers()
@@ -104,9 +104,9 @@ class Completion:
         Returns
         -------
         str
-            The word before the cursor, which a candidate replaces.
+            The word before the cursor. A candidate replaces it.
         list of Candidate
-            What may stand there.
+            The possible completions.
         """
         magic, rest = _split(line)
         words = _WORD.findall(rest)
@@ -119,7 +119,7 @@ class Completion:
 
     def _candidates(self, magic: str, words: list[str], word: str) -> list[Candidate]:
         before = words[-1] if words else ""
-        options = COMMANDS[magic][0].options()
+        options = PARSERS[magic].options()
         if word.startswith("-"):
             return _fitting(options, word, "option")
         if before == "--instance" or magic in ("rucio_login", "rucio_logout"):
@@ -148,7 +148,7 @@ class Completion:
         return [Candidate(_quoted(did, quote), kind) for did, kind in found if _is_writable(did, quote)]
 
     def _names(self, instance: str, scope: str, name: str) -> list[str]:
-        for end in range(len(name)):  # a whole answer to less has the answer to more in it
+        for end in range(len(name)):  # a complete answer for a shorter name includes the answer for this one
             known = self._answers.known((instance, scope, name[:end]))
             if known and len(known) < MOST_NAMES:
                 return known
@@ -160,12 +160,12 @@ def _fitting(texts: Iterable[str], word: str, kind: str) -> list[Candidate]:
 
 
 def _is_writable(did: str, quote: str) -> bool:
-    """Whether a DID can stand in the line as one word, in double quotes if they are there already."""
+    """Whether a DID can be written as one word, in double quotes if the user has typed one."""
     return is_printable(did) and not did.startswith("-") and not (quote == '"' and re.search(r'["\\]', did))
 
 
 def _quoted(did: str, quote: str) -> str:
-    """Write a DID as one word of the magic's line, which is read as a shell would."""
+    """Write a DID as one word of the magic's line. The line is split as a shell does."""
     if quote == '"':
         return f'"{did}"'
     if not quote and _BARE.fullmatch(did):
@@ -196,9 +196,9 @@ def _names(instance: str, scope: str, name: str) -> list[str]:
 
 
 class NothingElse(list[Any]):
-    """An empty list that says it is not, which keeps IPython from asking anybody else.
+    """A list that claims not to be empty, so that IPython asks no other matcher.
 
-    It would offer Python names and files in the middle of a DID, and take seconds for them.
+    Other matchers would offer Python names and files in the middle of a DID, and take seconds.
     """
 
     def __len__(self) -> int:

@@ -1,168 +1,20 @@
-"""The line magics: each a parser, whose help is the magic's own, and one call."""
+"""What the line magics do: one call each, and printed output."""
 
-# ruff: noqa: T201 - what a magic has to say it prints
+# ruff: noqa: T201 - magics print their output
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, get_args
+from typing import Any
 
-from rucio_lab.core.errors import BadRequest, RucioLabError
-from rucio_lab.core.model import Access
+from rucio_lab.api.options import options_of
+from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.text import printable
 from rucio_lab.kernel.names import variable_name
-
-
-class MagicParser(argparse.ArgumentParser):
-    """The parser of one magic's line; its errors are exceptions, since a notebook must not exit."""
-
-    def __init__(self, name: str, takes: str, description: str, epilog: str) -> None:
-        super().__init__(
-            prog=f"%{name}",
-            usage=f"%(prog)s {takes} [options]",
-            description=description,
-            epilog=epilog,
-            add_help=False,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        self.name = name
-        self.color = False  # from Python 3.14 on, help is coloured; this one becomes a docstring
-        self.add_argument("-h", "--help", action="store_true", help="show this help")
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse a line."""
-        raise BadRequest(f"{self.prog}: {message}.", f"{self.prog}? shows how it is used.")
-
-    def parse_line(self, line: str) -> argparse.Namespace:
-        """Read a line as a shell would, quotes and all, but without expanding anything."""
-        try:
-            words = shlex.split(line)
-        except ValueError:
-            self.error("a quote is not closed; a name with a quote in it goes into quotes of the other kind")
-        return self.parse_intermixed_args(words)
-
-    def options(self) -> dict[str, argparse.Action]:
-        """Give the options that can be written, each with what it takes."""
-        return {flag: action for action in self._actions for flag in action.option_strings if flag.startswith("--")}
-
-
-def _parser(name: str, takes: str, description: str, epilog: str = "") -> MagicParser:
-    parser = MagicParser(name, takes, description, epilog)
-    parser.add_argument(
-        "--instance", metavar="NAME", help="name or host of a Rucio instance (default: the default one)"
-    )
-    return parser
-
-
-def add_attach_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how files are to be read; those of ``%rucio_attach`` and ``rucio-lab resolve``."""
-    parser.add_argument(
-        "--access",
-        choices=get_args(Access),
-        help="URLs, paths on mounted RSEs, rucio:// addresses that survive a dead replica, or verified copies on this "
-        "machine (default: the instance's)",
-    )
-    add_choice_options(parser)
-
-
-def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which replicas are used, and of which files."""
-    parser.add_argument("--scheme", metavar="SCHEMES", help="the only schemes to use, best first: root,https")
-    parser.add_argument("--rse", metavar="EXPRESSION", help="RSE expression that limits the replicas")
-    parser.add_argument("--limit", type=int, metavar="N", help="attach the first N files only")
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="leave out files that cannot be read, with a warning"
-    )
-
-
-def _attach_parser() -> MagicParser:
-    parser = _parser(
-        "rucio_attach",
-        "DID [DID ...] [as NAME]",
-        "Attach the files of DIDs to a variable, without downloading them.",
-        "examples:\n"
-        "  %rucio_attach opendata13TeV:GamGam as files\n"
-        "  %rucio_attach opendata13TeV:data_* 'user.me:a name with blanks' as files --scheme https --limit 10\n"
-        "\nWith no name given, one is derived from the DID (scope:GamGam.Data -> GamGam_Data).",
-    )
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="DID",
-        help="scope:name of files, datasets, containers; * is a wildcard; last: as NAME",
-    )
-    add_attach_options(parser)
-    return parser
-
-
-def _download_parser() -> MagicParser:
-    parser = _parser(
-        "rucio_download",
-        "DID [DID ...]",
-        "Bring the files of DIDs to this machine, each checked against the checksum that Rucio has of it.",
-        "examples:\n"
-        "  files = %rucio_download opendata13TeV:GamGam\n"
-        "  %rucio_download opendata13TeV:GamGam.Data --to ~/journey\n"
-        "\nWhat is there is not fetched again, and what was interrupted goes on where it stopped.\n"
-        "`rucio-lab downloads` shows where they are and how much, and removes them.",
-    )
-    parser.add_argument("dids", nargs="+", metavar="DID", help="scope:name of files, datasets, containers")
-    parser.add_argument("--to", metavar="FOLDER", help="download into this folder, as DATASET/NAME")
-    add_choice_options(parser)
-    return parser
-
-
-def _search_parser() -> MagicParser:
-    parser = _parser(
-        "rucio_search",
-        "PATTERN",
-        "Find DIDs by name.",
-        "example:\n  %rucio_search opendata13TeV:*GamGam* --type dataset",
-    )
-    parser.add_argument("pattern", metavar="PATTERN", help="scope:name, where * in the name is a wildcard")
-    kinds = ("all", "collection", "container", "dataset", "file")
-    parser.add_argument(
-        "--type", choices=kinds, default="collection", help="what to find (collection: container or dataset)"
-    )
-    parser.add_argument(
-        "--filter", action="append", default=[], metavar="CONDITION", help="condition on metadata: 'events>=1000'"
-    )
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="find at most N (default: 1000)")
-    return parser
-
-
-def _ls_parser() -> MagicParser:
-    parser = _parser("rucio_ls", "DID", "List what a container or dataset holds, one level down.")
-    parser.add_argument("did", metavar="DID", help="scope:name")
-    return parser
-
-
-def _login_parser() -> MagicParser:
-    parser = _parser(
-        "rucio_login",
-        "[INSTANCE]",
-        "Sign in to a Rucio instance anew; asks for user name and password, or shows a link, where it needs them.",
-    )
-    parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
-    parser.add_argument("--username", metavar="NAME", help="user name")
-    parser.add_argument("--proxy", action="store_true", help="first make an X.509 proxy with voms-proxy-init")
-    parser.add_argument("--voms", metavar="VO", default="", help="the same, with the attributes of a VO")
-    parser.add_argument("--code", action="store_true", help="identity provider: ask for the code that its page shows")
-    parser.add_argument(
-        "--timeout", type=float, default=300.0, metavar="SECONDS", help="identity provider: how long to wait (300)"
-    )
-    return parser
-
-
-def _logout_parser() -> MagicParser:
-    parser = _parser("rucio_logout", "[INSTANCE]", "Forget the sign-in to a Rucio instance.")
-    parser.add_argument("name", nargs="?", metavar="INSTANCE", help="the same as --instance INSTANCE")
-    return parser
+from rucio_lab.kernel.parsers import PARSERS
 
 
 def _attach(shell: Any, args: argparse.Namespace) -> None:
@@ -172,15 +24,7 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
     name = variable_name(asked, dids, shell.user_ns)
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        dids,
-        access=args.access,
-        scheme=args.scheme,
-        rse=args.rse,
-        instance=args.instance,
-        limit=args.limit,
-        allow_missing=args.allow_missing,
-    )
+    files = find_files(dids, **options_of(args))
     shell.push({name: files})
     print(f"{name}: {files!r}")
     for note in files.notes:
@@ -190,35 +34,26 @@ def _attach(shell: Any, args: argparse.Namespace) -> None:
 def _download(_shell: Any, args: argparse.Namespace) -> Any:
     from rucio_lab.api.attach import find_files
 
-    files = find_files(
-        args.dids,
-        access="download",
-        to=args.to,
-        scheme=args.scheme,
-        rse=args.rse,
-        instance=args.instance,
-        limit=args.limit,
-        allow_missing=args.allow_missing,
-    )
+    files = find_files(args.dids, **options_of(args))
     for note in files.notes:
         print(f"Warning: {note}", file=sys.stderr)
     return files
 
 
 def _search(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.api.attach import search
+    from rucio_lab.api.search import search
 
     return search(args.pattern, type=args.type, filters=args.filter, limit=args.limit, instance=args.instance)
 
 
 def _ls(_shell: Any, args: argparse.Namespace) -> Any:
-    from rucio_lab.api.attach import ls
+    from rucio_lab.api.search import ls
 
     return ls(args.did, instance=args.instance)
 
 
 def _login(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.api.attach import login, make_proxy
+    from rucio_lab.api.login import login, make_proxy
     from rucio_lab.core.config.instances import load_instances
     from rucio_lab.core.identity.signing_in import can_renew
     from rucio_lab.core.storage.shown import describe, in_words
@@ -237,7 +72,7 @@ def _login(_shell: Any, args: argparse.Namespace) -> None:
 
 
 def _logout(_shell: Any, args: argparse.Namespace) -> None:
-    from rucio_lab.api.attach import logout
+    from rucio_lab.api.login import logout
     from rucio_lab.core.config.instances import load_instances
 
     instance = load_instances().get(args.name or args.instance).name
@@ -245,22 +80,19 @@ def _logout(_shell: Any, args: argparse.Namespace) -> None:
     print(printable(f"Signed out of {instance}."))
 
 
-COMMANDS: dict[str, tuple[MagicParser, Callable[[Any, argparse.Namespace], Any]]] = {
-    parser.name: (parser, command)
-    for parser, command in (
-        (_attach_parser(), _attach),
-        (_download_parser(), _download),
-        (_search_parser(), _search),
-        (_ls_parser(), _ls),
-        (_login_parser(), _login),
-        (_logout_parser(), _logout),
-    )
+_COMMANDS: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
+    "rucio_attach": _attach,
+    "rucio_download": _download,
+    "rucio_search": _search,
+    "rucio_ls": _ls,
+    "rucio_login": _login,
+    "rucio_logout": _logout,
 }
 
 
 def help_of(name: str) -> str:
     """Give the help of a magic."""
-    return COMMANDS[name][0].format_help()
+    return PARSERS[name].format_help()
 
 
 def run(shell: Any, name: str, line: str) -> Any:
@@ -269,34 +101,34 @@ def run(shell: Any, name: str, line: str) -> Any:
     Parameters
     ----------
     shell
-        The interactive shell, in which attach makes its variable.
+        The interactive shell. Attach creates its variable in it.
     name
         Name of the magic.
     line
-        What stands behind it.
+        The arguments of the magic.
     """
-    parser, command = COMMANDS[name]
+    parser = PARSERS[name]
     with _one_line_errors(parser.prog):
-        if {"-h", "--help"} & set(line.split()):  # before what is required is missed
+        if {"-h", "--help"} & set(line.split()):  # before the parser complains about missing arguments
             print(parser.format_help())
             return None
-        return command(shell, parser.parse_line(line))
+        return _COMMANDS[name](shell, parser.parse_line(line))
 
 
 @contextmanager
 def _one_line_errors(prog: str) -> Iterator[None]:
-    """Have IPython show one sentence in place of a traceback. The cell fails all the same."""
+    """Make IPython show one sentence instead of a traceback. The cell still fails."""
     try:
         yield
     except RucioLabError as error:
         _show_as(error, f"{type(error).__name__}: {error}")
         raise
     except KeyboardInterrupt as error:
-        left = "what came is kept" if prog == "%rucio_download" else "no variable was changed"
+        left = "finished and partial files are kept" if prog == "%rucio_download" else "no variable was changed"
         _show_as(error, f"KeyboardInterrupt: {prog} was interrupted; {left}.")
         raise
 
 
 def _show_as(error: BaseException, text: str) -> None:
-    # IPython asks an exception for this method before it formats a traceback of its own.
+    # IPython looks for this method in an exception before it formats a traceback.
     error._render_traceback_ = lambda: [printable(text)]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The face of `rucio_lab.core` in a Jupyter server: REST under ``/rucio-lab/``."""
+"""The extension of the Jupyter server: REST below ``/rucio-lab/``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
-    """Add the handlers to a Jupyter server; nothing of Rucio is read or asked before the first request."""
+    """Add the handlers to a Jupyter server. Nothing is read from files or Rucio before the first request."""
     from rucio_lab.server.hub import keep_tokens
     from rucio_lab.server.routes import routes
     from rucio_lab.server.workers import Workers

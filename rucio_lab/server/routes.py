@@ -1,23 +1,22 @@
-"""All routes of the REST interface; the only module that knows all handlers."""
+"""All routes of the REST interface. This is the only module that knows all handlers."""
 
 from __future__ import annotations
 
 from jupyter_server.utils import url_path_join
 
 from rucio_lab.server import jobs
-from rucio_lab.server.handler import (
+from rucio_lab.server.catalogue import (
     ContentsHandler,
     DidHandler,
     DidsHandler,
     FilesHandler,
-    InstancesHandler,
-    LakeHandler,
     ReplicasHandler,
     ResolveHandler,
     RsesHandler,
     ScopesHandler,
-    SessionHandler,
 )
+from rucio_lab.server.handler import LakeHandler
+from rucio_lab.server.session import InstancesHandler, SessionHandler
 
 
 def routes(base_url: str) -> list[tuple[str, type[LakeHandler]]]:

@@ -13,6 +13,7 @@ from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
 if TYPE_CHECKING:
     from rucio_lab.core.catalogue.replies import Holding
     from rucio_lab.core.identity.oidc import PendingSignIn
+    from rucio_lab.core.jobs.job import Job
 
 Row = dict[str, Any]
 
@@ -33,19 +34,19 @@ def error(error: RucioLabError) -> Row:
 
 
 def instance(instance: Instance) -> Row:
-    """Describe an instance, how files are attached there, and who one is."""
+    """Describe an instance, its default access, and who the user is."""
     return {"name": instance.name, "url": instance.url, "access": instance.access, "session": session(instance)}
 
 
 def session(instance: Instance) -> Row:
-    """Describe a sign-in, by what is known without asking anybody.
+    """Describe a sign-in, without asking Rucio.
 
-    ``state`` is ``signed_in``, ``renewable`` (the next question signs in by itself) or ``signed_out``; ``renewed`` says
-    whether it is renewed before it ends; ``fields`` are what a sign-in has to be given. ``pending`` is a sign-in that
-    waits for somebody at the page of an identity provider, ``failure`` why the last one was in vain. ``storage`` is
-    left to who has the time to ask for it, see `storage`.
+    ``state`` is ``signed_in``, ``renewable`` (the next request signs in by itself) or ``signed_out``. ``renewed`` says
+    whether it is renewed before it expires. ``fields`` are the credentials that a sign-in needs. ``pending`` is a
+    sign-in that waits for the user at the page of an identity provider, ``failure`` why the last one failed. The caller
+    fills in ``storage``, because that can take time; see `storage`.
     """
-    from rucio_lab.core.identity import oidc  # imports rucio.client: for threads only
+    from rucio_lab.core.identity import oidc  # imports rucio.client, so only in threads
     from rucio_lab.core.identity.signing_in import can_renew, signed_in
 
     known, renewed = signed_in(instance), can_renew(instance)
@@ -67,7 +68,7 @@ def session(instance: Instance) -> Row:
 
 
 def storage(instance: Instance) -> Row:
-    """Describe what an instance's storages are shown: token, X.509 proxy, CAs. May run the command for the token."""
+    """Describe the credentials that storages get: token, X.509 proxy, CAs. May run the command for the token."""
     from rucio_lab.core.storage.shown import describe
 
     facts = describe(instance)
@@ -84,7 +85,7 @@ def _with_date(row: Row) -> Row:
 
 
 def pending(waiting: PendingSignIn) -> Row:
-    """Describe a sign-in that waits."""
+    """Describe a pending sign-in."""
     return {"url": waiting.url, "wants_code": waiting.wants_code, "seconds_left": round(waiting.seconds_left)}
 
 
@@ -97,14 +98,14 @@ def did(info: DidInfo) -> Row:
         "type": info.type,
         "bytes": info.bytes,
         "length": info.length,
-        "open": info.open if info.type == "dataset" else None,  # for containers Rucio does not keep it
+        "open": info.open if info.type == "dataset" else None,  # Rucio does not maintain it for containers
         "adler32": info.adler32,
         "md5": info.md5,
     }
 
 
 def holding(holding: Holding) -> Row:
-    """Describe what an RSE has of a DID."""
+    """Describe how much of a DID an RSE has."""
     return {
         "rse": holding.rse,
         "files": holding.files,
@@ -114,7 +115,7 @@ def holding(holding: Holding) -> Row:
 
 
 def resolution(resolution: Resolution) -> Row:
-    """Describe what the files of a resolution do not say."""
+    """Describe a resolution, except its files."""
     return {
         "total": resolution.total,
         "missing": {str(did): reason for did, reason in resolution.missing.items()},
@@ -137,5 +138,10 @@ def file(file: ResolvedFile) -> Row:
 
 
 def replica(replica: Replica) -> Row:
-    """Describe a replica: where it is, and at which server; on a mounted RSE, or with no way to read it, at none."""
+    """Describe a replica: its RSE and server. Without a server if the RSE is mounted, or it cannot be read."""
     return {"rse": replica.rse, "endpoint": replica.endpoint if "://" in replica.url else ""}
+
+
+def job(job: Job) -> Row:
+    """Describe a job."""
+    return {**asdict(job), "active": job.active}

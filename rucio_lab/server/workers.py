@@ -1,7 +1,7 @@
-"""Threads in which Rucio is asked, a bounded number for each instance: one that hangs holds up nobody else.
+"""Threads that ask Rucio, a limited number for each instance, so that an instance that hangs delays no other.
 
-They are daemon threads, unlike those of `concurrent.futures`: a Rucio that hangs does not hold up the end of the
-Jupyter server either. They are kept, since each has its own connection to Rucio.
+Unlike those of `concurrent.futures` they are daemon threads, so that a Rucio that hangs does not delay the shutdown of
+the Jupyter server. They are reused, because each has its own connection to Rucio.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from rucio_lab.core.errors import LakeTooSlow
 T = TypeVar("T")
 
 THREADS = 8
-"""Most questions to one instance at a time."""
+"""The largest number of simultaneous requests to one instance."""
 
 QUEUE_SECONDS = 30.0
-"""How long a question waits for a free thread before it is refused."""
+"""How long a request waits for a free thread before it is refused, in seconds."""
 
 BATCH = 50
-"""Most rows that are sent at once."""
+"""The largest number of rows that are sent at once."""
 
 BATCH_SECONDS = 0.1
-"""Rows that come slowly are sent after so long, however few they are."""
+"""Rows that arrive slowly are sent after this time, in seconds, however few they are."""
 
 
 class Workers:
-    """The threads of all instances; lives in the event loop of the Jupyter server."""
+    """The threads of all instances. For use in the event loop of the Jupyter server."""
 
     def __init__(self) -> None:
         self._crews: dict[str, _Crew] = {}
 
     async def run(self, instance: str, call: Callable[[], T]) -> T:
-        """Run a call in a thread of an instance's own.
+        """Run a call in a thread of an instance.
 
         Parameters
         ----------
         instance
-            Name of the instance; empty for what asks no Rucio.
+            Name of the instance; empty for calls that do not ask Rucio.
         call
-            What to do. If who awaits it gives up, its questions to Rucio end; its thread counts as taken until it is
-            really free.
+            The call. If the awaiting task is cancelled, its requests to Rucio are cut off; its thread counts as busy
+            until it is really free.
 
         Raises
         ------
         LakeTooSlow
-            If all threads of the instance stay taken.
+            If all threads of the instance stay busy.
         """
         crew = self._crews.setdefault(instance, _Crew(instance))
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -65,19 +65,19 @@ class Workers:
 
     @asynccontextmanager
     async def stream(self, instance: str, rows: Callable[[], Iterator[T]]) -> AsyncIterator[AsyncIterator[list[T]]]:
-        """Read rows in a thread of an instance's own, no faster than they are taken.
+        """Read rows in a thread of an instance, no faster than they are consumed.
 
         Parameters
         ----------
         instance
             Name of the instance.
         rows
-            Gives the rows. It is closed when the context is left, also while it waits for Rucio.
+            Gives the rows. It is closed when the context exits, even while it waits for Rucio.
 
         Yields
         ------
         asynchronous iterator of list
-            The rows in batches of `BATCH` at most, the first row by itself.
+            The rows in batches of at most `BATCH`, the first row alone.
         """
         batches: asyncio.Queue[list[T] | None] = asyncio.Queue(maxsize=2)
         left = threading.Event()
@@ -95,7 +95,7 @@ class Workers:
         finally:
             left.set()
             reading.cancel()
-            while not batches.empty():  # or the thread would wait for room in it
+            while not batches.empty():  # or the thread would wait for space in it
                 batches.get_nowait()
 
 
@@ -114,7 +114,7 @@ class _Crew:
             await asyncio.wait_for(self._free.acquire(), QUEUE_SECONDS)
         except TimeoutError:
             raise LakeTooSlow(
-                f"{THREADS} questions to {self._name} still wait for an answer.", "Try again later."
+                f"{THREADS} requests to {self._name} are still waiting for an answer.", "Try again later."
             ) from None
         loop = asyncio.get_running_loop()
         self._busy += 1
@@ -139,25 +139,25 @@ class _Crew:
 
 
 def _call(call: Callable[[], T], answer: asyncio.Future[T], left: threading.Event) -> None:
-    """Run a call, unless nobody waits for it any more; give its result or its exception to the loop that awaits it."""
+    """Run a call, unless nobody is waiting for it, and give its result or exception to the loop that awaits it."""
     if left.is_set():
         return
     failure: BaseException | None = None
     try:
         with until(left):
             result = call()
-    except BaseException as error:  # noqa: BLE001 - handed on to who awaits it
+    except BaseException as error:  # noqa: BLE001 - the awaiting task gets it
         failure = error
 
     def give() -> None:
         if answer.done():
-            return  # nobody waits any more
+            return  # nobody is waiting
         if failure is not None:
             answer.set_exception(failure)
         else:
             answer.set_result(result)
 
-    with suppress(RuntimeError):  # the server has ended meanwhile, and its loop is closed
+    with suppress(RuntimeError):  # the server has stopped meanwhile, and its loop is closed
         answer.get_loop().call_soon_threadsafe(give)
 
 
@@ -167,9 +167,9 @@ def _read(
     left: threading.Event,
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    """Put rows into a queue, batch by batch, until its reader has left."""
+    """Put rows into a queue, in batches, until its reader has left."""
     batch: list[T] = []
-    last = 0.0  # the first row is sent at once: somebody is watching
+    last = 0.0  # the first row is sent at once, because somebody is watching
     with closing(rows()) as source:  # type: ignore[type-var]
         for row in source:
             batch.append(row)

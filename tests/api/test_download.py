@@ -35,7 +35,7 @@ def base(lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path / "downloads"
 
 
-def test_attach_downloads_when_it_is_told_so(base: Path, run: Run) -> None:
+def test_attach_downloads_if_asked_to(base: Path, run: Run) -> None:
     cell = run(f"%rucio_attach {SCOPE}:GamGam.MC as files --access download")
     assert cell.error is None, cell.text
     assert f"downloaded to {base}/test/{SCOPE}" in cell.text
@@ -78,7 +78,7 @@ def test_files_that_are_attached_can_be_downloaded(base: Path, lake: FullLake) -
     assert "downloaded" in repr(whole.explain())
 
 
-def test_what_cannot_be_had_is_one_error_and_the_rest_is_there(base: Path) -> None:
+def test_missing_files_are_one_error_and_the_rest_is_downloaded(base: Path) -> None:
     with pytest.raises(FilesUnavailable) as caught:
         download(f"{SCOPE}:partly")
     assert_clear(caught.value)
@@ -90,7 +90,7 @@ def test_what_cannot_be_had_is_one_error_and_the_rest_is_there(base: Path) -> No
 
 
 @pytest.mark.parametrize("to", ["", "a\0b", "~nobody-of-this-name/x"])
-def test_a_folder_that_cannot_be(base: Path, run: Run, to: str) -> None:
+def test_a_folder_that_is_not_allowed(base: Path, run: Run, to: str) -> None:
     cell = run(f"import rucio_lab; rucio_lab.download('{SCOPE}:web', to={to!r})")
     assert type(cell.error).__name__ == "BadRequest"
     assert_clear(cell.error)
@@ -128,7 +128,7 @@ def test_a_bar_in_a_notebook_with_and_without_widgets(
     assert "1/1 files" in text or widgets
 
 
-def test_no_bar_where_nobody_sees_it(base: Path, python: Callable[..., Any]) -> None:
+def test_no_bar_if_nobody_can_see_it(base: Path, python: Callable[..., Any]) -> None:
     done = python("-c", f"import rucio_lab; print(rucio_lab.download('{SCOPE}:large').urls[0])")
     assert done.stderr == ""
     with uproot.open(done.stdout.strip()) as file:
@@ -147,9 +147,7 @@ def test_a_bar_in_a_terminal(base: Path) -> None:
     assert b"1/1 files" in seen
 
 
-def test_an_interrupt_ends_a_download_and_it_goes_on_later(
-    base: Path, lake: FullLake, start_kernel: Callable[[], Any]
-) -> None:
+def test_an_interrupted_download_can_be_resumed(base: Path, lake: FullLake, start_kernel: Callable[[], Any]) -> None:
     name = file_names(LARGE)[0]
     kernel = start_kernel()
     kernel.run("%load_ext rucio_lab\nimport signal; before = signal.getsignal(signal.SIGINT)")
@@ -164,7 +162,9 @@ def test_an_interrupt_ends_a_download_and_it_goes_on_later(
     kernel.manager.interrupt_kernel()
     content = kernel.client.get_shell_msg(timeout=30)["content"]
     assert time.monotonic() - start < 4
-    assert content["traceback"] == ["KeyboardInterrupt: %rucio_download was interrupted; what came is kept."]
+    assert content["traceback"] == [
+        "KeyboardInterrupt: %rucio_download was interrupted; finished and partial files are kept."
+    ]
     proxy.forward()
     reply, text = kernel.run(f"%rucio_download {SCOPE}:faulty.http {SCOPE}:large\nsignal.getsignal(2) is before or 1/0")
     assert reply["status"] == "ok", text

@@ -8,31 +8,17 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from rucio_lab.api.files import FileEntry, FileList
 from rucio_lab.core.did import DID
-from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
+from rucio_lab.core.model import LeftOut, Replica, Resolution
 from rucio_lab.core.reasons import Cause, Reason
+from tests.support.resolved import answer, file
 
 SIGNED = "https://store.example/f.root?X-Amz-Signature=s3cr3t"
-
-
-def file(
-    name: str, *datasets: str, url: str = "", rse: str = "CERN-EOS", left_out: tuple[LeftOut, ...] = ()
-) -> ResolvedFile:
-    replica = Replica(rse, url or f"root://eos.example:1094//eos/{name}", domain="wan")
-    reserve = Replica("TRIUMF", f"https://triumf.example/{name}")
-    parents = tuple(DID("s", dataset) for dataset in datasets)
-    return ResolvedFile(DID("s", name), parents, 1_500_000, "0a1b2c3d", (replica, reserve), left_out)
-
-
-def answer(*files: ResolvedFile, **changes: object) -> Resolution:
-    resolution = Resolution(Request(("s:c",), "demo"), files, total=len(files))
-    return replace(resolution, **changes)
 
 
 @pytest.fixture
@@ -108,7 +94,7 @@ def test_an_entry_pickles_to_a_plain_string(files: FileList) -> None:
     assert entry == files[0]
 
 
-def test_unpickles_where_rucio_is_not(files: FileList, tmp_path) -> None:
+def test_unpickles_without_rucio(files: FileList, tmp_path) -> None:
     (tmp_path / "files.pickle").write_bytes(pickle.dumps(files))
     code = (
         "import pickle, sys\n"
@@ -201,7 +187,7 @@ def test_shows_no_signature_anywhere() -> None:
     assert files[0] == SIGNED
 
 
-def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
+def test_strings_that_users_add_break_nothing(files: FileList) -> None:
     files.append("/tmp/mine.root")
     files.insert(0, "https://me.example/<b>.root")
     assert repr(files) == "3 files, 4.5 MB, from CERN-EOS over root, 2 of your own"
@@ -210,29 +196,6 @@ def test_a_string_of_ones_own_breaks_nothing(files: FileList) -> None:
     assert pickle.loads(pickle.dumps(files)) == files
     assert len(files.by_dataset()) == 2
     assert "missing" not in repr(files.explain())
-
-
-def test_explains_in_few_rows_what_became_of_many_files() -> None:
-    tape = (LeftOut(Replica("CERN-TAPE", "root://tape.example//t"), Reason(Cause.ON_TAPE)),)
-    many = (file(f"f{i:05}", "d", left_out=tape) for i in range(10_000))
-    files = FileList(answer(*many, missing={DID("s", "gone"): "Rucio has no replica of it"}, total=10_001))
-    rows = files.explain().rows
-    assert [(row.files, row.rse, row.endpoint, row.state, row.why) for row in rows] == [
-        (10_000, "CERN-EOS", "root://eos.example:1094", "taken", ""),
-        (10_000, "TRIUMF", "https://triumf.example", "in reserve", ""),
-        (10_000, "CERN-TAPE", "root://tape.example", "left out", "it is on tape (a rule can bring a copy to disk)"),
-        (1, "", "", "missing", "Rucio has no replica of it"),
-    ]
-    assert "s:gone" in repr(files.explain())
-
-
-def test_explains_at_most_forty_kinds_of_fate() -> None:
-    def fate(i: int) -> tuple[LeftOut, ...]:
-        return (LeftOut(Replica("A", f"/mnt/{i}"), Reason(Cause.MOUNT_WRONG_SIZE, (f"/mnt/{i}", str(i), "9"))),)
-
-    explained = FileList(answer(*(file(f"f{i}", left_out=fate(i)) for i in range(100)))).explain()
-    assert len(repr(explained).splitlines()) == 1 + 40 + 1
-    assert repr(explained).endswith("... and 62 more rows.")
 
 
 def test_a_hundred_thousand_entries_are_small() -> None:

@@ -38,7 +38,7 @@ def test_attach_gives_addresses_that_name_the_data(run: Run, shell: Any) -> None
     assert result.error is None
     assert all(entry == lake_url("test", entry.did) for entry in files)
     assert {entry.scheme for entry in files} == {"rucio"}
-    assert "from wherever they are when they are opened, over rucio" in result.text
+    assert "from a replica chosen when they are opened, over rucio" in result.text
     assert files == attach(GAMGAM, access="lake")
     assert len(files.by_dataset()) > 5
     for same in (
@@ -72,7 +72,7 @@ def test_explain_after_a_failure_puts_the_dead_storage_last(lake: FullLake) -> N
     assert "FAULTY-ROOT" not in taken
 
 
-def test_a_loop_goes_on_when_its_storage_dies(lake: FullLake) -> None:
+def test_a_loop_survives_a_storage_that_dies(lake: FullLake) -> None:
     (file,) = attach(FAULTY, access="lake")
     with uproot.open({file: "mini"}) as tree:
         expected = tree.arrays(["photon_pt"]).tolist()

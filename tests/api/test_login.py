@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+import rucio_lab
 from rucio_lab import BadRequest, SignInNeeded, login
 from rucio_lab.api.sign_in_page import _Link
 from rucio_lab.core.config.instances import load_instances
@@ -87,7 +88,7 @@ def test_a_magic_asks_for_the_code(
     assert code_on(user[0]) not in cell.text
 
 
-def test_wrong_codes_end_it(run: Run, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_wrong_codes_end_the_sign_in(run: Run, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getpass", lambda _: "wrong")
     cell = run("%rucio_login --code")
     assert isinstance(cell.error, SignInNeeded)
@@ -96,11 +97,11 @@ def test_wrong_codes_end_it(run: Run, provider: Provider, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
-def test_a_time_that_is_none(run: Run, provider: Provider, seconds: str) -> None:
+def test_a_timeout_that_is_not_positive(run: Run, provider: Provider, seconds: str) -> None:
     assert isinstance(run(f"%rucio_login --timeout {seconds}").error, BadRequest)
 
 
-def test_nobody_comes(run: Run, provider: Provider) -> None:
+def test_nobody_signs_in(run: Run, provider: Provider) -> None:
     start = time.monotonic()
     cell = run("%rucio_login --timeout 1")
     assert time.monotonic() - start < 5
@@ -110,7 +111,7 @@ def test_nobody_comes(run: Run, provider: Provider) -> None:
         login(timeout=0.5)
 
 
-def test_an_interrupt_ends_it(run: Run, provider: Provider) -> None:
+def test_an_interrupt_ends_the_sign_in(run: Run, provider: Provider) -> None:
     threading.Timer(1, os.kill, (os.getpid(), 2)).start()
     cell = run("%rucio_login")
     assert isinstance(cell.error, KeyboardInterrupt)
@@ -161,12 +162,12 @@ def test_a_kernel_shows_a_link_waits_and_goes_on_as_the_sign_in_is_renewed(
             assert reply["status"] == "ok", printed
 
 
-def test_where_nobody_is_there_to_paste_a_code(
+def test_nobody_can_be_asked_for_the_code(
     start_kernel: Callable[[], Kernel], lake: FullLake, provider: Provider
 ) -> None:
     reply, printed = start_kernel().run("%load_ext rucio_lab\n%rucio_login --code")
     assert reply["status"] == "error"
-    assert "nobody is there to be asked" in printed
+    assert "nobody can be asked" in printed
 
 
 def test_a_shell_of_its_own(shell: InteractiveShell) -> None:
@@ -190,3 +191,23 @@ def test_a_proxy_is_made_and_shown(
     assert re.search(r"X.509 proxy of CN=\d+,CN=Alice Analyst.* until .* \(12 h\)", cell.text)
     assert "CAs: " in cell.text
     assert "nowhere not known" in run("%rucio_login --voms nowhere").text
+
+
+def test_login_signs_in_again_and_logout_forgets(lake: FullLake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = lake.config("asking", asking={"rucio_cfg": str(lake.rucio_cfg(password=""))})
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+    result = run("%rucio_attach opendata13TeV:web as files")
+    assert isinstance(result.error, SignInNeeded)
+    assert "%rucio_login" in result.text
+    rucio_lab.login(username="alice", password="alice-pass")
+    assert run("%rucio_attach opendata13TeV:web as files").error is None
+    with pytest.raises(SignInNeeded):
+        rucio_lab.login(username="alice", password="wrong")
+    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
+    rucio_lab.login(username="alice", password="alice-pass")
+    assert run("%rucio_logout").text == "Signed out of asking.\n"
+    assert isinstance(run("%rucio_attach opendata13TeV:web as files").error, SignInNeeded)
+
+
+def test_login_of_a_configured_user_asks_nothing(lake: FullLake, run: Run) -> None:
+    assert run("%rucio_login").text.startswith("Signed in to test as alice until ")

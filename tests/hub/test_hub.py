@@ -127,7 +127,7 @@ def test_a_culled_server_is_signed_in_again_without_the_user(alice: User) -> Non
 def test_the_doctor_says_what_the_hub_lacks(hub: JupyterHub, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in alice.environment.items():
         monkeypatch.setenv(name, value)
-    assert next(check_hub()).text.startswith("This is not under a JupyterHub")
+    assert next(check_hub()).text.startswith("This does not run in a JupyterHub")
     monkeypatch.setenv("JUPYTERHUB_API_URL", f"{hub.url}hub/api")
     monkeypatch.setenv("JUPYTERHUB_USER", "alice")
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", hub_token(alice))

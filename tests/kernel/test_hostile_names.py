@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from rucio_lab.core.text import is_printable
 from rucio_lab.kernel import completer
-from rucio_lab.kernel.magics import COMMANDS
+from rucio_lab.kernel.parsers import PARSERS
 from tests.support.names import alike, names
 from tests.support.shells import Kernel
 from tests.support.typescript import TypeScript
@@ -33,7 +33,7 @@ def magic_in(cell: str) -> tuple[str, list[str]]:
     assert isinstance(call, ast.Call)
     assert ast.unparse(call.func) == "get_ipython().run_line_magic"
     name, line = (ast.literal_eval(each) for each in call.args)
-    parsed = vars(COMMANDS[name][0].parse_line(line))
+    parsed = vars(PARSERS[name].parse_line(line))
     assert not [key for key, value in parsed.items() if value and key not in ("words", "did", "access")]
     return name, parsed["words"] if name == "rucio_attach" else [parsed["did"]]
 

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from rucio_lab import FileList
 from rucio_lab.core.errors import BadRequest, ConfigurationError, RucioLabError
-from rucio_lab.kernel.magics import COMMANDS
+from rucio_lab.kernel.parsers import PARSERS
 
 Run = Callable[[str], Any]
 
 
 def words(line: str) -> list[str]:
-    return COMMANDS["rucio_attach"][0].parse_line(line).words
+    return PARSERS["rucio_attach"].parse_line(line).words
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_without_configuration_says_how_to_get_one(run: Run, unconfigured: None,
     assert len(result.text.strip().splitlines()) == 1
 
 
-def test_what_follows_a_failed_magic_does_not_run(run: Run, shell: InteractiveShell) -> None:
+def test_code_after_a_failed_magic_does_not_run(run: Run, shell: InteractiveShell) -> None:
     run("%rucio_attach nocolon\nwent_on = True")
     assert "went_on" not in shell.user_ns
 
@@ -88,83 +87,9 @@ def test_a_caller_can_catch_the_error_of_a_magic(run: Run) -> None:
     assert run(code).value is True
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("class", "a Python keyword"),
-        ("None", "a Python keyword"),
-        ("print", "a Python builtin"),
-        ("__name__", "IPython's own"),
-        ("In", "IPython's own"),
-        ("get_ipython", "IPython's own"),
-        ("exit", "IPython's own"),
-        ("_", "IPython's own"),
-        ("_12", "IPython's own"),
-        ("_i3", "IPython's own"),
-        ("_oh", "IPython's own"),
-        ("1st", "no Python name"),
-        ("my-files", "no Python name"),
-        ("a.b", "no Python name"),
-        ("''", "no Python name"),
-    ],
-)
-def test_takes_no_name_that_is_not_free(run: Run, unconfigured: None, name: str, why: str) -> None:
-    result = run(f"%rucio_attach s:n as {name}")
-    assert isinstance(result.error, BadRequest)
-    assert f"cannot be the variable: it is {why}." in result.text
-
-
-@pytest.mark.parametrize("line", ["s:n as mine", "s:mine"])
-def test_takes_no_variable_that_it_did_not_make(
-    run: Run, shell: InteractiveShell, unconfigured: None, line: str
-) -> None:
-    shell.user_ns["mine"] = [1, 2]
-    result = run(f"%rucio_attach {line}")
-    assert "There is a variable mine already (list), and attach did not make it." in result.text
-    assert "del mine" in result.text
-    assert shell.user_ns["mine"] == [1, 2]
-
-
-def test_a_variable_that_attach_made_may_be_replaced(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
-    shell.user_ns["files"] = FileList()
-    assert isinstance(run("%rucio_attach s:n as files").error, ConfigurationError)  # it got past the name
-
-
-@pytest.mark.parametrize(
-    ("dids", "name"),
-    [
-        (["s:GamGam.Data"], "GamGam_Data"),
-        (["s:/a/b-c:d"], "a_b_c_d"),
-        (["s:data_*"], "data"),
-        (["s:2015.data"], "files_2015_data"),
-        (["s:***"], "files"),
-        (["s:list"], "list_files"),
-        (["s:class"], "class_files"),
-        (["s:In"], "In_files"),
-        (["s:a", "s:b"], "files"),
-    ],
-)
-def test_derives_a_name(dids: list[str], name: str) -> None:
-    from rucio_lab.kernel.names import variable_name
-
-    assert variable_name(None, dids, {}) == name
-
-
-def test_a_name_is_normalised_as_python_does() -> None:
-    from rucio_lab.kernel.names import variable_name
-
-    assert variable_name("ﬁles", ["s:n"], {}) == "files"
-
-
-def test_leaves_ipythons_variables_alone(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
-    shell.user_ns.update(x="1", y="2")
-    result = run("%rucio_attach {x}$y as z")
-    assert "'{x}$y' is not a DID" in result.text
-
-
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PARSERS)
 def test_help_is_the_docstring(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    parser, _ = COMMANDS[name]
+    parser = PARSERS[name]
     for ask in (f"%{name}?", f"%{name} --help"):
         capsys.readouterr()
         assert shell.run_cell(ask).success
@@ -191,3 +116,9 @@ def test_every_error_is_public() -> None:
     }
     assert names <= set(rucio_lab.__all__)
     assert all(getattr(rucio_lab, name) for name in rucio_lab.__all__)
+
+
+def test_ipython_expands_no_variables_in_a_line(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
+    shell.user_ns.update(x="1", y="2")
+    result = run("%rucio_attach {x}$y as z")
+    assert "'{x}$y' is no DID" in result.text

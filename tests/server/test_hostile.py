@@ -43,14 +43,14 @@ QUESTIONS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("route", [name.rpartition("/")[2] for name, _ in routes("/")])
-async def test_nobody_keeps_an_answer(lake: HostileRucio, ask: Ask, route: str) -> None:
+async def test_answers_are_not_cached(lake: HostileRucio, ask: Ask, route: str) -> None:
     for arguments in (QUESTIONS.get(route, {}), {"instance": "nowhere", "id": "x"}):
         answer = await ask(route, **arguments)
         assert answer.headers["Cache-Control"] == "no-store", (answer.status, answer.body)
     assert (await ask(route, method="PUT", body="")).headers["Cache-Control"] == "no-store"
 
 
-async def test_whatever_rucio_answers_rest_has_rows_or_an_error_of_ours(lake: HostileRucio, ask: Ask) -> None:
+async def test_rest_answers_any_reply_of_rucio_with_rows_or_our_error(lake: HostileRucio, ask: Ask) -> None:
     loop, known = asyncio.get_running_loop(), lake.rows()
 
     @settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -72,7 +72,7 @@ async def test_whatever_rucio_answers_rest_has_rows_or_an_error_of_ours(lake: Ho
     await asyncio.to_thread(check)
 
 
-async def test_readers_that_leave_a_rucio_that_drips_hold_up_nobody(
+async def test_readers_that_leave_a_slow_rucio_delay_nobody(
     lake: HostileRucio, ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
 ) -> None:
     lake.replies[f"/dids/{SCOPE}/dids/search"] = lake.replies[f"/dids/{SCOPE}/{CONTAINER}"] = Reply(drip(b" "), STREAM)
@@ -87,7 +87,7 @@ async def test_readers_that_leave_a_rucio_that_drips_hold_up_nobody(
     assert time.monotonic() - begin < 1.5
 
 
-async def test_a_job_whose_reader_left_asks_nothing_more(
+async def test_a_job_whose_reader_left_stops_asking(
     lake: HostileRucio, ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
 ) -> None:
     def slowly() -> Iterator[bytes]:
@@ -106,7 +106,7 @@ async def test_a_job_whose_reader_left_asks_nothing_more(
     assert Jobs().all() == []
 
 
-async def test_a_job_takes_so_many_dids(lake: HostileRucio, ask: Ask) -> None:
+async def test_a_job_takes_a_limited_number_of_dids(lake: HostileRucio, ask: Ask) -> None:
     answer = await ask("jobs", method="POST", body=json.dumps({"dids": [DID] * 3000}))
     assert (answer.status, answer.json["error"]) == (400, "bad_request")
     assert "3,000 DIDs, and a job takes 100 at most" in answer.json["message"]

@@ -87,7 +87,7 @@ async def test_a_job_is_followed_in_two_tabs(ask: Ask, jp_serverapp: ServerApp, 
     assert followers._looking.done()
 
 
-async def test_who_follows_learns_that_the_jobs_cannot_be_read(
+async def test_followers_learn_that_the_jobs_cannot_be_read(
     ask: Ask, jp_serverapp: ServerApp, jp_base_url: str
 ) -> None:
     folder = Jobs().folder
@@ -143,7 +143,7 @@ async def test_bad_input_starts_nothing(ask: Ask, route: str, how: dict[str, str
     assert (await ask("jobs")).rows == []
 
 
-async def test_nobody_signed_in_is_said_before_a_job_starts(
+async def test_a_missing_sign_in_is_reported_before_a_job_starts(
     ask: Ask, lake: FullLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = lake.rucio_cfg(password="")

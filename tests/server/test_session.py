@@ -52,7 +52,9 @@ async def signed_in(ask: Ask, instance: str) -> Any:
     raise AssertionError(known)
 
 
-async def test_a_page_is_opened_and_asked_for_until_it_is_done(ask: Ask, lake: FullLake, provider: Provider) -> None:
+async def test_the_session_is_polled_until_the_user_has_signed_in_at_the_page(
+    ask: Ask, lake: FullLake, provider: Provider
+) -> None:
     before = (await ask("session", instance="page")).json
     assert (before["state"], before["auth"], before["fields"]) == ("signed_out", "oidc", [])
     assert (before["pending"], before["failure"], before["renewed"]) == (None, None, False)
@@ -75,7 +77,7 @@ async def test_a_page_is_opened_and_asked_for_until_it_is_done(ask: Ask, lake: F
 async def test_a_code_is_entered(ask: Ask, lake: FullLake, provider: Provider) -> None:
     refused = await post(ask, code="x" * 50)
     assert refused.status == 400
-    assert "waits for a code" in refused.json["message"]
+    assert "is waiting for a code" in refused.json["message"]
     begun = await post(ask, by_code=True)
     assert begun.json["pending"]["wants_code"] is True
     code = code_on(await visited(begun, lake))
@@ -85,7 +87,7 @@ async def test_a_code_is_entered(ask: Ask, lake: FullLake, provider: Provider) -
     assert (known.json["state"], known.json["pending"]) == ("signed_in", None)
 
 
-async def test_a_second_one_takes_its_place_and_a_sign_out_ends_it(
+async def test_a_second_sign_in_replaces_the_first_and_a_sign_out_ends_it(
     ask: Ask, lake: FullLake, provider: Provider
 ) -> None:
     first = await post(ask)
@@ -96,7 +98,7 @@ async def test_a_second_one_takes_its_place_and_a_sign_out_ends_it(
     assert (out["pending"], out["failure"]) == (None, None)
 
 
-async def test_one_in_vain_says_so_and_is_cleaned_away(
+async def test_a_failed_sign_in_is_reported_and_removed(
     ask: Ask, lake: FullLake, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(oidc, "SECONDS", 0.5)
@@ -116,13 +118,13 @@ async def test_one_in_vain_says_so_and_is_cleaned_away(
 
 
 @pytest.mark.parametrize("body", ["[]", "no json", '{"code": 1}', '{"by_code": "yes"}', '{"username": []}'])
-async def test_a_body_that_makes_no_sense(ask: Ask, lake: FullLake, provider: Provider, body: str) -> None:
+async def test_an_invalid_body(ask: Ask, lake: FullLake, provider: Provider, body: str) -> None:
     answer = await ask("session", method="POST", body=body, instance="page")
     assert answer.status == 400
     assert "true or false" in answer.json["remedy"]
 
 
-async def test_a_slow_sign_in_holds_up_nobody(ask: Ask, lake: FullLake, provider: Provider) -> None:
+async def test_a_slow_sign_in_delays_nobody(ask: Ask, lake: FullLake, provider: Provider) -> None:
     lake.faulty["rucio"].silent()
     slow = asyncio.ensure_future(post(ask, "slow"))
     await asyncio.sleep(0.3)
@@ -163,7 +165,7 @@ async def test_no_secret_is_in_an_answer(ask: Ask, lake: FullLake, provider: Pro
     assert not [part for part in hidden for answer in seen if part in answer.body]
 
 
-async def test_it_says_what_storages_are_shown(
+async def test_the_session_says_which_credentials_storages_get(
     ask: Ask, lake: FullLake, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = (await ask("session", instance="test")).json["storage"]
@@ -180,7 +182,7 @@ async def test_it_says_what_storages_are_shown(
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "huge", "link"])
-async def test_a_proxy_that_another_user_put_there_is_said_and_holds_up_nobody(
+async def test_a_proxy_of_another_user_is_reported_and_delays_nobody(
     ask: Ask, lake: FullLake, provider: Provider, users: Users, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     mallory, folder = users.add(), users.folder / f"session-{kind}"
@@ -195,3 +197,16 @@ async def test_a_proxy_that_another_user_put_there_is_said_and_holds_up_nobody(
         storage = answer.json["storage"]
         assert storage["proxy"] is None
         assert f"The X.509 proxy {folder / 'proxy'} cannot be read" in storage["problems"][0]
+
+
+async def test_instances_say_who_the_user_is(ask: Ask) -> None:
+    known = (await ask("instances")).json
+    assert known["default"] == "test"
+    (test,) = known["instances"]
+    assert test["session"]["state"] == "renewable"
+    await ask("scopes")
+    assert (await ask("session")).json["account"] == "alice"
+
+
+async def test_a_user_name_without_a_password_signs_nobody_in(ask: Ask) -> None:
+    assert (await ask("session", method="POST", body='{"username": "bob"}')).status == 401

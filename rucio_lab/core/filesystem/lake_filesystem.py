@@ -4,6 +4,9 @@ Each of the three parts is percent-encoded (RFC 3986, all but letters, digits an
 ``%2F``. A plain slash after the scope is also accepted as part of the name. Containers, datasets, scopes and instances
 are directories, but the address of a file does not say through which dataset it was reached.
 
+``rucio://SCOPE:NAME``, as some other tools write it, is the same DID of the default instance, without any encoding.
+Everything that is returned has the full form.
+
 A file system object has no state, so it can be pickled, forked and shared. The state of files that are being read is
 in `rucio_lab.core.filesystem.lake_file`, separately in each process.
 """
@@ -18,13 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from rucio_lab.core.address import PREFIX, Address
+from rucio_lab.core.address import PREFIX, Address, is_short
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.checksum import Checksum
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
 from rucio_lab.core.filesystem import lake_file
 from rucio_lab.core.filesystem.lake_file import LakeFile
@@ -72,7 +78,8 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        return os.fspath(path).removeprefix(PREFIX).rstrip("/")
+        path = os.fspath(path).removeprefix(PREFIX).rstrip("/")
+        return _full(path) if is_short(path) else path
 
     def unstrip_protocol(self, name: str) -> str:
         """Write a path as a URL."""
@@ -99,11 +106,11 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         NotFound
             If there is nothing. The error is also a `FileNotFoundError`.
         """
-        return entry_at(Address.parse(path))
+        return entry_at(_address(path))
 
     def ls(self, path: str, detail: bool = True, **_kwargs: Any) -> list[Any]:
         """List an instance, scope, container or dataset, one level down; a file lists itself."""
-        found = entries_at(Address.parse(path))
+        found = entries_at(_address(path))
         return found if detail else [entry["name"] for entry in found]
 
     def exists(self, path: str, **_kwargs: Any) -> bool:
@@ -142,7 +149,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_kwargs: Any
     ) -> Any:
         """List all files below a path, each once. A container or dataset needs only one request to Rucio."""
-        address = Address.parse(path)
+        address = _address(path)
         info = self.info(path)
         found: dict[str, dict[str, Any]] = {}
         if info["type"] == "file":
@@ -245,7 +252,7 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         FileNotFoundError, IsADirectoryError
             In the form of `NoSuchDid` and `IsCollection`.
         """
-        address = Address.parse(path)
+        address = _address(path)
         instance = instance_of(address)
         if instance is None or not address.name:
             raise IsCollection(
@@ -393,3 +400,14 @@ def _copy(file: LakeFile, target: Any, callback: Any) -> None:
             f"{file.did} was read with the checksum {checksum.found}, but Rucio has {checksum.expected}.",
             "Tell the operators of the storage. Another replica may be good.",
         )
+
+
+def _address(path: str) -> Address:
+    return Address.parse(LakeFileSystem._strip_protocol(path))
+
+
+def _full(path: str) -> str:
+    """Write ``scope:name``, a DID of the default instance, as a path; a pattern stays one."""
+    did = DID.parse(path)
+    name = quote(did.name, safe="*/" if did.is_pattern else "")
+    return f"{Address(load_instances().get().name, did.scope).path}/{name}"

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from rucio_lab.core.address import Address
+from rucio_lab.core.address import PREFIX, Address
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
-from rucio_lab.core.errors import NotFound
+from rucio_lab.core.errors import ConfigurationError, NotFound
 from rucio_lab.core.filesystem import lake_file
 from rucio_lab.core.filesystem.lake_file import NoSuchDid
 from rucio_lab.core.model import DidInfo
@@ -39,9 +39,28 @@ def instance_of(address: Address) -> Instance | None:
     key = (address.instance, os.environ.get("RUCIO_LAB_CONFIG"), os.environ.get("RUCIO_CONFIG"))
     known, until = _instances.get(key, (None, 0.0))
     if known is None or until < time.monotonic():
-        known = load_instances().get(address.instance)
+        known = _configured(address)
         _instances[key] = (known, time.monotonic() + _CONFIGURATION_LIFE)
     return known
+
+
+def _configured(address: Address) -> Instance:
+    """Find the instance of an address in the configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none. The remedy says how to write an address that starts with a scope.
+    """
+    instances = load_instances()
+    try:
+        return instances.get(address.instance)
+    except ConfigurationError as error:
+        if not address.scope or not instances.names:
+            raise
+        scope, name = address.instance, "/".join(filter(None, address[1:]))
+        full = PREFIX + Address(instances.default_name or "INSTANCE", scope, name).path
+        raise ConfigurationError(error.message, f"{error.remedy} If {scope!r} is a scope, write {full}.") from None
 
 
 def entry_at(address: Address) -> Entry:

@@ -336,7 +336,7 @@ def test_the_doctor_says_how_old_the_copy_is(site: Site, tmp_path: Path) -> None
     site.mode = "broken"
     age(tmp_path, 7200)
     (finding,) = check_site()
-    assert (finding.level, finding.remedy) == ("note", "The copy of 2.0 hours ago is used.")
+    assert (finding.level, finding.remedy) == ("note", "The cached copy from 2.0 hours ago is used.")
     assert "HTTP 500" in finding.text
     cached(tmp_path).unlink()
     (finding,) = check_site()
