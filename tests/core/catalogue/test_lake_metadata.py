@@ -72,7 +72,7 @@ def test_custom_metadata_is_shown_among_the_others(asked: Lake, name: str) -> No
         (["skim=gamgam"], set()),
         (["no_such_key=1"], set()),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "nothing",
 )
 def test_search_by_custom_metadata(asked: Lake, filters: list[str], expected: set[str]) -> None:
     assert search(asked, *filters) == expected
