@@ -12,7 +12,7 @@ from rucio_lab.api.files import FileList, answer_to, folder_of
 from rucio_lab.api.options import AttachOptions
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.model import Access, Request
-from rucio_lab.core.storage.known_schemes import schemes_of
+from rucio_lab.core.storage.readable_schemes import schemes_of
 
 
 def attach(

@@ -22,7 +22,7 @@ from rucio_lab.core.config.layers import config_files
 from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
-from rucio_lab.core.storage import known_schemes
+from rucio_lab.core.storage import readable_schemes
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import until
 from rucio_lab.server.hub import Hub, keep, wanted
@@ -96,7 +96,7 @@ def check_packages() -> Iterator[Finding]:
 def check_readers() -> Iterator[Finding]:
     """Check what can be read here."""
     for scheme in ("root", "https"):
-        reason = known_schemes.unreadable(scheme)
+        reason = readable_schemes.unreadable(scheme)
         if reason:
             remedy = "https is used instead." if scheme == "root" else "pip install aiohttp."
             yield Finding("note" if scheme == "root" else "bad", f"{reason}.", remedy)
@@ -110,7 +110,7 @@ def check_readers() -> Iterator[Finding]:
         yield Finding("bad", f"rucio:// cannot be read: {error}.", "pip install --force-reinstall rucio-lab.")
     else:
         yield Finding("good", "rucio:// can be read")
-    if broken := known_schemes.broken_uproot():
+    if broken := readable_schemes.broken_uproot():
         yield Finding(
             "bad",
             f"uproot {broken} cannot iterate over root:// URLs.",

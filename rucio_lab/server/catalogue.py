@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rucio_lab.core.model import DIDType, ReadAccess, Request, ResolvedFile
-from rucio_lab.core.storage.known_schemes import schemes_of
+from rucio_lab.core.storage.readable_schemes import schemes_of
 from rucio_lab.server import rows
 from rucio_lab.server.handler import LakeHandler, lake_of, verb
 

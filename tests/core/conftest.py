@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rucio_lab.core.storage import known_schemes
+from rucio_lab.core.storage import readable_schemes
 from tests.lake.lake import FullLake
 
 
@@ -17,9 +17,9 @@ def gfal2(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = str(Path(__file__).parents[1] / "support" / "grid")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", folder)
-    known_schemes.not_downloadable.cache_clear()
+    readable_schemes.not_downloadable.cache_clear()
     yield
-    known_schemes.not_downloadable.cache_clear()
+    readable_schemes.not_downloadable.cache_clear()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.model import LeftOut, Replica, Request, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd
 from rucio_lab.core.reasons import Cause, Reason
-from rucio_lab.core.storage import known_schemes
+from rucio_lab.core.storage import readable_schemes
 
 
 def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
@@ -85,7 +85,7 @@ class Sorter:
         plain URL: XRootD's client would look for them elsewhere.
         """
         schemes = request.schemes or instance.schemes
-        self._schemes = tuple(known_schemes.SPELLINGS.get(scheme, scheme) for scheme in schemes)
+        self._schemes = tuple(readable_schemes.SPELLINGS.get(scheme, scheme) for scheme in schemes)
         self._mounts = instance.mounts if request.access != "stream" else {}
         self._stream = request.access != "mount"
         storage = instance.storage
@@ -124,7 +124,7 @@ class Sorter:
         """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
         pfn = _without_options(did, pfn)
         scheme, _, rest = pfn.url.partition("://")
-        scheme = known_schemes.SPELLINGS.get(scheme, scheme)
+        scheme = readable_schemes.SPELLINGS.get(scheme, scheme)
         url = f"{scheme}://{_escaped(rest, did.name) if scheme in ('https', 'http') else rest}"
         replica = Replica(pfn.rse, url, pfn.url, pfn.domain, pfn.priority)
         if not _is_address(url):
@@ -153,7 +153,7 @@ class Sorter:
         """Say why nothing is read over a scheme, if so."""
         if not self._is_asked_for(scheme):
             return Reason(Cause.NOT_ASKED_FOR, (scheme, ", ".join(self._schemes)))
-        unreadable = known_schemes.not_downloadable if self._download else known_schemes.unreadable
+        unreadable = readable_schemes.not_downloadable if self._download else readable_schemes.unreadable
         words = unreadable(scheme)
         return Reason(Cause.NO_READER, (words,)) if words else None
 
@@ -195,7 +195,7 @@ def _without_options(did: DID, pfn: Pfn) -> Pfn:
     """Strip the options that are meant for tools: Rucio adds some for its own, and XRootD's client obeys any."""
     scheme, _, rest = pfn.url.partition("://")
     rest = rest.partition("&#multirange=")[0]
-    if known_schemes.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
+    if readable_schemes.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
         rest = xrootd.without_options(rest)
         if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp takes the file out of its archive
             rest += f"{'&' if '?' in rest else '?'}xrdcl.unzip={did.name}"
@@ -267,7 +267,7 @@ def put_dead_last(instance: Instance, drafts: list[Draft]) -> None:
     """
     unknown: dict[probe.Endpoint, Replica] = {}
     for draft in drafts:
-        best = [replica for replica in draft.candidates if replica.scheme in known_schemes.PROBED][:2]
+        best = [replica for replica in draft.candidates if replica.scheme in readable_schemes.PROBED][:2]
         unknown.update({probe.endpoint(it): it for it in best if not probe.is_known(probe.endpoint(it))})
     if unknown:
         probe.probe(unknown.values(), instance.storage.redirects_to_http)

@@ -27,7 +27,7 @@ from rucio_lab.core.resolve.choose import (
     through_lake,
 )
 from rucio_lab.core.resolve.expand import Tell, Wanted, expand, find_replicas
-from rucio_lab.core.storage import known_schemes
+from rucio_lab.core.storage import readable_schemes
 
 
 def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
@@ -173,11 +173,11 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
         notes.append(
             f"{which} read as rucio://, since their storages ask for credentials that a plain URL cannot carry."
         )
-    if "root" in schemes and (broken := known_schemes.broken_uproot()):
+    if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."
         )
-    if "root" not in schemes and (reason := known_schemes.unreadable("root")):
+    if "root" not in schemes and (reason := readable_schemes.unreadable("root")):
         offered = any(left.replica.scheme == "root" for file in files for left in file.left_out)
         notes += [f"{reason[0].upper()}{reason[1:]}; took {', '.join(sorted(schemes))} instead."] if offered else []
     return notes
