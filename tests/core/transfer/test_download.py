@@ -12,7 +12,7 @@ import pytest
 
 from rucio_lab.core.model import Request
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.storage import shown
+from rucio_lab.core.storage import tls
 from rucio_lab.core.transfer.download import download_resolution
 from rucio_lab.core.transfer.outcome import Progress
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES
@@ -82,7 +82,7 @@ def test_storages_that_require_a_token_and_no_other_gets_it(
 
 def test_an_untrusted_server_certificate(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    monkeypatch.setattr(shown, "_contexts", {})
+    monkeypatch.setattr(tls, "_contexts", {})
     error = unavailable("https")
     assert "has a certificate that is not trusted here" in error.message
 

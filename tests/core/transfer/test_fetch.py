@@ -21,7 +21,7 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.errors import NoSpace
 from rucio_lab.core.model import Replica, Request, ResolvedFile
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.storage import shown
+from rucio_lab.core.storage import tls
 from rucio_lab.core.transfer.download import download_resolution
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Progress
@@ -240,7 +240,7 @@ def test_after_many_kills_no_file_is_lost_wrong_or_fetched_twice(tmp_path: Path,
     contents = {f"f{n}": chance.randbytes(chance.choice((0, 10, 5_000, 100_000, 600_000))) for n in range(40)}
     wanted = [(file, ("ds", file.did.name)) for file in served(lake, contents)]
     instance, target = load_instances().get(), tmp_path / "d"
-    shown.tls_context(instance)  # slow the first time, then cached
+    tls.tls_context(instance)  # slow the first time, then cached
     whole: dict[str, int] = {}  # name -> inode, once the file was complete
 
     def look() -> None:
