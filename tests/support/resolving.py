@@ -1,4 +1,4 @@
-"""Resolve on the test lake, in one line."""
+"""Resolve on the test lake in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.lake.lake import FullLake
 from tests.support.checks import assert_clear
 
 SCOPE = "opendata13TeV"
-
 
 Configure = Callable[..., None]
 
@@ -35,7 +34,7 @@ def reasons(resolution: Resolution) -> dict[str, str]:
 
 
 def register(lake: FullLake, rse: str, sizes: dict[str, int]) -> None:
-    """Register files without making them."""
+    """Register files without creating them."""
     files = [{"scope": SCOPE, "name": name, "bytes": size, "adler32": "00000001"} for name, size in sizes.items()]
     for start in range(0, len(files), 500):
         lake.rest("POST", "/replicas", json={"rse": rse, "files": files[start : start + 500]})

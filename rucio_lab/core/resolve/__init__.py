@@ -1,1 +1,1 @@
-"""From DIDs to files: expand them, choose replicas, and report."""
+"""From DIDs to files: expand DIDs, choose replicas, and report what cannot be read."""

@@ -1,4 +1,4 @@
-"""Which replica of a file to read: sort out what cannot be read from here, and ask whether servers are alive."""
+"""Which replica of a file to read: leave out what cannot be read from here, rank the rest, and probe servers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rucio_lab.core.storage import readable_schemes
 
 
 def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
-    """Say from which replicas ``rucio://`` would read some files now: those to be tried, in order, and the others."""
+    """Give the replicas from which ``rucio://`` would read some files now, best first, and those left out."""
     found = {}
     for row in Lake(instance).replicas(dids, rse=instance.rse, site=instance.site):
         candidates, left_out = readable_replicas(instance, row)
@@ -29,12 +29,12 @@ def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Rep
 
 
 def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Replica], list[LeftOut]]:
-    """Sort the replicas of one file as ``rucio://`` reads them, with the credentials of the instance. Asks nobody.
+    """Sort the replicas of a file as ``rucio://`` does, which has the credentials of the instance. Probes nothing.
 
     Returns
     -------
     list of Replica
-        Those that can be read here, best first.
+        Replicas that can be read here, best first.
     list of LeftOut
         The others, and why.
     """
@@ -44,7 +44,7 @@ def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Repli
 
 @dataclass
 class Draft:
-    """A file on its way to being resolved."""
+    """A file that is being resolved."""
 
     did: DID
     row: FileReplicas | None
@@ -52,7 +52,7 @@ class Draft:
     left_out: list[LeftOut]
 
     def drop(self, bad: Callable[[Replica], Reason | None]) -> None:
-        """Leave out the candidates for which a reason is given."""
+        """Leave out the candidates for which `bad` gives a reason."""
         kept = []
         for replica in self.candidates:
             if reason := bad(replica):
@@ -62,7 +62,7 @@ class Draft:
         self.candidates = kept
 
     def file(self, datasets: tuple[DID, ...]) -> ResolvedFile:
-        """Make the final value."""
+        """Make the result."""
         assert self.row is not None  # noqa: S101 - there are candidates, so there was a row
         return ResolvedFile(
             self.did,
@@ -76,13 +76,13 @@ class Draft:
 
 
 class Sorter:
-    """Sorts the replicas of a file by whether and how they can be read here."""
+    """Decides which replicas of a file can be read here, and in which order."""
 
     def __init__(self, instance: Instance, request: Request) -> None:
-        """Take the settings of the instance, as far as the request does not overrule them.
+        """Combine the settings of the instance with those of the request, which take precedence.
 
-        Where an instance has credentials or a CA of its own for roots://, ``auto`` does not give roots:// away as a
-        plain URL: XRootD's client would look for them elsewhere.
+        If an instance has credentials or a CA of its own, ``auto`` gives no plain roots:// URL: XRootD's client would
+        look for them elsewhere.
         """
         schemes = request.schemes or instance.schemes
         self._schemes = tuple(readable_schemes.SPELLINGS.get(scheme, scheme) for scheme in schemes)
@@ -96,7 +96,7 @@ class Sorter:
         self._any_scheme = self._download and not request.schemes
 
     def draft(self, did: DID, row: FileReplicas | None) -> Draft:
-        """Sort the replicas of one file, best first: mounted, then on the local network, then by scheme."""
+        """Sort the replicas of a file, best first: mounted, then on the local network, then by scheme."""
         draft = Draft(did, row, [], [])
         if row is None:
             return draft
@@ -121,7 +121,7 @@ class Sorter:
         return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
     def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, Reason | None]]:
-        """Give a replica in the forms that readers know, each with why it cannot be read, if so."""
+        """Give a replica in all forms that readers accept, each with the reason if it cannot be read."""
         pfn = _without_options(did, pfn)
         scheme, _, rest = pfn.url.partition("://")
         scheme = readable_schemes.SPELLINGS.get(scheme, scheme)
@@ -150,7 +150,7 @@ class Sorter:
         return self._any_scheme or scheme in self._schemes
 
     def _against(self, scheme: str) -> Reason | None:
-        """Say why nothing is read over a scheme, if so."""
+        """Say why a scheme is not used; None if it is."""
         if not self._is_asked_for(scheme):
             return Reason(Cause.NOT_ASKED_FOR, (scheme, ", ".join(self._schemes)))
         unreadable = readable_schemes.not_downloadable if self._download else readable_schemes.unreadable
@@ -158,12 +158,12 @@ class Sorter:
         return Reason(Cause.NO_READER, (words,)) if words else None
 
     def _through_cache(self, replica: Replica) -> bool:
-        """Whether a replica is to be read through the XCache: never twice, and not on the local network."""
+        """Whether to read a replica through the XCache: not if it already is, and not on the local network."""
         there_already = replica.endpoint == self._cache_endpoint or "root://" in replica.url.removeprefix("root://")
         return bool(self._cache_endpoint) and replica.domain != "lan" and not there_already
 
     def _mounted(self, pfn: Pfn) -> str:
-        """Give the local path of a PFN on a mounted RSE; empty if there is none, or it would lead out of the folder."""
+        """Give the local path of a PFN on a mounted RSE; empty if there is none, or if it is outside the folder."""
         mount = self._mounts.get(pfn.rse)
         if mount is None:
             return ""
@@ -186,36 +186,36 @@ def _is_address(url: str) -> bool:
 def _is_server(text: str) -> bool:
     try:
         server = urlsplit(f"//{text}")
-        return server.port != 0 and not (server.hostname or "").startswith("-")  # an option, to a program
+        return server.port != 0 and not (server.hostname or "").startswith("-")  # programs would take it as an option
     except ValueError:
         return False
 
 
 def _without_options(did: DID, pfn: Pfn) -> Pfn:
-    """Strip the options that are meant for tools: Rucio adds some for its own, and XRootD's client obeys any."""
+    """Remove options for tools: Rucio adds some for its own, and XRootD's client obeys all."""
     scheme, _, rest = pfn.url.partition("://")
     rest = rest.partition("&#multirange=")[0]
     if readable_schemes.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
         rest = xrootd.without_options(rest)
-        if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp takes the file out of its archive
+        if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp extracts the file from its archive
             rest += f"{'&' if '?' in rest else '?'}xrdcl.unzip={did.name}"
     return pfn._replace(url=f"{scheme}://{rest}")
 
 
 def _escaped(rest: str, name: str) -> str:
-    """Escape what a name holds that means something else in a web address; Rucio writes names as they are."""
+    """Escape characters of a name that have a meaning in web addresses; Rucio does not."""
     return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=") if rest.endswith(name) else rest
 
 
 def check_mounts(drafts: list[Draft]) -> None:
-    """Drop local paths that cannot be read, or are not of the size that Rucio has registered."""
+    """Drop local paths that cannot be read, or do not have the size that Rucio has registered."""
     mounts: dict[str, dict[str, int]] = {}
     for draft in drafts:
         for replica in draft.candidates:
             if replica.scheme == "file" and draft.row:
                 mounts.setdefault(replica.rse, {})[replica.url] = draft.row.bytes
     reasons = {}
-    for expected in mounts.values():  # one by one, so that a mount that is dead does not hold up the others
+    for expected in mounts.values():  # one mount after another, so that a dead one does not block the others
         for path, size in zip(expected, probe.sizes_on_disk(list(expected)), strict=True):
             if isinstance(size, str):
                 reasons[path] = Reason(Cause.MOUNT_UNREADABLE, (path, size))
@@ -226,7 +226,7 @@ def check_mounts(drafts: list[Draft]) -> None:
 
 
 def drop_dead(instance: Instance, drafts: list[Draft]) -> None:
-    """Ask the two best servers of each file whether they are there, and go on to others only where they are not."""
+    """Probe the two best servers of each file, and drop the dead ones; probe others only in their place."""
     while True:
         unknown: dict[probe.Endpoint, Replica] = {}
         for draft in drafts:
@@ -241,7 +241,7 @@ def drop_dead(instance: Instance, drafts: list[Draft]) -> None:
 
 
 def through_lake(instance: Instance, drafts: list[Draft]) -> None:
-    """Take ``rucio://`` for files whose storages only ask for credentials, where those of the instance are accepted."""
+    """Use ``rucio://`` for files that need credentials, if their storages accept those of the instance."""
     asking: dict[int, list[Replica]] = {}
     for number, draft in enumerate(drafts):
         if not draft.candidates:
@@ -261,9 +261,9 @@ def through_lake(instance: Instance, drafts: list[Draft]) -> None:
 
 
 def put_dead_last(instance: Instance, drafts: list[Draft]) -> None:
-    """Ask the two best servers of each file whether they are there; a download goes to others first, if they are not.
+    """Probe the two best servers of each file, and put those that are down last, for a download.
 
-    It brings its own credentials and needs no parts of files, so whatever else a probe says is of no matter to it.
+    Anything else that a probe reports is no obstacle: a download has credentials, and does not need parts of files.
     """
     unknown: dict[probe.Endpoint, Replica] = {}
     for draft in drafts:

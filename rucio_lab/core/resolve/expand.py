@@ -1,4 +1,4 @@
-"""Which files a request names: DIDs and patterns expanded, each file with the datasets it was reached through."""
+"""Which files a request asks for: DIDs and patterns expanded to files, each with the datasets that contain it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,18 @@ from rucio_lab.core.model import DidInfo, Request
 
 T = TypeVar("T")
 
-
 MOST_MATCHES = 1000
-"""A pattern that fits more DIDs than this is refused: each of them is a question to Rucio."""
-
+"""A pattern that matches more DIDs than this is refused, because each of them costs a request to Rucio."""
 
 _TOLD_AFTER = 100  # rows
 
-
 Tell = Callable[[str, int, int], None]
-"""Is told how a long work goes on: what is done, how much of it, and how much it will be (0 where nobody knows)."""
+"""Is told about progress: what is being done, how much is done, and how much there is (0 if unknown)."""
 
 
 @dataclass
 class Wanted:
-    """The files of a request: each with the datasets that it was reached through."""
+    """The files of a request, each with the datasets that contain it."""
 
     files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
     infos: dict[DID, DidInfo] = field(default_factory=dict)
@@ -43,7 +40,7 @@ class Wanted:
 
 
 def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
-    """Find all files of a request."""
+    """Find all files that a request asks for."""
     wanted = Wanted()
     asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
     below: dict[DID, list[DID]] = {}
@@ -65,32 +62,38 @@ def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
             wanted.datasets[dataset].append(file)
     _check_whole(asked, {did: sum(len(wanted.datasets[its]) for its in datasets) for did, datasets in below.items()})
     empty = [info.did for info in asked if info.type != "file" and info.length == 0]
-    named = {DID.parse(text) for text in request.dids}  # what only fits a pattern may be empty
+    named = {DID.parse(text) for text in request.dids}  # a collection that only matches a pattern may be empty
     if not wanted.files or (named.intersection(empty) and not request.allow_missing):
+        names = [str(did) for did in empty] or list(request.dids)
+        are, it = ("is", "it") if len(names) == 1 else ("are", "them")
         raise NotFound(
-            f"{', '.join(map(str, empty)) or ' '.join(request.dids)} is empty: Rucio knows of no file in it.",
-            "Check the DID with %rucio_ls; with other DIDs beside it, --allow-missing takes theirs.",
+            f"{', '.join(names)} {are} empty: Rucio lists no files in {it}.",
+            f"Check {it} with %rucio_ls; if you asked for other DIDs too, --allow-missing attaches their files.",
         )
     wanted.notes += [f"{did} is empty." for did in empty]
     return wanted
 
 
 def _check_whole(asked: list[DidInfo], listed: dict[DID, int]) -> None:
-    """Refuse a listing that was cut on its way, as a proxy can do without a sign of it."""
+    """Refuse an incomplete listing: a proxy can cut one short without any sign."""
     for info in asked:
         if info.length and listed.get(info.did, info.length) < info.length:
-            raise LakeBroken(f"Of the {info.length:,} files of {info.did}, {listed[info.did]:,} arrived.", "Try again.")
+            raise LakeBroken(
+                f"Only {listed[info.did]:,} of the {info.length:,} files of {info.did} arrived.", "Try again."
+            )
 
 
 def _match(lake: Lake, did: DID) -> list[DidInfo]:
-    """Look up a DID, or all that fit a pattern."""
+    """Look up a DID, or all DIDs that match a pattern."""
     if not did.is_pattern:
         return [lake.info(did)]
     matches = list(lake.search(did, type="all", limit=MOST_MATCHES + 1))
     if len(matches) > MOST_MATCHES:
-        raise BadRequest(f"More than {MOST_MATCHES:,} DIDs fit {did}.", "Narrow it, or attach what holds them.")
+        raise BadRequest(
+            f"More than {MOST_MATCHES:,} DIDs match {did}.", "Use a narrower pattern, or attach a container of them."
+        )
     if not matches:
-        raise NotFound(f"No DID in {lake.instance.name} fits {did}.", "Try it with %rucio_search first.")
+        raise NotFound(f"No DID in {lake.instance.name} matches {did}.", "Try the pattern with %rucio_search.")
     # A search does not say which collections are open or empty.
     calls = [lambda _, did=match.did: lake.info(did) for match in matches if match.type != "file"]
     with closing(side_by_side(lake.instance, calls)) as infos:
@@ -99,7 +102,7 @@ def _match(lake: Lake, did: DID) -> list[DidInfo]:
 
 
 def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, None, None]:
-    """Give some rows, and tell how many they are."""
+    """Pass on some rows, and tell how many they are so far."""
     for number, row in enumerate(rows, start=1):
         if number % _TOLD_AFTER == 0:
             tell(what, number, total)
@@ -109,7 +112,7 @@ def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, 
 def find_replicas(
     lake: Lake, request: Request, wanted: Wanted, chosen: list[DID], tell: Tell
 ) -> dict[DID, FileReplicas]:
-    """Ask Rucio for replicas: by collection, or by file where only some are wanted."""
+    """Ask Rucio for replicas: by collection, or by file if only some are wanted."""
     with closing(_told(_rows(lake, request, wanted, chosen), "Finding replicas", len(chosen), tell)) as rows:
         return {row.did: row for row in rows}
 
@@ -127,6 +130,6 @@ def _rows(lake: Lake, request: Request, wanted: Wanted, chosen: list[DID]) -> It
 
 
 def _expression(instance: Instance, request: Request) -> str:
-    """Join the RSE expressions of the instance and of the request."""
+    """Combine the RSE expressions of the instance and the request."""
     both = [expression for expression in (instance.rse, request.rse) if expression]
     return "&".join(f"({expression})" for expression in both) if len(both) > 1 else "".join(both)

@@ -1,7 +1,7 @@
 """From DIDs to files that can be read from here.
 
-The data flows one way: `resolve` expands the request to files (`expand`), asks Rucio for their replicas, sorts what
-can be read here from what cannot (`Sorter`), drops what turns out to be dead (`drop_dead`), and reports the rest.
+The data flows one way: `resolve` expands the request to files (`expand`), asks Rucio for their replicas, leaves out
+those that cannot be read here (`Sorter`) or turn out to be dead (`drop_dead`), and reports.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from rucio_lab.core.storage import readable_schemes
 
 
 def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
-    """Find for each file of some DIDs the replica to read, without downloading anything.
+    """Find the replica to read for each file of some DIDs, without downloading anything.
 
     Parameters
     ----------
     request
-        What is wanted, and how.
+        Which files are wanted, and how to read them.
     tell
-        Is told how it goes on, in the calling thread. What it raises ends the work, as an interrupt does: at once, and
-        with nothing left that goes on asking Rucio for more.
+        Is told about progress, in the calling thread. If it raises an exception, resolving ends at once, as after an
+        interrupt, and no further requests are sent to Rucio.
 
     Returns
     -------
     Resolution
-        The files, each with the replica to read first, the others in order, and why some were left out.
+        The files, each with its replicas, best first, and why others were left out.
 
     Raises
     ------
     BadRequest
         If a DID, the RSE expression or the limit is malformed.
     NotFound
-        If there is no such DID, no DID fits a pattern, or there is no file in it.
+        If there is no such DID, if no DID matches a pattern, or if a DID has no files.
     FilesUnavailable
-        If files cannot be read from here, and `Request.allow_missing` is not set (or none can).
+        If some files cannot be read from here and `Request.allow_missing` is not set, or if none can.
     RucioLabError
-        Whatever else goes wrong between here and Rucio; see `rucio_lab.core.errors`.
+        If anything else goes wrong with Rucio; see `rucio_lab.core.errors`.
     """
     if not request.dids:
-        raise BadRequest("No DID was named.", "Name one as scope:name, for example opendata13TeV:GamGam.")
+        raise BadRequest("No DID was given.", "Give one as scope:name, for example opendata13TeV:GamGam.")
     if request.limit is not None and request.limit < 1:
-        raise BadRequest(f"A limit of {request.limit} files makes no sense.", "Ask for 1 at least.")
+        raise BadRequest(f"A limit of {request.limit} files makes no sense.", "Ask for at least 1.")
     instance = load_instances().get(request.instance or None)
     choosy = bool(request.schemes or request.rse)
     usual = "auto" if choosy and instance.access == "lake" else instance.access
@@ -68,7 +68,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     lake = Lake(instance)
     if request.access == "lake" and choosy:
         raise BadRequest(
-            "With access lake a replica is chosen when a file is opened, so it takes no schemes and no RSE expression.",
+            "Access lake accepts no schemes and no RSE expression, because it chooses a replica when a file is opened.",
             "Leave them out, or set schemes and rse of the instance in rucio_lab.toml.",
         )
     wanted = expand(lake, request, tell)
@@ -103,7 +103,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
 
 
 def _in_lake(instance: Instance, request: Request, wanted: Wanted, chosen: list[DID]) -> Resolution:
-    """Give addresses that are resolved when they are opened: no replica is asked for now."""
+    """Give addresses that are resolved when they are opened; no replicas are looked up now."""
     read_ahead.expect(instance, chosen)
     return Resolution(
         request=request,
@@ -120,17 +120,8 @@ def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> 
     return ResolvedFile(info.did, datasets, info.bytes or 0, info.adler32, (replica,))
 
 
-# ------------------------------------------------------------------------------------------------ which files
-
-
-# ------------------------------------------------------------------------------------------------ which replica
-
-
-# ------------------------------------------------------------------------------------------------ what to say
-
-
 def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, list[str]]:
-    """Say for each file without a usable replica why: one text for each RSE."""
+    """Say why each file has no usable replica: one text for each RSE."""
     silent = [draft.did for draft in drafts if not draft.left_out]
     blocked = {row.did: row for row in lake.replicas(silent, blocked=True)} if silent else {}
     readable = lake.rses() if blocked else {}
@@ -147,7 +138,7 @@ def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, lis
 
 
 def _unavailable(missing: dict[DID, list[str]], total: int, instance: Instance) -> FilesUnavailable:
-    """Make one error of all missing files: a few by name, the reasons once each."""
+    """Make one error for all missing files: it names a few, and gives each reason once."""
     shown = list(missing)[:3]
     more = f" and {len(missing) - len(shown):,} more" if len(missing) > len(shown) else ""
     why = list(dict.fromkeys(reason for reasons in missing.values() for reason in reasons))
@@ -164,20 +155,20 @@ def _unavailable(missing: dict[DID, list[str]], total: int, instance: Instance) 
 
 
 def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
-    """Say what a user should know of how the files will be read."""
+    """Say what a user should know about how the files will be read."""
     notes = []
     schemes = {file.replica.scheme for file in files}
     if "rucio" in schemes:
         count = sum(file.replica.scheme == "rucio" for file in files)
-        which = f"{count:,} of {len(files):,} files are" if count < len(files) else "The files are"
-        notes.append(
-            f"{which} read as rucio://, since their storages ask for credentials that a plain URL cannot carry."
-        )
+        everything = "The file" if count == 1 else "The files"
+        which = f"{count:,} of {len(files):,} files" if count < len(files) else everything
+        are, asks = ("is", "its storage asks") if count == 1 else ("are", "their storages ask")
+        notes.append(f"{which} {are} read as rucio://, because {asks} for credentials that a plain URL cannot carry.")
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."
         )
     if "root" not in schemes and (reason := readable_schemes.unreadable("root")):
         offered = any(left.replica.scheme == "root" for file in files for left in file.left_out)
-        notes += [f"{reason[0].upper()}{reason[1:]}; took {', '.join(sorted(schemes))} instead."] if offered else []
+        notes += [f"{reason[0].upper()}{reason[1:]}; using {', '.join(sorted(schemes))} instead."] if offered else []
     return notes

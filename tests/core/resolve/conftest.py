@@ -1,4 +1,4 @@
-"""The test lake, for every test of this room."""
+"""Fixtures of the tests of resolving."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.support.resolving import Configure
 
 @pytest.fixture(autouse=True)
 def configured(lake: FullLake) -> Iterator[None]:
-    """Every test here asks the test lake."""
+    """Run every test against the test lake."""
     return iter([None])
 
 
 @pytest.fixture
 def configure(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Set more settings of the instance."""
+    """Change settings of the instance."""
 
     def write(**settings: Any) -> None:
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test=settings)))

@@ -1,4 +1,4 @@
-"""Which files a request names: DIDs, patterns, limits, listings that were cut."""
+"""Which files a request asks for: DIDs, patterns, limits, incomplete listings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_container_of_containers() -> None:
         assert file.datasets == (DID(SCOPE, f"{sample}.GamGam"),)
 
 
-def test_each_file_once_however_often_it_is_asked_for() -> None:
+def test_each_file_is_found_once_however_often_it_is_requested() -> None:
     whole = attach("GamGam")
     first = whole.files[0].did.name
     again = attach("GamGam", "data_A.GamGam", "GamGam", "GamGam.Data", first, "data_A.GamGam", first)
@@ -41,7 +41,7 @@ def test_each_file_once_however_often_it_is_asked_for() -> None:
     assert again.shared == 0
 
 
-def test_a_file_of_two_datasets_is_there_once_and_that_is_said() -> None:
+def test_a_file_in_two_datasets_is_found_once_and_counted_as_shared() -> None:
     resolution = attach("shared", "data_A.GamGam")
     assert len(resolution.files) == len({file.did for file in resolution.files})
     assert resolution.shared == 1
@@ -64,13 +64,13 @@ def test_patterns() -> None:
     assert [file.did.name for file in attach("partly._0001*").files] == ["partly._0001.root"]
 
 
-def test_a_pattern_that_fits_nothing() -> None:
-    with pytest.raises(NotFound, match=r"fits opendata13TeV:zz\*") as caught:
+def test_a_pattern_that_matches_nothing() -> None:
+    with pytest.raises(NotFound, match=r"matches opendata13TeV:zz\*") as caught:
         attach("zz*")
     assert_clear(caught.value)
 
 
-def test_what_fits_a_pattern_may_be_empty() -> None:
+def test_a_dataset_that_matches_a_pattern_may_be_empty() -> None:
     resolution = attach("emp*", "web")
     assert [file.did.name for file in resolution.files] == ["web._0001.root"]
     assert resolution.notes == (f"{SCOPE}:empty is empty.",)
@@ -97,7 +97,7 @@ def test_limit(limit: int) -> None:
         (Request((f"{SCOPE}:GamGam",), "", rse="(("), "'\\(\\('"),
     ],
 )
-def test_requests_that_make_no_sense(request_: Request, words: str) -> None:
+def test_invalid_requests(request_: Request, words: str) -> None:
     with pytest.raises(BadRequest, match=words) as caught:
         resolve(request_)
     assert_clear(caught.value)
@@ -117,7 +117,7 @@ def test_dids_without_files(name: str, scope: str, words: str) -> None:
     assert_clear(caught.value)
 
 
-def test_an_empty_dataset_beside_others() -> None:
+def test_an_empty_dataset_among_others() -> None:
     with pytest.raises(NotFound, match="empty is empty"):
         attach("empty", "web")
     resolution = attach("empty", "web", allow_missing=True)
@@ -125,17 +125,25 @@ def test_an_empty_dataset_beside_others() -> None:
     assert resolution.notes == (f"{SCOPE}:empty is empty.",)
 
 
-def test_what_can_still_grow() -> None:
+def test_several_empty_datasets(lake: FullLake) -> None:
+    name = f"nothing.{uuid4().hex[:8]}"
+    lake.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET"}])
+    with pytest.raises(NotFound, match=f"empty, {SCOPE}:{name} are empty: Rucio lists no files in them") as caught:
+        attach("empty", name)
+    assert_clear(caught.value)
+
+
+def test_open_datasets_are_reported() -> None:
     assert attach("open", "web").open == (DID(SCOPE, "open"),)
 
 
-def test_more_files_than_rucio_takes_in_a_request(lake: FullLake) -> None:
+def test_more_files_than_rucio_accepts_in_a_request(lake: FullLake) -> None:
     name = f"many.{uuid4().hex[:8]}"
     files = [f"{name}._{number:04d}.root" for number in range(1010)]
     register(lake, "WEB-DISK", {file: number + 1 for number, file in enumerate(files)})
     dids = [{"scope": SCOPE, "name": file} for file in files]
     lake.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET", "dids": dids}])
-    resolution = attach(name, limit=1005)  # then they are asked for one by one
+    resolution = attach(name, limit=1005)  # with a limit, files are looked up one by one
     assert [file.bytes for file in resolution.files] == list(range(1, 1006))
     assert resolution.total == 1010
     asked = Lake(load_instances().get())
@@ -144,8 +152,8 @@ def test_more_files_than_rucio_takes_in_a_request(lake: FullLake) -> None:
     assert len(list(asked.replicas([*missing, DID(SCOPE, "web._0001.root")]))) == 1
 
 
-def test_a_listing_that_was_cut_on_its_way(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy can end an answer early without a sign of it; fewer files must not pass for all."""
+def test_an_incomplete_listing_is_refused(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy can end an answer early without any sign; some of the files must not pass for all of them."""
 
     def cut(path: str, answer: Answer) -> Answer:
         body = answer.body.splitlines(keepends=True)[:-1] if "bulkfiles" in path else [answer.body]

@@ -1,4 +1,4 @@
-"""An interrupt ends a long resolution at once, whatever it waits for, and leaves nothing behind."""
+"""An interrupt stops resolving at once, whatever it is waiting for, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from tests.support.checks import within
 
 SCOPE = "opendata13TeV"
 
-
 FILES = 600
 
 
 @pytest.fixture(scope="module")
 def many(full_lake: FullLake) -> str:
-    """Name of a dataset that takes a while."""
+    """The name of a dataset that takes a while to resolve."""
     name = f"many.{uuid4().hex[:8]}"
     names = [f"{name}._{number:04d}.root" for number in range(FILES)]
     files = [{"scope": SCOPE, "name": file, "bytes": 1, "adler32": "00000001"} for file in names]
@@ -39,12 +38,12 @@ def many(full_lake: FullLake) -> str:
 
 @pytest.fixture
 def held(lake: FullLake, monkeypatch: pytest.MonkeyPatch, many: str) -> Request:
-    """A request for many files, in many questions to a Rucio that can be made to hang."""
+    """A request for many files that sends many requests to a Rucio that can be made to hang."""
     monkeypatch.setattr(pfns, "AT_ONCE", 20)
     address = f"https://127.0.0.1:{lake.faulty['rucio'].port}"
     monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"url": address, "auth_url": address, "timeout": 20})))
-    resolve(Request((f"{SCOPE}:web",), ""))  # signed in
-    for crew in parallel._crews.values():  # threads of other tests, which have nothing to do
+    resolve(Request((f"{SCOPE}:web",), ""))  # signs in
+    for crew in parallel._crews.values():  # idle threads of other tests
         crew.end()
     parallel._crews.clear()
     return Request((f"{SCOPE}:{many}",), "", limit=300)
@@ -56,8 +55,7 @@ def threads() -> list[threading.Thread]:
 
 @contextmanager
 def interrupt(when: Callable[[], object]) -> Iterator[None]:
-    """Press Ctrl-C as soon as something is so."""
-
+    """Press Ctrl-C as soon as a condition is true."""
     ended = threading.Event()
 
     def wait() -> None:
@@ -84,7 +82,7 @@ def assert_nothing_is_left(lake: FullLake) -> None:
     assert len(resolve(Request((f"{SCOPE}:GamGam",), "")).files) == 17
 
 
-def test_while_files_are_listed(lake: FullLake, held: Request) -> None:
+def test_an_interrupt_while_files_are_listed(lake: FullLake, held: Request) -> None:
     proxy = lake.faulty["rucio"]
     proxy.hold(30_000)
     begin = time.monotonic()
@@ -93,9 +91,8 @@ def test_while_files_are_listed(lake: FullLake, held: Request) -> None:
     assert_nothing_is_left(lake)
 
 
-def test_while_several_requests_wait(lake: FullLake, held: Request) -> None:
-    """The threads that wait for a Rucio which hangs must not hold up the next question either."""
-
+def test_an_interrupt_while_several_requests_wait(lake: FullLake, held: Request) -> None:
+    """Threads that still wait for a hanging Rucio must not block the next request either."""
     hangs = threading.Event()
 
     def hang(what: str, *_: int) -> None:
@@ -111,7 +108,7 @@ def test_while_several_requests_wait(lake: FullLake, held: Request) -> None:
     assert_nothing_is_left(lake)
 
 
-def test_how_it_goes_on(lake: FullLake, held: Request) -> None:
+def test_progress_is_reported(lake: FullLake, held: Request) -> None:
     told: list[tuple[str, int, int]] = []
     resolve(held, lambda *state: told.append(state))
     parts = list(dict.fromkeys(what for what, _, _ in told))
@@ -124,7 +121,7 @@ def test_how_it_goes_on(lake: FullLake, held: Request) -> None:
 
 
 def test_one_request_of_several_fails(lake: FullLake, held: Request) -> None:
-    """The others stop, and what is told is why."""
+    """The other requests stop, and the error says why."""
 
     def fail(what: str, *_: int) -> None:
         if what == "Finding replicas":

@@ -1,4 +1,4 @@
-"""What becomes of a request: the files that can be read, and why the others cannot."""
+"""The result of a request: the files that can be read, and why others cannot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_why_a_lost_file_cannot_be_read() -> None:
     assert unavailable(LOST).reasons == {f"{SCOPE}:{LOST}": "Rucio has no replica of it"}
 
 
-def test_states_other_than_available() -> None:
+def test_replicas_in_other_states_are_not_read() -> None:
     error = unavailable("unavailable")
     assert error.reasons.keys() == {f"{SCOPE}:{name}" for name in UNAVAILABLE}
     assert all(reason.startswith("CERN-EOS: Rucio calls this replica ") for reason in error.reasons.values())
@@ -50,7 +50,7 @@ def test_states_other_than_available() -> None:
     assert "AVAILABLE replica" not in str(error)
 
 
-def test_what_is_left_out_is_explained() -> None:
+def test_replicas_that_are_left_out_are_explained() -> None:
     resolution = attach("tape.and.disk", "certificate.and.open")
     assert [file.replica.rse for file in resolution.files] == ["WEB-DISK", "CERN-EOS"]
     why = reasons(resolution)
@@ -70,7 +70,7 @@ def test_some_files_are_missing() -> None:
 
 
 def test_all_files_are_missing() -> None:
-    """There is nothing that could be allowed."""
+    """--allow-missing would not help."""
     assert "--allow-missing" not in str(unavailable("on.tape", allow_missing=True))
 
 
@@ -82,7 +82,7 @@ def test_many_files_are_missing() -> None:
     assert len(error.reasons) == attach("GamGam").total
 
 
-def test_addresses_that_are_resolved_when_they_are_opened(lake: FullLake, configure: Configure) -> None:
+def test_access_lake_gives_addresses_that_are_resolved_when_opened(lake: FullLake, configure: Configure) -> None:
     resolution = attach("GamGam", access="lake")
     direct = attach("GamGam")
     assert [file.did for file in resolution.files] == [file.did for file in direct.files]
@@ -101,7 +101,7 @@ def test_addresses_that_are_resolved_when_they_are_opened(lake: FullLake, config
     assert attach("large", access="stream").files[0].replica.scheme == "root"
 
 
-def test_no_replica_is_asked_for_before_a_file_is_opened(
+def test_access_lake_looks_up_no_replicas_before_a_file_is_opened(
     lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attach("GamGam")
@@ -118,7 +118,9 @@ def test_no_replica_is_asked_for_before_a_file_is_opened(
 
 
 @pytest.mark.parametrize("name", ["token", "certificate", "roots"])
-def test_where_a_plain_url_does_not_suffice(lake: FullLake, configure: Configure, tmp_path: Path, name: str) -> None:
+def test_files_that_need_credentials_are_read_as_rucio(
+    lake: FullLake, configure: Configure, tmp_path: Path, name: str
+) -> None:
     token = tmp_path / "token"
     token.write_text(lake.issuer.token())
     storage = {"ca": str(lake.authority.ca), "proxy": str(lake.users["alice"].pem), "token_file": str(token)}
@@ -129,14 +131,28 @@ def test_where_a_plain_url_does_not_suffice(lake: FullLake, configure: Configure
     assert file.replica.rse == {"token": "TOKEN-DISK", "certificate": "CERT-DISK", "roots": "ROOTS-DISK"}[name]
     assert "asks for credentials that a plain URL cannot carry" in file.left_out[0].reason
     (note,) = resolution.notes
-    assert "are read as rucio://" in note
+    assert note.startswith("The file is read as rucio://, because its storage asks for credentials")
     with fsspec.open(file.url) as stream:
         assert stream.read(4) == b"root"
     with pytest.raises(FilesUnavailable, match="credentials"):
         attach(name, schemes=("https", "roots"), access="stream" if name != "roots" else "auto")
 
 
-def test_a_storage_that_refuses_says_what_is_missing(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
+def test_a_note_says_how_many_files_are_read_as_rucio(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(lake.issuer.token())
+    storage = {"ca": str(lake.authority.ca), "proxy": str(lake.users["alice"].pem), "token_file": str(token)}
+    configure(storage=storage)
+    for names, words in (
+        (("token", "certificate"), "The files are read as rucio://, because their storages ask for credentials"),
+        (("token", "web"), "1 of 2 files is read as rucio://, because its storage asks for credentials"),
+        (("token", "certificate", "web"), "2 of 3 files are read as rucio://, because their storages ask"),
+    ):
+        (note,) = attach(*names).notes
+        assert note.startswith(words)
+
+
+def test_a_refusal_says_which_credentials_are_missing(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
     configure(storage={"ca": str(lake.authority.ca)})
     said = str(unavailable("token"))
     assert re.search(r"TOKEN-DISK: https://\S+ asks for credentials \(HTTP 403\); no storage token is configured", said)
