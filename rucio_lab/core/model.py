@@ -1,4 +1,4 @@
-"""The words of the lake as plain values: frozen, picklable, without secrets."""
+"""DIDs, replicas, requests and their results as plain values: frozen, picklable, without secrets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rucio_lab.core.did import DID
 from rucio_lab.core.reasons import Reason
 
 ReadAccess = Literal["auto", "stream", "mount", "lake"]
-"""How files are read where they lie: from a URL (stream), from a path on a mounted RSE (mount), from a ``rucio://`` URL
-that is resolved when it is opened (lake), or from whichever is best (auto)."""
+"""How files are read in place: from a URL (stream), from a path on a mounted RSE (mount), from a ``rucio://`` URL that
+is resolved when it is opened (lake), or from whichever is best (auto)."""
 
 Access = Literal[ReadAccess, "download"]
-"""How files are made usable: where they lie, or as verified copies on this machine (download)."""
+"""How files are made usable: read in place, or as verified copies on this machine (download)."""
 
 ReplicaKind = Literal["direct", "mounted", "copy", "lake"]
 
@@ -23,7 +23,7 @@ DIDType = Literal["all", "collection", "container", "dataset", "file"]
 
 @dataclass(frozen=True, slots=True)
 class DidInfo:
-    """What Rucio says of one DID.
+    """What Rucio says about a DID.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class DidInfo:
     type
         ``container``, ``dataset`` or ``file``.
     bytes
-        Size in bytes, with all that it contains; None where Rucio did not say.
+        Size in bytes, including everything it contains; None if Rucio did not say.
     length
-        Number of files in it; None where Rucio did not say.
+        Number of files in it; None if Rucio did not say.
     open
         Whether a container or dataset can still grow; None for files.
     adler32, md5
@@ -52,21 +52,21 @@ class DidInfo:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Replica:
-    """One way to one copy of a file: a PFN through one protocol of one RSE.
+    """One way to read one copy of a file: a PFN of one RSE and one protocol.
 
     Attributes
     ----------
     rse
-        Name of the RSE; empty for a copy on this machine, and for a ``rucio://`` address whose replica is chosen when
-        it is opened.
+        Name of the RSE; empty for a copy on this machine, and for a ``rucio://`` address, unless an RSE was seen to
+        work for it.
     url
-        What a reader opens: the PFN in the form that readers know, or a local path.
+        What a reader opens: the PFN as readers expect it, or a local path.
     pfn
-        The PFN as Rucio gave it; empty where the RSE offers no protocol that can be read.
+        The PFN as Rucio gave it; empty if the RSE has no protocol that can be read.
     domain
         ``lan`` or ``wan``.
     priority
-        Rucio's own order of the PFNs of a file; smaller is better.
+        Rucio's own ranking of the PFNs of a file; smaller is better.
     """
 
     rse: str
@@ -87,7 +87,7 @@ class Replica:
 
     @property
     def kind(self) -> ReplicaKind:
-        """How it is reached: by an address of its storage, a mounted folder, a copy on this machine, or ``rucio://``."""
+        """How it is reached: a URL of its storage, a mounted folder, a copy on this machine, or ``rucio://``."""
         match self.scheme:
             case "rucio":
                 return "lake"
@@ -98,55 +98,55 @@ class Replica:
 
     @classmethod
     def of_copy(cls, path: Path) -> Replica:
-        """Make one of a copy on this machine."""
+        """Make a replica for a copy on this machine."""
         return cls("", str(path), domain="lan")
 
     @classmethod
     def in_lake(cls, url: str, rse: str = "") -> Replica:
-        """Make one of a ``rucio://`` address, at an RSE if it was seen to work there."""
+        """Make a replica for a ``rucio://`` address, with an RSE if it was seen to work there."""
         return cls(rse, url)
 
     @property
     def endpoint(self) -> str:
-        """The server behind it, as ``scheme://host:port``."""
+        """Its server, as ``scheme://host:port``."""
         scheme, _, rest = self.url.partition("://")  # not urlsplit, which raises on odd addresses
         return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A replica that was not taken, and why."""
+    """A replica that is not used, and why."""
 
     replica: Replica
     why: Reason
 
     @property
     def reason(self) -> str:
-        """Why, in words."""
+        """The reason as text."""
         server = f"{self.replica.endpoint} " if isinstance(self.why, Reason) and self.why.is_of_server else ""
         return f"{server}{self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedFile:
-    """A file, the replica that was taken for it, and those that were not.
+    """A file, the replicas that can be read, and those that were left out.
 
     Attributes
     ----------
     did
         The file.
     datasets
-        The datasets through which it was reached, in the order of the request; empty for a file asked for by itself.
+        The requested datasets that contain it, in the order of the request; empty if the file itself was requested.
     bytes
         Size in bytes, as registered in Rucio.
     adler32
-        Checksum, as registered in Rucio; None where there is none.
+        Checksum, as registered in Rucio; None if there is none.
     replicas
-        All replicas that can be read from here, the one that was taken first. Never empty.
+        All replicas that can be read from here, best first. Never empty.
     left_out
-        Replicas that cannot be read from here or were found dead, each with the reason.
+        Replicas that cannot be read from here or did not answer, each with the reason.
     md5
-        Another checksum, as registered in Rucio; None where there is none.
+        Another checksum, as registered in Rucio; None if there is none.
     """
 
     did: DID
@@ -159,7 +159,7 @@ class ResolvedFile:
 
     @property
     def replica(self) -> Replica:
-        """The replica that was taken."""
+        """The replica to read."""
         return self.replicas[0]
 
     @property
@@ -170,26 +170,26 @@ class ResolvedFile:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked of `rucio_lab.core.resolve.resolution.resolve`; enough to ask it again.
+    """A request to `rucio_lab.core.resolve.resolution.resolve`, complete, so that it can be repeated.
 
     Attributes
     ----------
     dids
-        DIDs as text; a name may hold the wildcard ``*``.
+        DIDs as text; a name may contain the wildcard ``*``.
     instance
         Name of the instance.
     access
-        How the files are to be read; empty for the instance's own way.
+        How to read the files; empty for the instance's default.
     schemes
-        The only schemes to use, best first; empty for those of the instance.
+        The only schemes to use, best first; empty for the instance's schemes.
     rse
         An RSE expression that limits the replicas; empty for all.
     limit
-        At most so many files; None for all.
+        The largest number of files; None for all.
     allow_missing
-        Whether files that cannot be read are left out (and said so) instead of being an error.
+        Whether files that cannot be read are left out and reported, instead of raising an error.
     folder
-        Where a download goes; empty for the folder that is configured.
+        Where to download to; empty for the configured folder.
     """
 
     dids: tuple[str, ...]
@@ -209,17 +209,17 @@ class Resolution:
     Attributes
     ----------
     request
-        What was asked.
+        The request.
     files
-        The files that can be read, ordered by scope and name, each of them once.
+        The files that can be read, each once, sorted by scope and name.
     missing
-        Files that cannot be read, with the reason; not empty only where the request allows it.
+        Files that cannot be read, with the reason; always empty unless the request allows them.
     total
         Number of files before `Request.limit` cut it.
     open
-        The datasets and containers that were asked for and can still grow.
+        The requested datasets and containers that can still grow.
     shared
-        Number of files that were reached through more than one dataset.
+        Number of files that are in more than one of the datasets.
     notes
         Sentences that the user should read.
     """

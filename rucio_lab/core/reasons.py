@@ -1,4 +1,4 @@
-"""Why a replica is not read, as values: code decides on the cause, and the text is made where it is shown."""
+"""Why a replica is not read, as values. Code decides by the cause; the text is only made to be shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from enum import Enum, auto
 
 
 class Cause(Enum):
-    """What keeps a replica from being read."""
+    """What prevents a replica from being read."""
 
-    # What Rucio says of it
+    # According to Rucio
     NO_REPLICA = auto()
     NO_PROTOCOL = auto()
     BAD_ADDRESS = auto()
@@ -18,7 +18,7 @@ class Cause(Enum):
     OUTSIDE_EXPRESSION = auto()
     BLOCKED = auto()
 
-    # What this machine and the request allow
+    # On this machine, or by the request
     NOT_ASKED_FOR = auto()
     NO_READER = auto()
     NOT_MOUNTED = auto()
@@ -26,7 +26,7 @@ class Cause(Enum):
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
 
-    # What its server says
+    # Found out from its server
     SILENT = auto()
     REFUSES_CONNECTIONS = auto()
     UNREACHABLE = auto()
@@ -38,7 +38,7 @@ class Cause(Enum):
     NO_RANGES = auto()
     READ_FAILED = auto()
 
-    # What its server says of one file
+    # Found out from its server, about one file
     WANTS_CREDENTIALS = auto()
     ERROR = auto()
     BAD_REDIRECT = auto()
@@ -49,11 +49,11 @@ class Cause(Enum):
 
 _TEXTS = {
     Cause.NO_REPLICA: "Rucio has no replica of it",
-    Cause.NO_PROTOCOL: "the RSE offers no protocol that is known here",
+    Cause.NO_PROTOCOL: "the RSE has no protocol that can be used here",
     Cause.BAD_ADDRESS: "its address cannot be understood",
     Cause.ON_TAPE: "it is on tape (a rule can bring a copy to disk)",
     Cause.NOT_AVAILABLE: "Rucio calls this replica {}",
-    Cause.OUTSIDE_EXPRESSION: "it does not fit the RSE expression",
+    Cause.OUTSIDE_EXPRESSION: "it does not match the RSE expression",
     Cause.BLOCKED: "it is blocked for reading",
     Cause.NOT_ASKED_FOR: "{} is not among the schemes asked for ({})",
     Cause.NO_READER: "{}",
@@ -65,20 +65,20 @@ _TEXTS = {
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
     Cause.CLOSED_CONNECTION: "closed the connection",
-    Cause.NO_XROOTD: "is no XRootD server",
+    Cause.NO_XROOTD: "is not an XRootD server",
     Cause.NO_WEB_SERVER: "does not answer as a web server ({})",
     Cause.UNTRUSTED: "has a certificate that Python does not trust here (SSL_CERT_FILE can name its CA)",
-    Cause.REFUSES_TLS: "refuses the TLS connection (it may want a client certificate)",
+    Cause.REFUSES_TLS: "refuses the TLS connection (it may require a client certificate)",
     Cause.NO_RANGES: "does not serve parts of files (no Range requests), so it cannot be streamed from",
     Cause.READ_FAILED: "{}",
     Cause.WANTS_CREDENTIALS: "asks for credentials that a plain URL cannot carry ({})",
     Cause.ERROR: "answers with an error ({})",
     Cause.BAD_REDIRECT: "{}",
-    Cause.REDIRECT_UNREACHABLE: "sends the reader on to a server that cannot be reached",
-    Cause.NO_SENSE: "has, or leads to, an address that makes no sense",
+    Cause.REDIRECT_UNREACHABLE: "redirects to a server that cannot be reached",
+    Cause.NO_SENSE: "has or redirects to an invalid address",
     Cause.REFUSES_OURS: "{}",
 }
-"""The text of each cause, with room for its facts."""
+"""The text of each cause, with placeholders for its facts."""
 
 _OF_ONE_FILE = {
     Cause.WANTS_CREDENTIALS,
@@ -111,9 +111,9 @@ class Reason:
     Attributes
     ----------
     cause
-        What keeps it from being read.
+        What prevents it from being read.
     facts
-        What the text of the cause has room for.
+        The values for the placeholders in the cause's text.
     """
 
     cause: Cause
@@ -124,20 +124,20 @@ class Reason:
 
     @property
     def is_of_server(self) -> bool:
-        """Whether its server says so, and not Rucio or this machine; its address then belongs before the text."""
+        """Whether it was found out from the server, so that the text continues the address of the server."""
         return self.cause in _OF_SERVER
 
     @property
     def is_of_one_file(self) -> bool:
-        """Whether it speaks for the file that was asked for, and not for its server."""
+        """Whether it concerns only the requested file, not its server."""
         return self.cause in _OF_ONE_FILE
 
     @property
     def is_down(self) -> bool:
-        """Whether its server is dead, as far as we know."""
+        """Whether the server seems to be down."""
         return self.cause in _DOWN
 
     @property
     def wants_credentials(self) -> bool:
-        """Whether credentials or a CA could mend it."""
+        """Whether credentials or a CA could fix it."""
         return self.cause in _BY_CREDENTIALS

@@ -24,10 +24,10 @@ Run = Callable[[str], Any]
 Configure = Callable[..., None]
 
 TOKEN_WORDS = {
-    "expired": "ended at",
+    "expired": "expired at",
     "other audience": "the storage token for https://other.example from ",
     "no scope for storages": "the token has no scope for reading, such as storage.read:/",
-    "another path": "the token is for reading /elsewhere alone",
+    "another path": "the token allows reading only /elsewhere",
     "forged signature": "the storage token for https://storage.example from ",
     "other issuer": "the storage token for https://storage.example from https://nobody.example",
     "none": "no storage token is configured",
@@ -180,9 +180,7 @@ def test_other_proxies_are_refused_until_there_is_a_good_one(
     configure(scheme, proxy=str(proxy))
     assert_refused(run, "gsi", tmp_path / "d", f"there is no X.509 proxy {proxy}")
     lake.authority.proxy(alice).rename(proxy)
-    assert_refused(
-        run, "gsi", tmp_path / "d", "the proxy has no attributes of a VO, which voms-proxy-init -voms VO adds"
-    )
+    assert_refused(run, "gsi", tmp_path / "d", "the proxy has no VOMS attributes (voms-proxy-init -voms VO adds them)")
     lake.authority.voms_proxy(alice, proxy, "/other/Role=NULL/Capability=NULL", vo="other")
     assert_refused(run, "gsi", tmp_path / "d", "refuses the X.509 proxy of CN=")
     assert "with /other" in str(run(cells("gsi", tmp_path / "d")[0]).error)
@@ -207,7 +205,7 @@ def test_a_proxy_that_xrootd_cannot_use(lake: FullLake, configure: Configure, tm
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     words = {
-        "an RSA key": f"XRootD takes only RSA keys, and that of the X.509 proxy {proxy} is another",
-        "a folder of CAs": "XRootD wants the CAs of the grid in a folder, which ca or X509_CERT_DIR may name",
+        "an RSA key": f"XRootD accepts only RSA keys, and the X.509 proxy {proxy} has a different kind",
+        "a folder of CAs": "XRootD needs a folder with the CAs of the grid (set ca or X509_CERT_DIR)",
     }
     assert words[lacks] in done.stdout

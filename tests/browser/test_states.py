@@ -163,7 +163,7 @@ def test_the_credentials_for_storages(sidebar: Sidebar, look: Look) -> None:
     expect(sidebar.root.get_by_text("CN=Alice Analyst")).to_be_visible()
     expect(sidebar.root.get_by_text("no attributes")).to_be_visible()
     expect(sidebar.root.get_by_role("note")).to_contain_text("The storage token from")
-    expect(sidebar.root.get_by_role("note")).to_contain_text("ended at")
+    expect(sidebar.root.get_by_role("note")).to_contain_text("expired at")
     look(sidebar, "storage")
     line.press("Enter")
     # the sections again fill the sidebar down to the bottom

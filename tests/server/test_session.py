@@ -177,7 +177,7 @@ async def test_the_session_says_which_credentials_storages_get(
     assert "CN=Alice Analyst" in storage["proxy"]["subject"]
     assert storage["proxy"]["expires"].endswith("+00:00")
     assert storage["proxy"]["attributes"] == []
-    assert "the usual ones" in storage["ca"]
+    assert "Python's defaults" in storage["ca"]
     assert (await ask("instances")).json["instances"][0]["session"]["storage"] is None
 
 

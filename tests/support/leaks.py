@@ -41,7 +41,7 @@ _TICK = 0.2  # seconds between two looks at the processes
 KEPT = {
     "the token store": r"/rucio-lab/tokens/[0-9a-f]+(\.\w+)?$",
     "the token of a demo's student": r"/client/token$",
-    "token files that a test writes": r"/test_[^/]*token[^/]*/[^/]+$|/test_[^/]+/([\w-]*token|ended)[^/]*$"
+    "token files that a test writes": r"/test_[^/]*token[^/]*/[^/]+$|/test_[^/]+/[\w-]*token[^/]*$"
     r"|/runs/lake-\w+/ended-token$",
     "tokens of a hub's user": r"/hub\d*/users/\w+/token$|/rucio-lab/hub/",
     "the hub's database": r"/hub\d*/(hub\.sqlite|cookie_secret)$",

@@ -1,4 +1,4 @@
-"""Read one replica of the test lake, in one line."""
+"""Read a replica of the test lake in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def instance_with(lake: FullLake, **settings: Any) -> Instance:
 
 
 def replica_of(lake: FullLake, dataset: str, scheme: str = "") -> tuple[Replica, bytes]:
-    """Give the replica of a dataset's only file, and what it holds."""
+    """Give a replica of a dataset's only file, and its content."""
     did = DID(SCOPE, f"{dataset}._0001.root")
     (row,) = Lake(instance_of(lake)).replicas([did])
     pfn = next(pfn for pfn in row.pfns if pfn.url.startswith(scheme))

@@ -1,1 +1,1 @@
-"""Reading one replica in byte ranges, over http, XRootD or a mount, and asking whether its server is alive."""
+"""Reading byte ranges of one replica over http, XRootD or a mount, and probing its server."""

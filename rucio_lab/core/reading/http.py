@@ -1,4 +1,4 @@
-"""Reading over http and https: byte ranges side by side, redirects as far as they are allowed."""
+"""Reading over http and https: byte ranges in parallel, and only the redirects that are allowed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine in fsspec's loop; when the wait for it is interrupted, it is cancelled."""
+    """Run a coroutine in fsspec's loop and wait for it; cancel it if the wait is interrupted."""
     from fsspec.asyn import get_loop
 
     future = asyncio.run_coroutine_threadsafe(coroutine, get_loop())
@@ -40,9 +40,9 @@ def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
 
 
 def http_session(instance: Instance) -> aiohttp.ClientSession:
-    """Give the session for an instance's storages, with their CAs and certificate; runs in fsspec's loop.
+    """Give the session for an instance's storages, with their CAs and certificate. Call it in fsspec's loop.
 
-    It follows no cookies, environment or netrc.
+    The session uses no cookies, environment variables or netrc.
     """
     import aiohttp
 
@@ -56,11 +56,9 @@ def http_session(instance: Instance) -> aiohttp.ClientSession:
     return known[1]
 
 
-_CONNECTIONS = 64
-
+_CONNECTIONS = 64  # to one server
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-
 
 _sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
 
@@ -68,49 +66,49 @@ _sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientS
 async def http_get(
     session: aiohttp.ClientSession, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
 ) -> aiohttp.ClientResponse:
-    """Ask for something, and follow redirects.
+    """Send a GET request, following redirects.
 
     Parameters
     ----------
     session, url, headers
-        As aiohttp has them.
+        As in aiohttp.
     silence
         How long the server may be silent, in seconds.
     allowed
-        Hosts from which it may go on without TLS (``redirects_to_http``).
+        Hosts that may redirect from https to plain http (``redirects_to_http``).
 
     Raises
     ------
     StorageFailed
-        If it is sent where it may not go.
+        If a redirect is not allowed, or there are too many.
     """
     import aiohttp
     import yarl
 
     limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
     for _ in range(redirects.MOST + 1):
-        where = yarl.URL(url, encoded="?" in url)  # a signature holds for what was signed
+        where = yarl.URL(url, encoded="?" in url)  # a signature is only valid for the exact URL
         response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
         if response.status not in _REDIRECTS or "Location" not in response.headers:
             return response
         response.close()
-        target = redirects.sent_on(url, response.headers["Location"], allowed)
+        target = redirects.redirected(url, response.headers["Location"], allowed)
         url, headers = target, redirects.without_credentials(headers, url, target)
-    raise StorageFailed("sends the reader on from one address to the next")
+    raise StorageFailed("redirects too often")
 
 
-def http_words(error: Exception) -> StorageFailed:
-    """Say what is wrong with a web server that gives no answer."""
+def http_failure(error: Exception) -> StorageFailed:
+    """Say why a web server did not answer."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        remedy = "Let ca in [instances.NAME.storage] of rucio_lab.toml name its CA."
+        remedy = "Set ca in [instances.NAME.storage] of rucio_lab.toml to its CA."
         return StorageFailed("has a certificate that is not trusted here", remedy, concerns="server")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        words = "refuses the TLS connection (it may want a client certificate, or another one)"
+        words = "refuses the TLS connection (it may require a client certificate, or a different one)"
         return StorageFailed(words, concerns="credentials")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return http_words(error.os_error)
+        return http_failure(error.os_error)
     if isinstance(error, TimeoutError):
         return StorageFailed("did not answer in time", concerns="server", slow=True)
     for kind, words in (
@@ -126,7 +124,7 @@ def http_words(error: Exception) -> StorageFailed:
 
 
 class HttpReader(Reader):
-    """Reads through one session for all storages of an instance."""
+    """Reads through a session that all storages of an instance share."""
 
     def __init__(self, replica: Replica, instance: Instance, size: int) -> None:
         super().__init__(replica, size)
@@ -134,13 +132,13 @@ class HttpReader(Reader):
         self._serves_parts = False
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
-        """Ask for all parts side by side."""
+        """Request all parts in parallel."""
         authorized = authorization(self.replica, self._instance)
         headers = {"Accept-Encoding": "identity", **({"Authorization": authorized} if authorized else {})}
         return wait_for(self._all(spans, headers, silence))
 
     async def _all(self, spans: Sequence[Span], headers: dict[str, str], silence: float) -> list[bytes]:
-        """Ask for all parts side by side (but for one before it is known what the server does)."""
+        """Request all parts in parallel, but the first one alone until the server is known to serve parts."""
         import aiohttp
 
         session = http_session(self._instance)
@@ -155,8 +153,8 @@ class HttpReader(Reader):
             error = _first(several)
         except (StorageFailed, aiohttp.ClientError, OSError, ValueError) as only:
             error = only
-        if isinstance(error, aiohttp.ClientError | OSError | ValueError):  # ValueError: an address that makes no sense
-            error = http_words(error)
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):  # ValueError: an invalid address
+            error = http_failure(error)
             if error.concerns == "credentials":
                 error = StorageFailed(why_refused(self.replica, self._instance, "TLS"), concerns="credentials")
         raise error from None
@@ -177,14 +175,14 @@ class HttpReader(Reader):
         return content
 
     def _judge(self, response: aiohttp.ClientResponse, start: int, stop: int) -> None:
-        """Look at the head of an answer, before anything of its body is read."""
+        """Check the head of an answer before its body is read."""
         status = response.status
         if status == 206:
             span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
             if span and span[3] not in ("*", str(self.size)):
                 raise wrong_size(int(span[3]), self.size)
             if not span or (int(span[1]), int(span[2])) != (start, stop - 1):
-                raise StorageFailed("sends another part of the file than it was asked for", concerns="server")
+                raise StorageFailed("sent a different part of the file than requested", concerns="server")
             self._serves_parts = True
         elif status == 200:
             length = response.content_length
@@ -197,7 +195,7 @@ class HttpReader(Reader):
             raise http_status.failure(status, self.replica, self._instance, self.size)
 
     def close(self) -> None:
-        """Do nothing: connections belong to the session."""
+        """Do nothing: the connections belong to the session."""
 
 
 def _first(several: ExceptionGroup[Any]) -> Exception:
@@ -208,8 +206,8 @@ def _first(several: ExceptionGroup[Any]) -> Exception:
 
 
 def _close_sessions() -> None:
-    """Close what is still open, quietly."""
-    if not _sessions:  # fsspec cannot be imported any more, where it was not
+    """Close all sessions without a warning."""
+    if not _sessions:  # if fsspec was not imported before, it cannot be now
         return
     from fsspec import asyn
 
@@ -228,7 +226,7 @@ _inherited: list[Any] = []
 
 
 def _after_fork() -> None:
-    """Begin with no sessions in a forked child. The parent's stay referenced, so that nothing closes them."""
+    """Start a forked child without sessions. The parent's stay referenced, so that nothing closes them."""
     global _sessions  # noqa: PLW0603
     _inherited.append(_sessions)
     _sessions = {}

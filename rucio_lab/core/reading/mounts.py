@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class LocalReader(Reader):
-    """Reads a file on a mount, which may be dead: in threads of its own that are left behind if they never return."""
+    """Reads a file on a mount, in separate threads, which are abandoned if the mount is dead and never answers."""
 
     _handle = -1
 
@@ -29,7 +29,7 @@ class LocalReader(Reader):
             raise wrong_size(found, size)
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
-        """Read the parts one after the other."""
+        """Read the parts one after another."""
         size = sum(stop - start for start, stop in spans)
         return _in_thread(lambda: [self._part(*span) for span in spans], silence + size / SLOWEST)
 
@@ -51,7 +51,7 @@ class LocalReader(Reader):
 
 
 def _in_thread(work: Callable[[], _T], seconds: float) -> _T:
-    """Do something that may never return; after some seconds, go on without it."""
+    """Run a function that may never return; give up after some seconds."""
     done: list[_T] = []
     failed: list[Exception] = []
 

@@ -1,7 +1,7 @@
-"""Is a replica reachable? Asked quickly, in parallel, and remembered for some minutes.
+"""Whether replicas are reachable: probed quickly, in parallel, and remembered for some minutes.
 
-A server is asked just as its reader would ask it, without any credentials: a plain URL carries none. Whether it would
-give the file to ``rucio://``, with the credentials of the instance, `refusals` finds out.
+A probe sends the same request as a reader of the plain URL: without credentials. `refusals` finds out whether the
+storage accepts the credentials of the instance, so that ``rucio://`` can read the file.
 """
 
 from __future__ import annotations
@@ -31,48 +31,48 @@ TIMEOUT = 2.0
 """How long a server may take to answer, in seconds."""
 
 _REMEMBER_ALIVE = 300.0
-_REMEMBER_DEAD = 120.0  # a server that comes back should not wait long for us
+_REMEMBER_DEAD = 120.0  # so that a server that recovers is soon used again
 
 _AT_ONCE = 50  # probes
 
 Endpoint = tuple[str, str]
-"""An RSE and one of its servers (``scheme://host:port``), or one URL of it where each file has rights of its own."""
+"""An RSE and one of its servers (``scheme://host:port``), or a single URL, if the server refused single files."""
 
 _verdicts: dict[Endpoint, tuple[Reason | None, float]] = {}
 _by_file: dict[Endpoint, float] = {}
 
 
 def endpoint(replica: Replica) -> Endpoint:
-    """Give what a probe of a replica speaks for: its RSE and server, or itself where the server refused a file."""
+    """Give what a probe of a replica tells about: its server, or only itself if the server has refused single files."""
     server = (replica.rse, replica.endpoint)
     return (replica.rse, replica.url) if _by_file.get(server, 0) > time.monotonic() else server
 
 
 def is_known(where: Endpoint) -> bool:
-    """Whether an endpoint was asked a short time ago."""
+    """Whether an endpoint was probed recently."""
     known = _verdicts.get(where)
     return known is not None and known[1] > time.monotonic()
 
 
 def fault_of(where: Endpoint) -> Reason | None:
-    """Give what is wrong with an endpoint, as far as is remembered; None if nothing is."""
+    """Give what is wrong with an endpoint, as far as we remember; None if nothing is."""
     return _verdicts[where][0] if is_known(where) else None
 
 
 def remember(replica: Replica, failure: str) -> bool:
-    """Remember that the server of a replica is of no use, as a reader has found out.
+    """Remember that the server of a replica failed while a file was read.
 
     Parameters
     ----------
     replica
-        What was read.
+        The replica that was read.
     failure
-        What the server did, in words that follow its address.
+        What the server did, as text that continues its address.
 
     Returns
     -------
     bool
-        Whether that is news.
+        True if this was not known before.
     """
     where = (replica.rse, replica.endpoint)
     news = fault_of(where) is None
@@ -81,26 +81,26 @@ def remember(replica: Replica, failure: str) -> bool:
 
 
 def forget() -> None:
-    """Forget all verdicts, so that every endpoint is asked again."""
+    """Forget all results, so that every endpoint is probed again."""
     _verdicts.clear()
     _by_file.clear()
 
 
 def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) -> None:
-    """Ask the servers of some replicas, all at once, and remember what they said.
+    """Probe the servers of some replicas in parallel, and remember the results.
 
     Parameters
     ----------
     replicas
-        One replica for each endpoint to ask. A server that is down takes `TIMEOUT`, however many there are.
+        One replica for each endpoint to probe. If servers are down, all of them together take `TIMEOUT`.
     redirects_to_http
-        Hosts whose https may go on as plain http.
+        Hosts that may redirect from https to plain http.
     """
     from fsspec.asyn import get_loop
 
     asked = list(replicas)
     if any(replica.scheme in ("https", "http") for replica in asked):
-        import aiohttp  # noqa: F401 - before the clock runs: from a network disk this can take seconds
+        import aiohttp  # noqa: F401 - before the clock starts: on a network disk this can take seconds
     answers = asyncio.run_coroutine_threadsafe(_probe_all(asked, redirects_to_http), get_loop()).result()
     now = time.monotonic()
     for replica, reason in zip(asked, answers, strict=True):
@@ -134,12 +134,12 @@ async def _probe_one(replica: Replica, allowed: Collection[str]) -> Reason | Non
         return Reason(Cause.REFUSES_CONNECTIONS)
     except OSError as error:
         return Reason(Cause.UNREACHABLE, (str(error.strerror or error),))
-    except ValueError:  # a host that is no host name, such as one with two dots in a row
+    except ValueError:  # an invalid host name, such as one with two dots in a row
         return Reason(Cause.NO_SENSE)
 
 
 async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
-    """Ask a web server for the first byte of a file."""
+    """Request the first byte of a file from a web server."""
     import aiohttp
 
     try:
@@ -147,9 +147,9 @@ async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
             aiohttp.ClientSession() as session,
             await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed) as response,
         ):
-            empty = response.status == 200 and response.content_length == 0  # an empty file has no parts to serve
+            empty = response.status == 200 and response.content_length == 0  # an empty file has no parts
             return None if empty else _judge_http(response.status)
-    except StorageFailed as error:  # a redirect that is not followed
+    except StorageFailed as error:  # a redirect that is not allowed
         return Reason(Cause.BAD_REDIRECT, (error.message,))
     except aiohttp.InvalidURL:
         return Reason(Cause.NO_SENSE)
@@ -158,7 +158,7 @@ async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
 
 
 def _no_answer(error: Exception, url: str) -> Reason:
-    """Say why a web server gives no answer."""
+    """Say why a web server did not answer."""
     import aiohttp
     import yarl
 
@@ -175,9 +175,9 @@ def _no_answer(error: Exception, url: str) -> Reason:
 
 
 def _judge_http(status: int) -> Reason | None:
-    """Say why a file cannot be streamed by its plain URL, if so. That it is missing says nothing of its server."""
+    """Say why a file cannot be streamed from its plain URL. A missing file is no reason: its server works."""
     match meaning(status):
-        case Answer.PART | Answer.NO_FILE | Answer.TOO_SHORT:  # an empty file is too short for any part
+        case Answer.PART | Answer.NO_FILE | Answer.TOO_SHORT:  # TOO_SHORT: of an empty file
             return None
         case Answer.WHOLE:
             return Reason(Cause.NO_RANGES)
@@ -188,19 +188,19 @@ def _judge_http(status: int) -> Reason | None:
 
 
 def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dict[Endpoint, Reason | None]:
-    """Ask for the first byte of some replicas with the credentials of an instance, all at once.
+    """Read the first byte of some replicas in parallel, with the credentials of an instance.
 
     Parameters
     ----------
     replicas
-        Each with the size of the file in bytes; one for each endpoint is asked for.
+        Each with the size of its file in bytes. Only one for each endpoint is read.
     instance
-        Whose they are.
+        The instance they belong to.
 
     Returns
     -------
     dict
-        Endpoint -> why it refuses; None if it does not.
+        Endpoint -> why it refused; None if it did not.
     """
 
     def ask(replica: Replica, size: int) -> Reason | None:
@@ -217,7 +217,7 @@ def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dic
         return dict(zip(asked, pool.map(ask, *zip(*asked.values(), strict=True)), strict=True)) if asked else {}
 
 
-# A stat() on a dead network mount never returns and cannot be interrupted, so it happens in a process of its own.
+# A stat() on a dead network mount never returns and cannot be interrupted, so it runs in a separate process.
 _STAT = """
 import json, os, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -228,7 +228,7 @@ def look(number, path):
     except OSError as error:
         answer = error.strerror
     except ValueError:
-        answer = "is no path"
+        answer = "not a valid path"
     sys.stdout.write(json.dumps([number, answer]) + "\\n")
     sys.stdout.flush()
 paths = json.load(sys.stdin)
@@ -238,7 +238,7 @@ with ThreadPoolExecutor(16) as pool:
 
 
 def sizes_on_disk(paths: Sequence[str]) -> list[int | str]:
-    """Look at files on mounted RSEs.
+    """Get the sizes of files on mounted RSEs.
 
     Parameters
     ----------
@@ -248,15 +248,15 @@ def sizes_on_disk(paths: Sequence[str]) -> list[int | str]:
     Returns
     -------
     list of int or str
-        For each path its size in bytes, or why it cannot be read. A mount that does not answer costs `TIMEOUT`,
-        however many paths there are.
+        For each path its size in bytes, or why it cannot be read. A mount that does not answer takes `TIMEOUT` once,
+        however many paths are on it.
     """
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _STAT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # an interrupt of the kernel is for the kernel
+        start_new_session=True,  # an interrupt of the kernel must not reach it
     )
     assert child.stdin is not None  # noqa: S101 - for the type checker
     assert child.stdout is not None  # noqa: S101
@@ -270,7 +270,7 @@ def sizes_on_disk(paths: Sequence[str]) -> list[int | str]:
                 said += some
         finally:
             child.kill()
-            with suppress(subprocess.TimeoutExpired):  # stuck on a dead mount, it does not die before the mount answers
+            with suppress(subprocess.TimeoutExpired):  # stuck on a dead mount, it exits only when the mount answers
                 child.wait(0.1)
     sizes: list[int | str] = [f"the mount did not answer within {TIMEOUT:g} s"] * len(paths)
     for line in said.splitlines():

@@ -1,4 +1,4 @@
-"""What a reader of one replica does, whatever the protocol."""
+"""The interface of all readers, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 
 Span = tuple[int, int]
-"""First byte, and the byte after the last."""
-
+"""The first byte, and the byte after the last."""
 
 SLOWEST = 200_000.0
-"""A storage that sends fewer bytes a second than this, on the whole of a request, counts as silent."""
+"""A storage that sends fewer bytes per second than this, on average over a request, counts as silent."""
 
 
 class Reader(abc.ABC):
-    """One replica, open for reading. Can be used by several threads at once; close it when done."""
+    """A replica that is open for reading. Several threads can use it at once. Close it when done."""
 
     def __init__(self, replica: Replica, size: int) -> None:
         self.replica = replica
@@ -25,29 +24,29 @@ class Reader(abc.ABC):
 
     @abc.abstractmethod
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
-        """Read some parts of the file, all at once where the protocol can.
+        """Read some parts of the file, all at once if the protocol allows it.
 
         Parameters
         ----------
         spans
-            Which bytes; all within the file.
+            The bytes to read, all within the file.
         silence
-            How long the storage may be silent, in seconds.
+            How long the storage may send nothing, in seconds.
 
         Raises
         ------
         StorageFailed
-            If any of them cannot be had, whole.
+            If any part cannot be read completely.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give up what it holds. Does not wait."""
+        """Release its resources without waiting."""
 
     def __del__(self) -> None:
         self.close()
 
 
 def wrong_size(found: int, registered: int) -> StorageFailed:
-    """Say that a replica has not the size that Rucio has registered."""
+    """Say that the size of a replica differs from the one that Rucio has registered."""
     return StorageFailed(f"has {found:,} bytes, but Rucio has registered {registered:,}")

@@ -1,6 +1,6 @@
-"""``root://`` and ``roots://`` for fsspec, as fsspec-xrootd has them, but closed to what a redirect chooses.
+"""``root://`` and ``roots://`` for fsspec, as in fsspec-xrootd, but a redirect cannot choose options of the client.
 
-fsspec-xrootd registers only ``root://``, and opens addresses as they are.
+fsspec-xrootd registers only ``root://``, and opens addresses unchanged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class RootFileSystem(XRootDFileSystem):
         self._myclient = FileSystem(xrootd.with_usual_options(f"{self.protocol}://{hostid}//"))
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Forget what is known of a path, or of all."""
+        """Drop what is cached for a path, or for all paths."""
         super().invalidate_cache(path if path is None else xrootd.with_usual_options(path))
 
-    # What is opened gets its options here, and not in `unstrip_protocol`, whose addresses go on to others.
+    # Options are added here, when a path is opened. The addresses from `unstrip_protocol` leave this process.
 
     def _open(self, path: str, *args: Any, **kwargs: Any) -> Any:
         return super()._open(xrootd.with_usual_options(path), *args, **kwargs)
@@ -43,11 +43,11 @@ class RootFileSystem(XRootDFileSystem):
 
     @classmethod
     async def _get_max_chunk_info(cls, file: Any) -> tuple[int, int]:
-        """Take the defaults of XRootD servers, instead of asking on a connection that names no options."""
+        """Use the defaults of XRootD servers, instead of asking over a connection without our options."""
         return cls.default_max_num_chunks, cls.default_max_chunk_size
 
 
 class SecureRootFileSystem(RootFileSystem):
-    """The same over TLS only: ``roots://``."""
+    """Reads ``roots://`` addresses: the same over TLS."""
 
     protocol = "roots"

@@ -1,12 +1,11 @@
-"""XRootD's own client: its time limits, and what it may take from this machine.
+"""XRootD's own client: its time limits, and which files of this machine it may send.
 
-The client takes options from the address of a file, and also from the address in a server's redirect:
-``xrd.ztn=PATH`` makes it send that file as a token, whatever it is. What the first address says
-takes precedence over a redirect. So every address that we open sets all of these options, to what XRootD would use by
-default.
+The client takes options from the address of a file, and also from the address in a server's redirect: ``xrd.ztn=PATH``
+makes it send that file as a token, whatever it contains. Options in the first address take precedence over those in a
+redirect. So every address that we open sets all of these options, to the values that XRootD would use by default.
 
 Source: XRootD 6.2, ``XrdClXRootDMsgHandler.cc`` (redirects), ``XrdSecPManager.cc`` and the security plug-ins (options);
-tests/core/reading/test_xrootd.py holds the client to it.
+tests/core/reading/test_xrootd.py checks that the client still behaves so.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from rucio_lab.core.model import Replica
 from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.storage.storage_token import StorageToken, find_token, may_see_token
 
-# Name of XRootD's setting: (its default, ours). With the default times, in seconds, a server that is down holds a read
-# for 480 s, and one that never answers for half an hour. StreamErrorWindow is for how long a server that failed is not
-# asked again, TimeoutResolution how often XRootD looks whether a time limit has passed. A metalink is a list of
-# addresses, with options, that a server can send in place of a file.
+# Name of XRootD's setting: (its default, ours), times in seconds. With the defaults, a server that is down blocks a
+# read for 480 s, and one that never answers for half an hour. StreamErrorWindow is how long a server that failed is not
+# tried again, TimeoutResolution how often XRootD checks its time limits. A metalink is a list of addresses, with
+# options, that a server can send instead of a file.
 _SETTINGS = {
     "ConnectionWindow": (120, 60),
     "ConnectionRetry": (5, 1),
@@ -63,11 +62,11 @@ _PROXY, _CERT, _KEY, _KEYTABS = (
 
 
 def prepare() -> None:
-    """Set up XRootD's client for this process: time limits, no metalinks, and nothing that a redirect can choose.
+    """Set up XRootD's client for this process: time limits, no metalinks, and no options that a redirect can choose.
 
-    For whoever reads plain ``root://`` addresses through fsspec, as uproot does, its file system is replaced by one
-    that names all options (`rucio_lab.core.reading.root_filesystem`). For other readers only the environment is left,
-    which a redirect overrules: see docs/tools.md.
+    For tools that read plain ``root://`` addresses through fsspec, such as uproot, it replaces the file system by one
+    that sets all options (`rucio_lab.core.reading.root_filesystem`). For other readers it can only set the environment,
+    which a redirect overrides: see docs/tools.md.
     """
     _limit()
     _keep_tokens()
@@ -76,9 +75,9 @@ def prepare() -> None:
 
 @cache
 def _limit() -> None:
-    """Change settings of this process only, and never the user's own.
+    """Change settings for this process only, and none that the user has set.
 
-    Sixty seconds stay: a healthy but slow site can take long to open a file.
+    The limits stay at 60 s, because a slow but healthy site can take long to open a file.
     """
     from XRootD.client import EnvGetInt, EnvPutInt
 
@@ -88,7 +87,7 @@ def _limit() -> None:
 
 
 def _keep_tokens() -> None:
-    """Leave ``ztn`` out of the protocols of this process while there is no token that it could send."""
+    """Exclude ``ztn`` from the protocols of this process while there is no token that it could send."""
     ours = ",".join(_USUAL)
     if _found_first():
         if os.environ.get(PROTOCOLS) == ours:
@@ -108,12 +107,12 @@ def _register() -> None:
 
 
 def without_options(rest: str) -> str:
-    """Strip from an address what is meant for XRootD's client and not for the storage.
+    """Remove the options for XRootD's client from an address; options for the storage stay.
 
     Parameters
     ----------
     rest
-        A PFN without its scheme. Other options stay, such as ``authz``, which is a secret.
+        A PFN without its scheme. It may contain secrets for the storage, such as ``authz``.
     """
     path, question, query = rest.partition("?")
     kept = [option for option in re.split("[?&]", query) if option and not _is_for_client(option)]
@@ -127,13 +126,13 @@ def _is_for_client(option: str) -> bool:
 def xrootd_url(replica: Replica, instance: Instance) -> str:
     """Write the address of a replica for XRootD's client, with all options that name a file or a protocol.
 
-    A token is sent only over TLS. A user name of their own keeps connections with different credentials apart.
+    A token is sent only over TLS. A different user name for each set of credentials keeps their connections apart.
     """
     scheme, _, rest = replica.url.partition("://")
     url = f"{scheme}://{without_options(rest)}"
     token, _ = find_token(instance) if may_see_token(replica) else (None, "")
     if token and _found_first() not in ("", token.text):
-        token = None  # XRootD would send the token of the environment, which nobody means for this storage
+        token = None  # XRootD would send the token of the environment, which is not meant for this storage
     proxy = _proxy(instance)
     shown = [token.text if token else "", rsa_proxy(proxy)]
     if any(shown) and "@" not in rest.partition("/")[0]:
@@ -142,7 +141,7 @@ def xrootd_url(replica: Replica, instance: Instance) -> str:
 
 
 def _proxy(instance: Instance) -> str:
-    """Give the X.509 proxy that an instance's storages are shown."""
+    """Give the path of the X.509 proxy for an instance's storages."""
     if _PROXY in os.environ and not (instance.storage.proxy or instance.client_proxy):
         return os.environ[_PROXY]
     proxy, _ = find_proxy(instance)
@@ -150,12 +149,12 @@ def _proxy(instance: Instance) -> str:
 
 
 def _nowhere() -> str:
-    """Name a file that is not there; of /dev/null XRootD would make a proxy, where it has a certificate."""
+    """Name a file that does not exist. With /dev/null, XRootD would make a proxy if it has a certificate."""
     return str(_private_folder() / "none")
 
 
 def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool = False) -> str:
-    """Add the options that an address does not have yet.
+    """Add the options that an address does not set yet.
 
     Parameters
     ----------
@@ -164,7 +163,7 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
     token_file
         The file of the token that the storage may see; empty for none.
     proxy
-        The X.509 proxy that it may see; empty for the one that XRootD finds by itself.
+        The X.509 proxy that the storage may see; empty for the one that XRootD finds by itself.
     ztn
         Whether XRootD may send the token that it finds by itself.
     """
@@ -172,7 +171,7 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
     get, home = os.environ.get, Path.home()
     proxy = proxy or get(_PROXY) or get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
     options = {
-        "xrdcl.rucio-lab": "1",  # what stands behind a second question mark counts as another option: never ours
+        "xrdcl.rucio-lab": "1",  # a dummy: after a second question mark, the first option is lost
         "xrd.wantprot": _users_protocols() or ",".join(protocols),
         "xrd.ztn": _file(token_file),
         "xrd.gsiusrpxy": _proxy_file(proxy),
@@ -187,25 +186,25 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
 
 
 def with_usual_options(url: str) -> str:
-    """Add the options with what XRootD finds by itself, where there is no instance to say better."""
+    """Add the options for what XRootD finds by itself, if no instance is known."""
     _keep_tokens()
     return with_options(url, ztn=bool(_found_first()))
 
 
 def _users_protocols() -> str:
-    """Give the security protocols that the user has chosen, not `_keep_tokens`."""
+    """Give the security protocols that the user has chosen; empty if they were set by `_keep_tokens`."""
     chosen = os.environ.get(PROTOCOLS, "")
     return "" if chosen == ",".join(_USUAL) else chosen
 
 
 def _found_first() -> str:
-    """Give the token that XRootD finds by itself, which it sends before any that an address names."""
+    """Give the token that XRootD finds by itself, and prefers to one that an address names."""
     return discovered_token()[0]
 
 
 @cache
 def _kerberos_cache() -> str:
-    """Name the credential cache that Kerberos takes by itself."""
+    """Name the credential cache that Kerberos uses by default."""
     usual = f"FILE:/tmp/krb5cc_{os.geteuid()}"
     if name := os.environ.get("KRB5CCNAME"):
         return name
@@ -221,7 +220,7 @@ def _kerberos_cache() -> str:
 
 
 def _kerberos_option() -> str:
-    """Give the credential cache as an option; what is no file, such as ``KCM:``, has no secret in its name."""
+    """Give the credential cache as an option; a name that is not a file, such as ``KCM:``, contains no secret."""
     name = _kerberos_cache()
     kind, colon, path = name.partition(":")
     if not colon or kind == "FILE":
@@ -230,20 +229,20 @@ def _kerberos_option() -> str:
 
 
 def _proxy_file(path: str) -> str:
-    """Give each proxy a path of its own: XRootD keeps what it once found at one, for the life of the process."""
+    """Give each proxy a separate path: XRootD caches what it finds at a path for the life of the process."""
     name = rsa_proxy(path)
     return _link(path, name) if name else _nowhere()
 
 
 def _file(path: str | Path) -> str:
-    """Give a file as the value of an option; an empty one where it is not there, or a redirect could name another."""
+    """Give a file as the value of an option; an empty one if it does not exist, so that no redirect can name one."""
     return _link(str(path)) if path and Path(path).exists() else os.devnull
 
 
 def _link(path: str, name: str = "") -> str:
-    """Give another name of a file: the options go to the storage, which learns no path of this machine so.
+    """Give another name for a file. Options are sent to the storage, which should not learn paths of this machine.
 
-    Nor does XRootD decode anything, so that such a name holds no character that an address cannot.
+    XRootD does not decode options, so the name must contain only characters that an address may contain.
     """
     target = str(Path(path).absolute())
     link = _private_folder() / (name or hashlib.sha256(os.fsencode(target)).hexdigest()[:16])
@@ -257,16 +256,16 @@ def _digest(*shown: str) -> str:
 
 
 def _private_file(token: StorageToken) -> str:
-    """Give a file with the token that is for its owner alone, as XRootD demands."""
+    """Give a file with the token that only its owner can read, as XRootD requires."""
     source = Path(token.source)
     with suppress(OSError):
         status = source.stat()
         private = stat.S_IMODE(status.st_mode) & 0o077 == 0 and status.st_uid == os.geteuid()
-        if private and source.is_absolute():  # it may be words, such as "the command oidc-token"
+        if private and source.is_absolute():  # it may be a description, such as "the command oidc-token"
             return _link(token.source)
     path = _private_folder() / _digest(token.text)
     if not path.exists():
-        handle, temporary = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+        handle, temporary = tempfile.mkstemp(dir=path.parent)  # creates it with mode 0600
         with os.fdopen(handle, "w") as file:
             file.write(token.text)
         Path(temporary).replace(path)
@@ -277,10 +276,10 @@ _folders: dict[int, Path] = {}
 
 
 def _private_folder() -> Path:
-    """Give a folder of this process's own (0700), which goes when it ends.
+    """Give a private folder (0700) of this process, which is removed at exit.
 
-    One that is gone is made anew under another name: who cleans up in the folder for temporary files leaves a name
-    that another user could take.
+    If it was deleted, it is created again under a new name: after a cleanup of the folder for temporary files, another
+    user could have taken the old one.
     """
     process = os.getpid()
     folder = _folders.get(process)
@@ -299,19 +298,20 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process and _is_ours(folder):  # a forked child has its parent's handlers, too
+    if os.getpid() == process and _is_ours(folder):  # a forked child inherits its parent's handlers
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# ------------------------------------------------------------------------------------------------ authorities
+# ------------------------------------------------------------------------------------------------ trusted CAs
 
 
 @cache
 def trust(paths: tuple[str, ...]) -> None:
-    """Let XRootD trust the CAs of an instance: one set for the whole process, from the environment, at its first TLS.
+    """Let XRootD trust the CAs of an instance.
 
-    The user's own environment is left as it is. If XRootD found no CAs at its first connection, it has given up TLS for
-    the whole process, unless it is told otherwise.
+    XRootD reads one set of CAs for the whole process, from the environment, at its first TLS connection. Variables that
+    the user has set are not changed. If XRootD finds no CAs at its first connection, it gives up TLS for the whole
+    process, unless told otherwise.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def trust(paths: tuple[str, ...]) -> None:
 
 
 async def greet(url: str) -> Reason | None:
-    """Greet an XRootD server: the first 20 bytes of its protocol, which it answers with 16 of its own.
+    """Greet an XRootD server with the first 20 bytes of its protocol; it replies with 16 bytes.
 
     Source: XRootD protocol specification, initial handshake.
 

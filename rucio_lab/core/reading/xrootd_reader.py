@@ -22,28 +22,22 @@ from rucio_lab.core.reasons import Reason
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.tls import authority_paths
 
-_MOST_PARTS = 1024  # of one vector read, and the most bytes of each: the defaults of XRootD servers
+# Limits for one vector read; the first two are the defaults of XRootD servers.
+_MOST_PARTS = 1024
+_LARGEST_PART = 2097136  # bytes
+_LARGEST_REQUEST = 32 << 20  # bytes
 
+_NOT_AUTHORIZED = (3010, 3030, 3031)  # errors of a server: not authorized, authentication failed
 
-_LARGEST_PART = 2097136
+_LOGIN_FAILED = (203, 204)  # errors of the client: login or authentication failed
 
-
-_LARGEST_REQUEST = 32 << 20
-
-
-_XROOTD_WORDS = {3010: "credentials", 3030: "credentials", 3031: "credentials"}  # not authorized, authentication failed
-
-
-_XROOTD_CREDENTIALS = (203, 204)  # login or authentication failed
-
-
-_XROOTD_SERVER = range(101, 304)  # sockets, connections, time limits, invalid answers
+_SERVER_FAILED = range(101, 304)  # errors of the client: sockets, connections, time limits, invalid answers
 
 
 class RootReader(Reader):
-    """Reads through XRootD's own client, always by callback: its waits can neither be limited nor interrupted."""
+    """Reads through XRootD's own client, always by callback: its blocking calls cannot be limited or interrupted."""
 
-    _file: Any = None  # an interrupt can come before there is one
+    _file: Any = None  # an interrupt can come before it is set
 
     def __init__(self, replica: Replica, instance: Instance, size: int, silence: float) -> None:
         from XRootD.client import File
@@ -54,24 +48,24 @@ class RootReader(Reader):
         self._instance = instance
         xrootd.prepare()
         xrootd.trust(tuple(authority_paths(instance)))
-        _set_property(self._file, "ReadRecovery", "false")  # we know of other replicas than XRootD does
+        _set_property(self._file, "ReadRecovery", "false")  # we try other replicas ourselves
         try:
             url = xrootd.xrootd_url(replica, instance)
         except OSError as error:
-            words = f"was not asked: no private folder could be made for its credentials ({error.strerror})"
-            raise StorageFailed(words, "Check TMPDIR, and whether its disk is full.") from None
+            words = f"was not asked: no private folder could be created for its credentials ({error.strerror})"
+            raise StorageFailed(words, "Check TMPDIR, and whether the disk is full.") from None
         self._call(self._file.open, url, OpenFlags.READ, silence=silence)
-        _set_property(self._file, "FollowRedirects", "false")  # or one could lead to a file of this machine later
+        _set_property(self._file, "FollowRedirects", "false")  # or a later one could lead to a local file
         if not self._file.get_property("LastURL").startswith(("root", "xroot")):
             self.close()
-            raise StorageFailed("sends the reader on to a file of this machine, which is not trusted")
-        status = self._call(self._file.stat, silence=silence)  # came with the answer to open
+            raise StorageFailed("redirects to a file on this machine, which is not allowed")
+        status = self._call(self._file.stat, silence=silence)  # no request: it came with the answer to open
         if status is not None and status.size != size:
             self.close()
             raise wrong_size(status.size, size)
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
-        """Read one part, or several by vector reads."""
+        """Read one part directly, or several by vector reads."""
         wanted = [span for span in spans if span[1] > span[0]]
         if len(wanted) == 1 and wanted[0][1] - wanted[0][0] <= _LARGEST_REQUEST:
             start, stop = wanted[0]
@@ -95,14 +89,14 @@ class RootReader(Reader):
         return [b"".join(next(pieces) for _ in _pieces(start, stop)) for start, stop in spans]
 
     def _call(self, method: Callable[..., Any], *args: Any, silence: float, size: int = 0) -> Any:
-        """Ask XRootD, and wait for its answer no longer than one should.
+        """Call XRootD, and wait for its answer within the time limit.
 
-        XRootD tells nothing while a request is under way. So, when it has been silent for a while, its server is
-        greeted on a new connection: if that is answered, a large request may take its time.
+        XRootD reports nothing while a request is running. So after a while without an answer, we greet the server on a
+        new connection: only if it greets back may a large request take longer.
         """
         answered = threading.Event()
         answer: list[Any] = []
-        file = self._file  # must outlive what is under way
+        file = self._file  # must outlive the request
 
         def callback(status: Any, response: Any, _hosts: Any) -> None:
             answer.extend((status, response))
@@ -113,7 +107,7 @@ class RootReader(Reader):
         _under_way.add(file)
         try:
             submitted = method(*args, timeout=math.ceil(most) + 1, callback=callback)
-        except ValueError:  # another thread's request has found the connection broken
+        except ValueError:  # another thread's request found the connection broken
             _under_way.discard(file)
             raise StorageFailed("closed the connection", concerns="server") from None
         if not submitted.ok:
@@ -130,20 +124,20 @@ class RootReader(Reader):
 
     def _failure(self, status: Any) -> StorageFailed:
         said = " ".join(status.message.split())[:200].rstrip(".")
-        if status.errno in _XROOTD_WORDS or status.code in _XROOTD_CREDENTIALS:
+        if status.errno in _NOT_AUTHORIZED or status.code in _LOGIN_FAILED:
             return StorageFailed(why_refused(self.replica, self._instance, _brief(said)), concerns="credentials")
         if status.errno == 3011 or status.code == 304:
             return StorageFailed(f"has no such file ({_brief(said)})")
         if status.code == 108:
-            return StorageFailed("cannot be connected to", concerns="server")
+            return StorageFailed("cannot be reached", concerns="server")
         if status.code == 110:
-            return StorageFailed("has a TLS certificate that is not trusted here, or none", concerns="server")
-        if status.code in _XROOTD_SERVER:
+            return StorageFailed("has no TLS certificate, or one that is not trusted here", concerns="server")
+        if status.code in _SERVER_FAILED:
             return StorageFailed(f"broke off ({_brief(said)})", concerns="server")
         return StorageFailed(f"answers with an error ({_brief(said)})")
 
     def close(self) -> None:
-        """Close the file; waits for no answer."""
+        """Close the file without waiting for an answer."""
         file = self._file
         if file is not None and file.is_open():
             _under_way.add(file)
@@ -154,17 +148,17 @@ _under_way: set[Any] = set()
 
 
 def _set_property(file: Any, name: str, value: str) -> None:
-    """Set a property of an XRootD file, and give back the reference that it takes.
+    """Set a property of an XRootD file, and restore the reference that this loses.
 
-    XRootD (6.2 at least) returns True without counting the reference: where True can die, which is before Python 3.12,
-    the process is aborted after some thousand files. One reference too many does no harm.
+    XRootD (at least 6.2) returns True without counting the reference. Before Python 3.12, where True can be freed, this
+    would abort the process after some thousand files. One reference too many is harmless.
     """
     answer = file.set_property(name, value)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(answer))
 
 
 def _brief(said: str) -> str:
-    """Strip XRootD's own markings, and whatever could be an address with secrets in it."""
+    """Remove XRootD's prefixes, and anything that could be an address with secrets in it."""
     return re.sub(r"\S+[?]\S+", "...", re.sub(r"^\[(ERROR|FATAL)\]\s*", "", said)) or "no reason given"
 
 
@@ -176,12 +170,12 @@ def _whole(content: bytes | None, length: int) -> bytes:
 
 
 def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    """Cut a part of a file into pieces, as (offset, length), that a vector read may have."""
+    """Cut a part of a file into pieces that a vector read accepts, as (offset, length)."""
     return [(offset, min(_LARGEST_PART, stop - offset)) for offset in range(start, stop, _LARGEST_PART)]
 
 
 def _requests(spans: Sequence[Span]) -> list[list[tuple[int, int]]]:
-    """Distribute the pieces over as few vector reads as servers allow."""
+    """Pack the pieces into as few vector reads as servers allow."""
     requests: list[list[tuple[int, int]]] = []
     room = 0
     for start, stop in spans:
@@ -195,7 +189,7 @@ def _requests(spans: Sequence[Span]) -> list[list[tuple[int, int]]]:
 
 
 def _greets(replica: Replica, seconds: float) -> bool:
-    """Whether the server of a replica answers at all."""
+    """Whether the server of a replica responds at all."""
 
     async def ask() -> Reason | None:
         return await asyncio.wait_for(xrootd.greet(replica.url), seconds)
@@ -210,7 +204,7 @@ _inherited: list[Any] = []
 
 
 def _after_fork() -> None:
-    """Begin with no requests in a forked child. The parent's stay referenced, so that nothing ends them."""
+    """Start a forked child without requests. The parent's stay referenced, so that nothing ends them."""
     global _under_way  # noqa: PLW0603
     _inherited.append(_under_way)
     _under_way = set()

@@ -1,1 +1,1 @@
-"""What storages are shown and trusted with: tokens, TLS, schemes and redirects."""
+"""How storages are accessed: which credentials they get, TLS, schemes, redirects, and what their answers mean."""

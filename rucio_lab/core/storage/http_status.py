@@ -1,4 +1,4 @@
-"""What the status of a storage's HTTP answer means: written once, for readers, downloads and probes."""
+"""What an HTTP status from a storage means, for readers, downloads and probes alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rucio_lab.core.storage.shown import why_refused
 
 
 class Answer(Enum):
-    """What a storage answers to who asks for a part of a file."""
+    """How a storage answers a request for part of a file."""
 
     PART = auto()
     WHOLE = auto()
@@ -35,25 +35,25 @@ _MEANINGS = {
 
 
 def meaning(status: int) -> Answer:
-    """Say what a status means (RFC 9110, section 15)."""
+    """Give the meaning of a status (RFC 9110, section 15)."""
     return _MEANINGS.get(status, Answer.ERROR)
 
 
 def failure(
     status: int, replica: Replica, instance: Instance, size: int, *, error_concerns: Literal["server", "file"] = "file"
 ) -> StorageFailed:
-    """Say why a storage gave no part of a file.
+    """Say why a storage did not send part of a file.
 
     Parameters
     ----------
     status
-        Of the answer; neither 200 nor 206.
+        The status of the answer; neither 200 nor 206.
     replica, instance
-        What was asked for, and whose storage it is.
+        The replica that was requested, and the instance it belongs to.
     size
-        Of the file in bytes, as registered in Rucio.
+        Size of the file in bytes, as registered in Rucio.
     error_concerns
-        What an error of the storage's own speaks for: its ``server``, or this ``file`` only.
+        What an internal error of the storage affects: the whole ``server``, or only this ``file``.
     """
     match meaning(status):
         case Answer.REFUSED:
@@ -61,6 +61,6 @@ def failure(
         case Answer.NO_FILE:
             return StorageFailed(f"has no such file (HTTP {status})")
         case Answer.TOO_SHORT:
-            return StorageFailed(f"has a shorter file than the {size:,} bytes that Rucio has registered")
+            return StorageFailed(f"has a file shorter than the {size:,} bytes that Rucio has registered")
         case _:
             return StorageFailed(f"answers with an error (HTTP {status})", concerns=error_concerns)

@@ -1,4 +1,4 @@
-"""What can be read on this machine: which schemes have a reader."""
+"""Which schemes can be read, and downloaded over, on this machine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from rucio_lab.core.errors import BadRequest
 
 SPELLINGS = {"davs": "https", "xroot": "root", "xroots": "roots"}
-"""Schemes of Rucio that readers know by another name."""
+"""Schemes that Rucio and readers call by different names: Rucio's -> the readers'."""
 
 READABLE = ("root", "roots", "https", "http")
-"""Schemes of direct URLs that have readers."""
+"""Schemes of URLs that can be read directly."""
 
 PROBED = ("root", "roots", "https", "http")
-"""Schemes whose servers can be asked whether they are there."""
+"""Schemes of servers that can be probed."""
 
 _GRID_TOOLS = {"gsiftp": "gfal2", "srm": "gfal2"}
 
@@ -25,17 +25,17 @@ BROKEN_UPROOT = ("5.7.6", "5.7.7")
 
 
 def schemes_of(words: str | Iterable[str]) -> tuple[str, ...]:
-    """Read the schemes that somebody asks for.
+    """Parse a list of schemes.
 
     Parameters
     ----------
     words
-        Names of schemes, best first, or one text with commas between them.
+        Names of schemes, best first, as a list or separated by commas.
 
     Raises
     ------
     BadRequest
-        If one of them can never be read from.
+        If one of them cannot be read on any machine.
     """
     names = [
         word.strip().lower().removesuffix("://") for word in (words.split(",") if isinstance(words, str) else words)
@@ -43,13 +43,13 @@ def schemes_of(words: str | Iterable[str]) -> tuple[str, ...]:
     schemes = tuple(dict.fromkeys(SPELLINGS.get(name, name) for name in names if name))
     for scheme in schemes:
         if scheme not in READABLE:
-            raise BadRequest(f"{scheme!r} is no scheme that can be read.", f"There are {', '.join(READABLE)}.")
+            raise BadRequest(f"{scheme!r} is not a scheme that can be read.", f"Choose from {', '.join(READABLE)}.")
     return schemes
 
 
 @cache
 def unreadable(scheme: str) -> str:
-    """Say why nothing on this machine can read a scheme.
+    """Say why a scheme cannot be read on this machine.
 
     Parameters
     ----------
@@ -63,35 +63,41 @@ def unreadable(scheme: str) -> str:
     """
     scheme = SPELLINGS.get(scheme, scheme)
     if scheme in ("root", "roots"):
-        missing = [package for package in ("XRootD", "fsspec_xrootd") if find_spec(package) is None]
-        return (
-            f"{scheme}:// needs the package {' and '.join(missing).lower()}, which is not installed" if missing else ""
-        )
+        return _not_installed(scheme, "XRootD", "fsspec_xrootd")
     if scheme in ("https", "http"):
-        return "" if find_spec("aiohttp") else f"{scheme}:// needs the package aiohttp, which is not installed"
-    return f"no reader here knows {scheme}://"
+        return _not_installed(scheme, "aiohttp")
+    return f"nothing here can read {scheme}://"
 
 
 @cache
 def not_downloadable(scheme: str) -> str:
-    """Say why nothing on this machine can download over a scheme; empty if it can be done.
+    """Say why files cannot be downloaded over a scheme on this machine; empty if they can.
 
     Parameters
     ----------
     scheme
-        As in a PFN. What nothing here knows is left to rucio-clients, where what that needs is installed.
+        As in a PFN. Schemes that we cannot read ourselves are left to rucio-clients, if its tools are installed.
     """
     scheme = SPELLINGS.get(scheme, scheme)
     if scheme in ("https", "http"):
         return ""
     needed = "XRootD" if scheme in ("root", "roots") else _GRID_TOOLS.get(scheme)
     if needed is None:
-        return f"nothing here knows {scheme}://"
-    return "" if find_spec(needed) else f"{scheme}:// needs the package {needed.lower()}, which is not installed"
+        return f"nothing here can download over {scheme}://"
+    return _not_installed(scheme, needed)
+
+
+def _not_installed(scheme: str, *packages: str) -> str:
+    """Say which packages a scheme needs that are not installed; empty if none."""
+    missing = [package.lower() for package in packages if find_spec(package) is None]
+    if not missing:
+        return ""
+    noun, verb = ("package", "is") if len(missing) == 1 else ("packages", "are")
+    return f"{scheme}:// needs the {noun} {' and '.join(missing)}, which {verb} not installed"
 
 
 def broken_uproot() -> str | None:
-    """Give the version of uproot, if it is one that cannot iterate over direct root:// URLs."""
+    """Give the version of uproot if it cannot iterate over direct root:// URLs."""
     try:
         installed = version("uproot")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Where a web storage may send its readers on."""
+"""Which redirects of a web storage are followed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from urllib.parse import urljoin, urlsplit
 from rucio_lab.core.errors import StorageFailed
 
 MOST = 5
-"""A storage that sends a reader on more often than this is given up."""
+"""The most redirects in a row that are followed."""
 
 
-def sent_on(url: str, location: str, allowed: Collection[str]) -> str:
-    """Give the next address of a reader.
+def redirected(url: str, location: str, allowed: Collection[str]) -> str:
+    """Give the address that a redirect leads to.
 
     Parameters
     ----------
     url
-        Where it is.
+        The address that was requested.
     location
-        Where it is sent, as the header ``Location`` has it.
+        The target, from the header ``Location``.
     allowed
-        Hosts from which it may go on without TLS (``redirects_to_http``).
+        Hosts that may redirect from https to plain http (``redirects_to_http``).
 
     Raises
     ------
     StorageFailed
-        If it may not go there.
+        If the redirect is not allowed.
     """
     try:
         target = urljoin(url, location)
@@ -35,17 +35,17 @@ def sent_on(url: str, location: str, allowed: Collection[str]) -> str:
     except ValueError:
         known = False
     if not known:
-        raise StorageFailed("sends the reader on to an address that is not on the web, which is not trusted")
+        raise StorageFailed("redirects to an address that is not a valid web address")
     if here.scheme == "https" and there.scheme == "http" and here.hostname not in allowed:
         raise StorageFailed(
-            f"sends the reader on from https to plain http ({there.hostname}), where anybody can listen; "
-            f"if that is meant, name {here.hostname} in redirects_to_http of rucio_lab.toml"
+            f"redirects from https to plain http ({there.hostname}), where anybody can listen; "
+            f"to allow it, add {here.hostname} to redirects_to_http in rucio_lab.toml"
         )
     return target
 
 
 def without_credentials(headers: dict[str, str], url: str, target: str) -> dict[str, str]:
-    """Give the headers for the next address: credentials stay with the server that they are for."""
+    """Give the headers for the next address: credentials go only to the server that they are for."""
     here, there = urlsplit(url), urlsplit(target)
     if (here.scheme, here.netloc) == (there.scheme, there.netloc):
         return headers

@@ -1,8 +1,8 @@
-"""What is shown to storages: a token, a certificate, and which CAs are trusted; apart from the sign-in to Rucio.
+"""The credentials that storages are shown: a token, a certificate. They are separate from the sign-in to Rucio.
 
-The rules: a token goes only over TLS, only to a host that Rucio names for the RSE of the replica, and never on to
-another host by a redirect. The Rucio token goes to no storage. Everything is read again when it is used, so that what
-was renewed counts at once; nothing here is pickled, logged or part of an address.
+The rules: a token is sent only over TLS, only to a host that Rucio names for the RSE of the replica, and never to
+another host after a redirect. The Rucio token is never sent to a storage. Credentials are read each time they are used,
+so renewed ones take effect at once. They are never pickled, logged or put into an address.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rucio_lab.core.words import until
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """What may be told of a storage token."""
+    """What may be shown of a storage token."""
 
     source: str
     issuer: str
@@ -38,16 +38,16 @@ class TokenFacts:
 
 @dataclass(frozen=True, slots=True)
 class StorageFacts:
-    """What an instance's storages are shown; holds no secret.
+    """The credentials for an instance's storages, described without secrets.
 
     Attributes
     ----------
     token, proxy
-        None where there is none of use.
+        None if there is no usable one.
     ca
-        Which CAs are trusted, in words.
+        Which CAs are trusted, as text.
     problems
-        Sentences on what is configured or there, and of no use.
+        Sentences about credentials that were found or configured, but cannot be used.
     """
 
     token: TokenFacts | None
@@ -57,9 +57,9 @@ class StorageFacts:
 
 
 def describe(instance: Instance) -> StorageFacts:
-    """Say what an instance's storages are shown: which token, which proxy, which CAs.
+    """Describe the credentials for an instance's storages: which token, which proxy, which CAs.
 
-    A configured command for tokens is run, if the last token it gave has ended.
+    If a token command is configured and its last token has expired, the command is run.
     """
     token, token_problem = find_token(instance)
     proxy, proxy_problem = find_proxy(instance)
@@ -70,21 +70,21 @@ def describe(instance: Instance) -> StorageFacts:
 
 
 def _open_files(instance: Instance) -> Iterator[str]:
-    """Say which token files are not this user's own, and which others can read; the latter are used all the same."""
+    """Say which token files are not the user's own, and which can be read by others; the latter are used anyway."""
     for path in filter(None, dict.fromkeys((instance.token_file, instance.storage.token_file))):
         try:
             own_file(path)
             if is_open_to_others(Path(path).stat()):
                 yield f"Others can read the token in {path}; chmod 600 {path}."
         except NotOwn as error:
-            if path != instance.storage.token_file:  # that has been said
+            if path != instance.storage.token_file:  # already reported
                 yield f"The token in {path} is not used: {error.strerror}."
         except OSError:
             continue
 
 
 def in_words(facts: StorageFacts) -> list[str]:
-    """Write what an instance's storages are shown, each thing a line."""
+    """Describe the credentials for an instance's storages, one per line."""
     lines = []
     if token := facts.token:
         audience = f" for {token.audience}" if token.audience else ""
@@ -95,34 +95,22 @@ def in_words(facts: StorageFacts) -> list[str]:
     return [*lines, f"CAs: {facts.ca}"]
 
 
-# ------------------------------------------------------------------------------------------------ the token
-
-
-# ------------------------------------------------------------------------------------------------ the certificate
-
-
-# ------------------------------------------------------------------------------------------------ whom to trust
-
-
-# ------------------------------------------------------------------------------------------------ what is missing
-
-
 def why_refused(replica: Replica, instance: Instance, said: str) -> str:
-    """Say what a storage was shown when it refused, and what was missing.
+    """Say which credentials a storage refused, and which were missing.
 
     Parameters
     ----------
     replica
-        What was to be read.
+        The replica that was to be read.
     instance
-        Whose storage it is.
+        The instance it belongs to.
     said
         What the storage said, for example ``HTTP 403``.
 
     Returns
     -------
     str
-        Words for ``<endpoint> ...``.
+        Text that continues the storage's address.
     """
     shown_token, no_token = _token_in_words(replica, instance)
     shown_proxy, no_proxy = _proxy_in_words(replica, instance)
@@ -137,7 +125,7 @@ _XROOTD_SCHEMES = ("root", "roots")
 
 
 def _token_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
-    """Name the token that a storage was shown, if any, and say what may be wrong with it, or why there was none."""
+    """Name the token that a storage was shown, if any, and say what may be wrong with it or why there was none."""
     token, problem = find_token(instance)
     if not token:
         return "", problem.rstrip(".") or "no storage token is configured"
@@ -145,30 +133,30 @@ def _token_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
         return "", "a storage token is sent only over https and roots, to the host that Rucio names"
     if replica.scheme in _XROOTD_SCHEMES and discovered_token()[0] not in ("", token.text):
         return "", (
-            "XRootD finds another token in the environment (BEARER_TOKEN, BEARER_TOKEN_FILE), which goes before the "
-            "configured one: unset it, or set wlcg_token in place of the configured one"
+            "XRootD finds another token in the environment (BEARER_TOKEN, BEARER_TOKEN_FILE) and prefers it to the "
+            "configured one: unset it, or set wlcg_token instead of the configured one"
         )
     file = os.environ.get("BEARER_TOKEN_FILE", "")
     with suppress(OSError):
         if replica.scheme in _XROOTD_SCHEMES and file and is_open_to_others(Path(file).stat()):
-            return "", f"XRootD takes no token file that others can read: chmod 600 {file}"
+            return "", f"XRootD rejects a token file that others can read: chmod 600 {file}"
     made = f" for {token.audience}" if token.audience else ""
     made += f" from {token.issuer}" if token.issuer else ""
     return f"the storage token{made}", _scope_in_words(token.scope)
 
 
 def _scope_in_words(scope: str) -> str:
-    """Say what a token does not allow; empty where it allows to read all, or does not say."""
+    """Say what a token does not allow; empty if it allows reading everything, or does not say."""
     reads = [each for each in scope.split() if re.match(r"(storage\.)?read(:|$)", each)]
     if scope and not reads:
         return "the token has no scope for reading, such as storage.read:/"
     if reads and not any(each.partition(":")[2] in ("", "/") for each in reads):
-        return f"the token is for reading {' and '.join(each.partition(':')[2] for each in reads[:3])} alone"
+        return f"the token allows reading only {' and '.join(each.partition(':')[2] for each in reads[:3])}"
     return ""
 
 
 def _proxy_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
-    """Name the proxy that a storage was shown, if any, and say what may be wrong with it, or why there was none."""
+    """Name the proxy that a storage was shown, if any, and say what may be wrong with it or why there was none."""
     proxy, problem = find_proxy(instance)
     if not proxy:
         return "", problem.rstrip(".") or "there is no X.509 proxy"
@@ -176,14 +164,14 @@ def _proxy_in_words(replica: Replica, instance: Instance) -> tuple[str, str]:
         return "", ""
     if replica.scheme in _XROOTD_SCHEMES:
         if not rsa_proxy(proxy.path):
-            return "", f"XRootD takes only RSA keys, and that of the X.509 proxy {proxy.path} is another"
+            return "", f"XRootD accepts only RSA keys, and the X.509 proxy {proxy.path} has a different kind"
         if not any(Path(path).is_dir() for path in authority_paths(instance)):
             return "", (
-                f"the X.509 proxy {proxy.path} was not shown: XRootD wants the CAs of the grid in a folder, "
-                "which ca or X509_CERT_DIR may name"
+                f"the X.509 proxy {proxy.path} was not shown: XRootD needs a folder with the CAs of the grid "
+                "(set ca or X509_CERT_DIR)"
             )
     groups = " ".join(name.removesuffix("/Capability=NULL").removesuffix("/Role=NULL") for name in proxy.attributes)
     shown = f"the X.509 proxy of {proxy.subject}"
     if groups:
         return f"{shown} with {groups}", ""
-    return shown, "the proxy has no attributes of a VO, which voms-proxy-init -voms VO adds"
+    return shown, "the proxy has no VOMS attributes (voms-proxy-init -voms VO adds them)"

@@ -1,4 +1,4 @@
-"""The token that storages are shown: from a file, a command or the WLCG discovery, and to whom it may go."""
+"""The storage token: from a file, a command or the WLCG discovery, and which storages may see it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,27 @@ from rucio_lab.core.identity.token_text import discovered_token, is_token, jwt_c
 from rucio_lab.core.model import Replica
 from rucio_lab.core.private import Secret, own_file, unreadable
 
-_MARGIN = 60.0  # seconds before its end in which a token of a command is replaced
+_MARGIN = 60.0  # seconds before a token expires in which its command is run again
 
-
-_OPAQUE_LIFE = 300.0  # seconds for which a token is kept that does not say when it ends
-
+_OPAQUE_LIFE = 300.0  # seconds for which a token that does not say when it expires is kept
 
 TLS_SCHEMES = ("https", "roots")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StorageToken:
-    """A bearer token for storages, with what it says of itself. Has no repr, so that it cannot end up in a log.
+    """A bearer token for storages, with its claims. Its repr does not show it, so it cannot end up in a log.
 
     Attributes
     ----------
     text
         The token.
     source
-        Where it comes from, in words.
+        Where it comes from: a path, or a description.
     issuer, audience, scope
-        Who made it, for whom, and for what; empty where it does not say.
+        Who issued it, for whom, and for what; empty if it does not say.
     expires
-        When it ends (UTC); None where that is not known.
+        When it expires (UTC); None if that is not known.
     """
 
     text: Secret
@@ -51,14 +49,14 @@ class StorageToken:
 
 
 def find_token(instance: Instance) -> tuple[StorageToken | None, str]:
-    """Look up the storage token of an instance as it is now: file, command, then WLCG discovery.
+    """Look up the current storage token of an instance: from its file, its command, or the WLCG discovery.
 
     Returns
     -------
     StorageToken or None
-        None if there is none, or none that is still valid.
+        None if there is no valid one.
     str
-        Why there is none though one is configured, as a sentence; else empty.
+        A sentence on why there is none although one is configured; else empty.
     """
     settings = instance.storage
     problem = ""
@@ -74,14 +72,14 @@ def find_token(instance: Instance) -> tuple[StorageToken | None, str]:
 
 
 def authorization(replica: Replica, instance: Instance) -> Secret | None:
-    """Give the value of the header ``Authorization`` for reading a replica, where the rules allow one.
+    """Give the value of the header ``Authorization`` for reading a replica, if the rules allow one.
 
     Parameters
     ----------
     replica
-        With the PFN that Rucio named: its host is the only one that may see the token.
+        The replica. Only the host in its PFN, as Rucio gave it, may see the token.
     instance
-        Whose storage it is.
+        The instance it belongs to.
     """
     if not may_see_token(replica):
         return None
@@ -90,7 +88,7 @@ def authorization(replica: Replica, instance: Instance) -> Secret | None:
 
 
 def may_see_token(replica: Replica) -> bool:
-    """Whether a replica is read over TLS, and from the very host that Rucio named."""
+    """Whether a replica is read over TLS, and from exactly the host that Rucio named."""
     return replica.scheme in TLS_SCHEMES and _host(replica.url) == _host(replica.pfn or replica.url)
 
 
@@ -118,13 +116,13 @@ def _discovered() -> tuple[StorageToken | None, str]:
 
 
 def _checked(text: str, source: str) -> tuple[StorageToken | None, str]:
-    """Make a token of a text, if it can be one and has not ended."""
+    """Make a token from a text, if it can be one and has not expired."""
     if not is_token(text):
-        return None, f"There is no storage token in what {source} gives."
+        return None, f"No valid storage token came from {source}."
     end = jwt_expiry(text)
     expires = datetime.fromtimestamp(end, UTC) if end is not None and 0 <= end < 1e11 else None
     if expires is not None and expires <= datetime.now(UTC):
-        return None, f"The storage token from {source} ended at {expires:%Y-%m-%d %H:%M:%S} UTC."
+        return None, f"The storage token from {source} expired at {expires:%Y-%m-%d %H:%M:%S} UTC."
     claims = jwt_claims(text)
     audience = claims.get("aud", "")
     names = audience if isinstance(audience, list) else [audience]
@@ -139,13 +137,13 @@ _command_lock = threading.Lock()
 
 
 def _from_command(command: tuple[str, ...]) -> tuple[StorageToken | None, str]:
-    """Give the token that a command printed; it is run again shortly before that token ends."""
-    with _command_lock:  # who waits for it takes what it gave
+    """Give the token that a command printed; run it again shortly before that token expires."""
+    with _command_lock:  # whoever waits for it takes its token
         token, until = _commands.get(command, (None, 0.0))
         if token is not None and until > time.time():
             return token, ""
         fresh, problem = _run(command)
-        if fresh is None:  # the old one may still be good for its last minute
+        if fresh is None:  # the old one may still be valid for its last minute
             valid = token is not None and token.expires is not None and token.expires > datetime.now(UTC)
             return (token, "") if valid else (None, problem)
         now = time.time()

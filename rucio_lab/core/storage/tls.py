@@ -1,4 +1,4 @@
-"""TLS to storages: which CAs are trusted, and the certificate that is shown."""
+"""TLS to storages: which CAs are trusted, and which certificate is shown."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity.x509 import Proxy, find_proxy
 
 GRID_CAS = "/etc/grid-security/certificates"
-"""Where the CAs of the grid lie on most sites; ``X509_CERT_DIR`` names another folder."""
+"""The folder of the CAs of the grid at most sites; ``X509_CERT_DIR`` names a different one."""
 
 
 def authority_paths(instance: Instance) -> list[str]:
-    """Give the CA bundles and folders that are trusted besides Python's own."""
+    """Give the CA bundles and folders that are trusted in addition to Python's own."""
     grid = os.environ.get("X509_CERT_DIR") or GRID_CAS
     paths = [instance.storage.ca, os.environ.get("X509_CERT_FILE", ""), grid if Path(grid).is_dir() else ""]
     return [path for path in paths if path]
@@ -24,7 +24,7 @@ def authority_paths(instance: Instance) -> list[str]:
 def tls_context(instance: Instance) -> ssl.SSLContext:
     """Make the TLS context for an instance's storages: their CAs, and the X.509 proxy if there is one.
 
-    One is kept for each state of the files that it is made of.
+    It is cached until one of the files it is made from changes.
     """
     proxy, _ = find_proxy(instance)
     paths = [*authority_paths(instance), *([proxy.path] if proxy else [])]
@@ -39,8 +39,6 @@ def tls_context(instance: Instance) -> ssl.SSLContext:
 
 
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
-
-
 _tls_lock = threading.Lock()
 
 
@@ -50,29 +48,29 @@ def _make_context(authorities: list[str], proxy: Proxy | None) -> ssl.SSLContext
         _trust(context, path)
     if proxy:
         try:
-            context.load_cert_chain(proxy.path, password="")  # never asks for one at the terminal
-        except (OSError, ValueError):  # without its key it cannot be shown
+            context.load_cert_chain(proxy.path, password="")  # so that it never prompts for one at the terminal
+        except (OSError, ValueError):  # it cannot be shown without its key
             return context
     return context
 
 
 def _trust(context: ssl.SSLContext, path: str) -> str:
-    """Load a CA bundle or folder; give why that cannot be done."""
+    """Load a CA bundle or folder; if that fails, say why."""
     try:
         is_folder = Path(path).is_dir()
         context.load_verify_locations(cafile=None if is_folder else path, capath=path if is_folder else None)
     except OSError as error:  # SSLError is one
-        why = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        why = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         return f"The CA file {path} cannot be used: {why}."
     return ""
 
 
 def authorities(instance: Instance) -> tuple[str, str]:
-    """Say which CAs are trusted, and what is wrong with the configured one."""
+    """Say which CAs are trusted, and what is wrong with the configured one, if anything."""
     paths = authority_paths(instance)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     problem = _trust(context, instance.storage.ca) if instance.storage.ca else ""
-    return " and ".join([*paths, "the usual ones of Python"]), problem
+    return " and ".join([*paths, "Python's defaults"]), problem
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -164,9 +164,9 @@ def _get(
         if not location:
             return response
         response.close()
-        target = redirects.sent_on(url, location, allowed)
+        target = redirects.redirected(url, location, allowed)
         url, headers = target, redirects.without_credentials(headers, url, target)
-    raise StorageFailed("sends the reader on from one address to the next")
+    raise StorageFailed("redirects too often")
 
 
 def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: Instance, span: tuple[int, int]) -> int:
@@ -183,7 +183,7 @@ def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: 
     if total is not None and total != span[1]:
         raise StorageFailed(f"has {total:,} bytes, but Rucio has registered {span[1]:,}")
     if start not in (0, span[0]):
-        raise StorageFailed("sends another part of the file than it was asked for", concerns="server")
+        raise StorageFailed("sent a different part of the file than requested", concerns="server")
     return start
 
 
@@ -210,7 +210,7 @@ def _no_answer(error: Exception, replica: Replica, instance: Instance, silence: 
     elif isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         words = f"did not answer within {silence:g} s"
     elif isinstance(error, urllib3.exceptions.LocationParseError):
-        return StorageFailed("has an address that makes no sense")
+        return StorageFailed("has an invalid address")
     else:
         words = "closed the connection"
     return StorageFailed(words, concerns="server")

@@ -1,4 +1,4 @@
-"""Is a storage reachable? Real servers that answer in every way, and paths that hang."""
+"""Probes of real servers with all kinds of answers, and of paths that hang."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.checks import within
 
 
 @pytest.fixture(autouse=True)
-def nothing_known() -> Iterator[None]:
+def nothing_remembered() -> Iterator[None]:
     probe.forget()
     yield
     probe.forget()
@@ -67,14 +67,14 @@ def judge(url: str, rse: str = "RSE") -> str:
         (503, "HTTP 503"),
     ],
 )
-def test_status_of_a_web_server(server: TcpProxy, status: int, words: str) -> None:
+def test_statuses_of_a_web_server(server: TcpProxy, status: int, words: str) -> None:
     server.answer_http(status, "" if status == 204 else "x" * 100)
     verdict = judge(f"http://127.0.0.1:{server.port}/file")
     assert words in verdict
     assert bool(verdict) is bool(words)
 
 
-def test_status_of_an_empty_file(server: TcpProxy) -> None:
+def test_statuses_for_an_empty_file(server: TcpProxy) -> None:
     server.answer_http(200, "")
     assert judge(f"http://127.0.0.1:{server.port}/file") == ""
     server.answer_http(403, "")
@@ -82,7 +82,7 @@ def test_status_of_an_empty_file(server: TcpProxy) -> None:
 
 
 def test_a_redirect_from_https_to_http(lake: FullLake) -> None:
-    """Others' readers would follow it: such a storage is left out, unless a site allows it."""
+    """Other readers would follow it, so such a storage is left out unless the site allows it."""
     own = {"certificate": lake.authority.server_cert, "key": lake.authority.server_key}
     target = f"{lake.storages['http'].url}/open"
     with TcpProxy(0, **own) as server:
@@ -99,7 +99,7 @@ def test_a_redirect_from_https_to_http(lake: FullLake) -> None:
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
 @pytest.mark.parametrize("how", ["refuse", "silent", "reset", "rubbish", "nothing"])
-def test_a_server_that_is_of_no_use(server: TcpProxy, scheme: str, how: str) -> None:
+def test_a_server_that_does_not_work(server: TcpProxy, scheme: str, how: str) -> None:
     if how in ("rubbish", "nothing"):
         server.answer(b"220 Welcome to this FTP server\r\n" if how == "rubbish" else b"")
     else:
@@ -113,19 +113,19 @@ def test_a_server_that_is_of_no_use(server: TcpProxy, scheme: str, how: str) -> 
     [
         ("root://no.such.host.invalid//f", "cannot be reached"),
         ("http://no.such.host.invalid/f", "cannot be reached"),
-        ("root://two..dots//f", "makes no sense"),
+        ("root://two..dots//f", "invalid address"),
         ("http://two..dots/f", ""),
         ("root://[::1]:1//f", "refuses"),
         ("http://[::1]:1/f", "refuses"),
     ],
 )
-def test_an_address_where_nobody_is(url: str, words: str) -> None:
+def test_an_address_without_a_server(url: str, words: str) -> None:
     verdict = judge(url)
     assert verdict
     assert words in verdict
 
 
-def test_a_large_answer_is_not_read(server: TcpProxy) -> None:
+def test_a_large_body_is_not_read(server: TcpProxy) -> None:
     """A server without Range support sends the whole file."""
     server.answer_http(200, "x" * 50_000_000)
     with within(1):
@@ -158,7 +158,7 @@ def test_ipv6() -> None:
             thread.join()
 
 
-def test_all_are_asked_at_once(server: TcpProxy) -> None:
+def test_all_servers_are_probed_in_parallel(server: TcpProxy) -> None:
     server.silent()
     replicas = [Replica(f"RSE-{number}", f"root://127.0.0.1:{server.port}//file") for number in range(30)]
     with within(probe.TIMEOUT + 1, least=probe.TIMEOUT):
@@ -166,7 +166,7 @@ def test_all_are_asked_at_once(server: TcpProxy) -> None:
     assert all("did not answer within 2 s" in str(probe.fault_of(probe.endpoint(replica))) for replica in replicas)
 
 
-def test_verdicts_are_remembered_for_a_while(server: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_remembered_for_a_while(server: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answer_http(206)
     replica = Replica("RSE", f"http://127.0.0.1:{server.port}/file")
     assert not probe.is_known(probe.endpoint(replica))
@@ -178,16 +178,14 @@ def test_verdicts_are_remembered_for_a_while(server: TcpProxy, monkeypatch: pyte
     assert not probe.is_known(probe.endpoint(replica))
 
 
-def test_no_credentials_are_sent(server: TcpProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither those in a PFN are shown, nor those in a .netrc sent."""
-    replica = Replica("RSE", "root://ann:secret@host:1094//file")
-    assert replica.endpoint == "root://host:1094"
+def test_an_endpoint_has_no_credentials() -> None:
+    assert Replica("RSE", "root://ann:secret@host:1094//file").endpoint == "root://host:1094"
 
 
 # ------------------------------------------------------------------------------------------------ paths
 
 
-def test_sizes(tmp_path: Path) -> None:
+def test_sizes_of_paths(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a", "Ünï cödé\n'\"", "empty")]
     for number, path in enumerate(paths):
         path.write_bytes(b"x" * (2 - number) * 1000)
@@ -212,7 +210,7 @@ def test_many_paths(tmp_path: Path) -> None:
 
 
 def test_a_path_that_hangs(tmp_path: Path) -> None:
-    """Opening a FIFO that nobody writes to never returns, as a file on a dead mount."""
+    """Opening a FIFO without a writer never returns, like opening a file on a dead mount."""
     good, bad = tmp_path / "good", tmp_path / "bad"
     good.write_bytes(b"four")
     os.mkfifo(bad)
@@ -222,18 +220,18 @@ def test_a_path_that_hangs(tmp_path: Path) -> None:
     assert first == third == "the mount did not answer within 2 s"
 
 
-def test_a_mount_that_hangs_costs_its_time_once(tmp_path: Path) -> None:
+def test_a_mount_that_hangs_takes_the_time_limit_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "bad")
     with within(probe.TIMEOUT + 1.5):
         answers = probe.sizes_on_disk([str(tmp_path / "bad")] * 5000)
     assert set(answers) == {"the mount did not answer within 2 s"}
 
 
-def test_nothing_is_left_behind(tmp_path: Path, server: TcpProxy) -> None:
+def test_probes_leave_no_processes_and_no_open_files(tmp_path: Path, server: TcpProxy) -> None:
     os.mkfifo(tmp_path / "bad")
     this = psutil.Process()
     server.refuse()
-    probe.probe([Replica("RSE", f"http://127.0.0.1:{server.port}/file")])  # what is loaded at first use stays
+    probe.probe([Replica("RSE", f"http://127.0.0.1:{server.port}/file")])  # what the first use opens stays open
     server.silent()
     gc.collect()
     files, children = this.num_fds(), set(this.children())
@@ -248,8 +246,8 @@ def test_nothing_is_left_behind(tmp_path: Path, server: TcpProxy) -> None:
     assert this.num_fds() <= files
 
 
-def test_a_file_that_is_refused_speaks_for_itself_only(tmp_path: Path) -> None:
-    """Sites give each folder rights of its own: one private file must not hide the public ones beside it."""
+def test_a_refused_file_counts_against_itself_only(tmp_path: Path) -> None:
+    """Sites can protect single folders: a private file must not hide public ones on the same server."""
 
     class Site(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -258,13 +256,13 @@ def test_a_file_that_is_refused_speaks_for_itself_only(tmp_path: Path) -> None:
             self.end_headers()
 
         def log_message(self, *_args: object) -> None:
-            """Nothing."""
+            pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
         folder = f"http://127.0.0.1:{site.server_address[1]}"
         private, public = (Replica("RSE", f"{folder}/{name}.root") for name in ("private", "public"))
-        for _ in range(2):  # the first answer of a server, then those that follow from it
+        for _ in range(2):  # the first answer of a server, then what is concluded from it
             for replica in (private, public):
                 if not probe.is_known(probe.endpoint(replica)):
                     probe.probe([replica])
@@ -291,7 +289,7 @@ print(repr(str(probe.fault_of(probe.endpoint(replica)) or "")))
 """
 
 
-def test_a_slow_import_is_no_silence_of_the_server(server: TcpProxy) -> None:
+def test_a_slow_import_does_not_count_as_a_silent_server(server: TcpProxy) -> None:
     server.answer_http(206)
     command = [sys.executable, "-c", _SLOW_IMPORT, f"http://127.0.0.1:{server.port}/f"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -299,7 +297,7 @@ def test_a_slow_import_is_no_silence_of_the_server(server: TcpProxy) -> None:
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[", "http://a b/", "http://127.0.0.1:1/", "/again"])
-def test_a_redirect_that_leads_nowhere_speaks_for_its_file_only(server: TcpProxy, location: str) -> None:
+def test_a_bad_redirect_counts_against_its_own_file_only(server: TcpProxy, location: str) -> None:
     server.answer_http(302, Location=location)
     planted, honest = (Replica("RSE", f"http://127.0.0.1:{server.port}/{name}") for name in ("planted", "honest"))
     assert judge(planted.url)

@@ -1,4 +1,4 @@
-"""Every kind of storage is read, and a storage that fails is named in time."""
+"""Every kind of storage can be read, and a storage that fails is reported in time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.reading import instance_with, read, replica_of
 
 
 @pytest.mark.parametrize("dataset", ["closed", "web", "https", "certificate", "token", "door", "roots"])
-def test_every_kind_of_storage_is_read(lake: FullLake, dataset: str, token_file: Path) -> None:
+def test_every_kind_of_storage_can_be_read(lake: FullLake, dataset: str, token_file: Path) -> None:
     replica, content = replica_of(lake, dataset)
-    cert = str(lake.users["alice"].pem)  # nginx knows no proxies
+    cert = str(lake.users["alice"].pem)  # nginx does not support proxies
     read(replica, instance_with(lake, token_file=str(token_file), proxy=cert), content)
 
 
-def test_roots_is_known_to_fsspec(lake: FullLake, token_file: Path) -> None:
-    """In a process of its own: XRootD looks for CAs once, and for the token of other tools in the environment."""
+def test_fsspec_reads_roots(lake: FullLake, token_file: Path) -> None:
+    """In a new process: XRootD looks for CAs once, and finds the token in the environment, as for other tools."""
     replica, content = replica_of(lake, "roots")
     code = (
         "import sys, fsspec, uproot; fs, path = fsspec.url_to_fs(sys.argv[1]);"
@@ -47,7 +47,7 @@ def test_roots_is_known_to_fsspec(lake: FullLake, token_file: Path) -> None:
     assert int(done.stdout) > 0
 
 
-def test_large_reads_are_cut_as_servers_allow() -> None:
+def test_large_reads_are_cut_to_the_limits_of_servers() -> None:
     spans = [(0, 10), (100, 100 + 5 * xrootd_reader._LARGEST_PART + 1), *((n * 10, n * 10 + 5) for n in range(3000))]
     requests = xrootd_reader._requests(spans)
     pieces = [piece for request in requests for piece in request]
@@ -58,7 +58,7 @@ def test_large_reads_are_cut_as_servers_allow() -> None:
     assert len(xrootd_reader._requests([(0, 100 << 20)])) == 4
 
 
-def test_a_file_on_a_mounted_rse_is_read(lake: FullLake) -> None:
+def test_a_file_on_a_mounted_rse_can_be_read(lake: FullLake) -> None:
     path = lake.path("NOTEBOOK-POSIX", SCOPE, "posix._0001.root")
     replica = Replica("NOTEBOOK-POSIX", str(path))
     read(replica, instance_with(lake), path.read_bytes())
@@ -68,7 +68,7 @@ def test_a_file_on_a_mounted_rse_is_read(lake: FullLake) -> None:
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
 @pytest.mark.parametrize("how", ["refuse", "silent", "reset", "cut"])
-def test_a_server_that_fails_is_named_in_time(lake: FullLake, scheme: str, how: str) -> None:
+def test_a_failing_server_is_reported_in_time(lake: FullLake, scheme: str, how: str) -> None:
     replica, content = replica_of(lake, f"faulty.{scheme}")
     proxy = lake.faulty[scheme]
     proxy.cut(2500) if how == "cut" else getattr(proxy, how)()
@@ -78,7 +78,7 @@ def test_a_server_that_fails_is_named_in_time(lake: FullLake, scheme: str, how: 
 
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
-def test_a_server_that_falls_silent_in_the_middle(lake: FullLake, scheme: str) -> None:
+def test_a_server_that_stops_answering_during_a_read(lake: FullLake, scheme: str) -> None:
     replica, content = replica_of(lake, f"faulty.{scheme}")
     reader = replicas.open_replica(replica, instance_with(lake), len(content))
     assert reader.read([(0, 100)], 3) == [content[:100]]
@@ -89,20 +89,20 @@ def test_a_server_that_falls_silent_in_the_middle(lake: FullLake, scheme: str) -
 
 
 @pytest.mark.parametrize("scheme", ["root", "http", "https"])
-def test_a_file_that_is_gone_or_of_another_size(lake: FullLake, scheme: str) -> None:
+def test_a_file_that_is_missing_or_has_a_different_size(lake: FullLake, scheme: str) -> None:
     replica, content = replica_of(lake, f"faulty.{scheme}")
     for other in (content + b"more", content[:-1]):
         with pytest.raises(StorageFailed, match="bytes") as caught:
             read(replica, instance_with(lake), other)
         assert caught.value.concerns == "file"
-    gone = Replica(replica.rse, replica.url + ".gone", replica.pfn)
+    missing = Replica(replica.rse, replica.url + ".missing", replica.pfn)
     with pytest.raises(StorageFailed, match="has no such file") as caught:
-        read(gone, instance_with(lake), content)
+        read(missing, instance_with(lake), content)
     assert caught.value.concerns == "file"
     assert pickle.loads(pickle.dumps(caught.value)).concerns == "file"
 
 
-def test_a_server_without_range_is_found_out_before_the_read(lake: FullLake) -> None:
+def test_a_server_without_range_support_is_noticed_before_the_file_is_sent(lake: FullLake) -> None:
     replica, content = replica_of(lake, "large.norange")
     sent = lake.storages["http-norange"].sent()
     with pytest.raises(StorageFailed, match="does not serve parts of files"):

@@ -1,4 +1,4 @@
-"""Nothing of this machine goes to a storage because an address or an answer says so: XRootD servers that lie."""
+"""Lying XRootD servers: no file or secret of this machine is sent because an address or an answer asks for it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.support.doors import DOORS, go_through
 from tests.support.middle import Answer, Middle, middle_of
 
 OPTIONS = ("xrd.sss", "xrd.k5ccname", "xrd.gsiusrkey", "xrd.gsiusrcrt", "xrd.gsiusrpxy", "xrd.ztn")
-"""All options of XRootD's client and its security plug-ins that name a file."""
+"""All options of XRootD's client and its security plug-ins whose value is a file."""
 
 DID_TEXT = f"{SCOPE}:roots._0001.root"
 
 
 class Opened:
-    """Sees who opens some files (inotify)."""
+    """Watches whether some files are opened (inotify)."""
 
     _IN_OPEN = 0x20
 
@@ -53,7 +53,7 @@ class Opened:
         }
 
     def names(self) -> set[str]:
-        """Give the names of those that were opened until now."""
+        """Give the names of the files that were opened so far."""
         found = set()
         try:
             while events := os.read(self._fd, 65536):
@@ -71,22 +71,22 @@ class Opened:
 
 @dataclass
 class Trap:
-    """Two servers that lie, and what lies ready for them.
+    """Two servers that lie, and the secrets that they try to get.
 
     Attributes
     ----------
     front
-        The server of the addresses; serves the file, or sends its readers on.
+        The server in the addresses; it serves the file, or redirects its clients.
     back
-        Where it sends them; asks for all kinds of credentials.
+        The server that it redirects to; it requests all kinds of credentials.
     middle
-        Puts the addresses of both into Rucio's answer.
+        The server that puts both addresses into Rucio's answer.
     files
-        What nobody is ever to open: option -> a private file.
+        The files that must never be opened: option -> a private file.
     opened
-        Sees whether somebody did.
+        Watches whether they are.
     env
-        The environment of the victim.
+        The environment variables of the victim.
     """
 
     front: Liar
@@ -96,20 +96,20 @@ class Trap:
     opened: Opened
     env: dict[str, str]
 
-    def assert_nothing_left(self) -> None:
-        """Check that no file was opened, and that nothing secret came."""
-        assert self.back.connections + self.front.connections, "nobody came"
+    def assert_nothing_was_sent(self) -> None:
+        """Check that no file was opened, and that the servers received no secret."""
+        assert self.back.connections + self.front.connections, "no server was asked"
         assert self.opened.names() == set()
-        came = self.front.everything + self.back.everything
+        received = self.front.everything + self.back.everything
         for path in self.files.values():
-            assert path.read_bytes().strip() not in came
-        assert b"PRIVATE KEY" not in came
+            assert path.read_bytes().strip() not in received
+        assert b"PRIVATE KEY" not in received
         assert not [one for one in (*self.front.credentials, *self.back.credentials) if b"ztn" in one]
 
 
 @contextmanager
 def trap(lake: FullLake, folder: Path) -> Iterator[Trap]:
-    """Set it."""
+    """Set a trap."""
     home = folder / "home"
     home.mkdir()
     files = {}
@@ -129,7 +129,7 @@ def trap(lake: FullLake, folder: Path) -> Iterator[Trap]:
         env = {
             "HOME": str(home),
             "RUCIO_LAB_CONFIG": str(lake.config(test={**settings, "storage": {**settings["storage"], "patience": 2}})),
-            "XrdSecGSIUSERPROXY": str(home / "none"),  # or XRootD would make one of the certificate where all lie
+            "XrdSecGSIUSERPROXY": str(home / "none"),  # or XRootD would make a proxy from the usual certificate
             "X509_CERT_DIR": str(cas),
         }
         yield Trap(front, back, middle, files, opened, env)
@@ -137,7 +137,7 @@ def trap(lake: FullLake, folder: Path) -> Iterator[Trap]:
 
 
 def hashed(ca: Path, folder: Path) -> Path:
-    """Make a folder with a CA under the name that OpenSSL looks for."""
+    """Make a folder with a CA, under the file name that OpenSSL looks for."""
     name = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", ca], check=True, capture_output=True, text=True)
     folder.mkdir()
     shutil.copyfile(ca, folder / f"{name.stdout.strip()}.0")
@@ -145,7 +145,7 @@ def hashed(ca: Path, folder: Path) -> Path:
 
 
 def addresses(urls: list[str], domain: str = "wan") -> Callable[[str, Answer], Answer]:
-    """Make Rucio's answer for the file say that it lies at these addresses, each on an RSE of its own."""
+    """Let Rucio answer that the file has these addresses, each on a different RSE."""
     pfns = {
         url: {"rse": f"LIAR-{number}", "rse_id": "0" * 32, "type": "DISK", "domain": domain, "priority": number + 1}
         | {"volatile": False, "client_extract": False}
@@ -165,7 +165,7 @@ def addresses(urls: list[str], domain: str = "wan") -> Callable[[str, Answer], A
 
 
 def in_addresses(trap: Trap, scheme: str = "roots") -> list[str]:
-    """Give addresses that name the files, in several spellings."""
+    """Give addresses with options that name the files, spelled in several ways."""
     back, files = trap.back, trap.files
     ztn = named("xrd.ztn", files)
     spelled = (f"?a?{ztn}", f"?{ztn}&xrd.wantprot=ztn", f"?x=&&{ztn}", f"?xrdcl.unzip=x&{ztn}")
@@ -174,17 +174,17 @@ def in_addresses(trap: Trap, scheme: str = "roots") -> list[str]:
 
 
 def named(option: str, files: dict[str, Path]) -> str:
-    """Write an option that names its file; a certificate is of use only with its key."""
+    """Write an option with its file; a certificate and its key go together."""
     both = ("xrd.gsiusrcrt", "xrd.gsiusrkey")
     return "&".join(f"{name}={files[name]}" for name in (both if option in both else (option,)))
 
 
 def by_redirects_and_by_tls(trap: Trap) -> list[str]:
-    """Give clean addresses, whose server sends its readers on, and addresses whose server switches to TLS."""
+    """Give addresses without options on a server that redirects, and addresses on a server that switches to TLS."""
     front, back, files = trap.front, trap.back, trap.files
     numbers = itertools.count()
 
-    def sent_on(how: str) -> Callable[[str], str]:
+    def redirect(how: str) -> Callable[[str], str]:
         def target(path: str) -> str:
             _, kind, option = path.partition("?")[0].rsplit("/", 2)
             if kind == f"local-{how}":
@@ -194,13 +194,13 @@ def by_redirects_and_by_tls(trap: Trap) -> list[str]:
 
         return target
 
-    front.on_open, front.on_read = sent_on("open"), sent_on("read")
+    front.on_open, front.on_read = redirect("open"), redirect("read")
     ways = [front.url(f"/{how}/{option}") for option in OPTIONS for how in ("open", "read")]
     return [*ways, *in_addresses(trap, "root")]
 
 
 def by_metalinks(trap: Trap) -> list[str]:
-    """Give addresses of lists of addresses."""
+    """Give addresses of metalinks, which are lists of addresses."""
     url = f"{trap.back.url('/m', 'roots', user='m')}?{named('xrd.ztn', trap.files)}"
     trap.front.content = (
         '<?xml version="1.0" encoding="utf-8"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="f">'
@@ -211,18 +211,18 @@ def by_metalinks(trap: Trap) -> list[str]:
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("attack", [in_addresses, by_redirects_and_by_tls, by_metalinks])
-def test_no_file_goes_out(lake: FullLake, tmp_path: Path, door: str, attack: Callable[[Trap], list[str]]) -> None:
+def test_no_local_file_is_sent(lake: FullLake, tmp_path: Path, door: str, attack: Callable[[Trap], list[str]]) -> None:
     with trap(lake, tmp_path) as its:
         its.middle.change = addresses(attack(its))
         said = go_through(door, DID_TEXT, tmp_path, its.env)
-        its.assert_nothing_left()
+        its.assert_nothing_was_sent()
         for path in its.files.values():
             assert str(path) not in said
 
 
 @pytest.fixture
 def lying(lake: FullLake) -> Iterator[Liar]:
-    """A server that lies, with a file of 2,000 bytes."""
+    """A lying server with a file of 2,000 bytes."""
     with liar(lake.authority, b"root" * 500) as server:
         yield server
 
@@ -234,11 +234,11 @@ def reader(lake: FullLake, url: str, **settings: object) -> Reader:
     )
 
 
-def test_a_file_of_this_machine_is_no_replica(lake: FullLake, lying: Liar, tmp_path: Path) -> None:
+def test_a_redirect_to_a_local_file_is_refused(lake: FullLake, lying: Liar, tmp_path: Path) -> None:
     local = tmp_path / "local"
     local.write_bytes(b"mine" * 500)
     lying.on_open = lambda _: f"file://localhost/{local}"
-    with pytest.raises(StorageFailed, match="file of this machine"):
+    with pytest.raises(StorageFailed, match="file on this machine"):
         reader(lake, lying.url())
     lying.on_open, lying.on_read = lambda _: "", lambda _: f"file://localhost/{local}"
     its = reader(lake, lying.url("/later"))
@@ -248,8 +248,8 @@ def test_a_file_of_this_machine_is_no_replica(lake: FullLake, lying: Liar, tmp_p
     its.close()
 
 
-def test_a_pipe_of_this_machine_costs_its_time_and_no_more(lake: FullLake, lying: Liar, tmp_path: Path) -> None:
-    """In a process of its own: XRootD's client is left waiting."""
+def test_a_redirect_to_a_local_pipe_ends_at_the_time_limit(lake: FullLake, lying: Liar, tmp_path: Path) -> None:
+    """In a new process, because XRootD's client never stops waiting."""
     os.mkfifo(tmp_path / "pipe")
     lying.on_open = lambda _: f"file://localhost/{tmp_path / 'pipe'}"
     code = (
@@ -265,7 +265,9 @@ def test_a_pipe_of_this_machine_costs_its_time_and_no_more(lake: FullLake, lying
     assert "did not answer within 2 s" in done.stdout
 
 
-def test_a_signed_address_is_kept_and_not_shown(lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar) -> None:
+def test_the_signature_of_an_address_is_kept_but_not_shown(
+    lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar
+) -> None:
     with middle_of(lake) as middle:
         middle.change = addresses([lying.url("/f") + "?authz=Bearer%20abc&xrd.ztn=/etc/passwd&x=1"])
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"url": middle.url, "auth_url": middle.url})))
@@ -275,7 +277,7 @@ def test_a_signed_address_is_kept_and_not_shown(lake: FullLake, monkeypatch: pyt
     assert "abc" not in shown
 
 
-def test_an_archive_is_named_by_rucios_facts(lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar) -> None:
+def test_the_file_in_an_archive_is_named_by_rucio(lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar) -> None:
     with middle_of(lake) as middle:
         middle.change = addresses([lying.url("/a.zip") + "?xrdcl.unzip=other&xrdcl.intent=tpc"], domain="zip")
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"url": middle.url, "auth_url": middle.url})))
@@ -287,7 +289,7 @@ def test_an_archive_is_named_by_rucios_facts(lake: FullLake, monkeypatch: pytest
 
 
 def shown(server: Liar, lake: FullLake, **settings: object) -> str:
-    """Read from a server that wants a token, and give the one that it got."""
+    """Read from a server that requests a token, and give the one it received."""
     server.tls, server.asks = True, ZTN
     url = server.url("/t", "roots", user=f"u{os.urandom(4).hex()}")
     with suppress(StorageFailed):
@@ -297,10 +299,10 @@ def shown(server: Liar, lake: FullLake, **settings: object) -> str:
     return "".join(said)
 
 
-def test_a_token_of_the_environment_is_never_sent_in_place_of_ours(
+def test_a_token_of_the_environment_is_never_sent_instead_of_ours(
     lake: FullLake, lying: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """XRootD's client looks into the environment first."""
+    """XRootD's client looks in the environment first."""
     (tmp_path / "token").write_text("ours")
     (tmp_path / "token").chmod(0o600)
     ours = {"token_file": str(tmp_path / "token")}
@@ -314,15 +316,15 @@ def test_a_token_of_the_environment_is_never_sent_in_place_of_ours(
     assert shown(lying, lake, **ours) == "ours"
 
 
-def test_the_users_own_choice_of_protocols_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protocols_that_the_user_has_chosen_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(xrootd.PROTOCOLS, "sss,ztn")
     xrootd.prepare()
     assert os.environ[xrootd.PROTOCOLS] == "sss,ztn"
     assert "xrd.wantprot=sss,ztn&" in xrootd.with_options("root://a//f")
 
 
-def test_protocols_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a token there is no need for the protocol that sends one; Kerberos and shared secrets stay."""
+def test_the_protocol_for_tokens_is_enabled_only_with_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a token, the protocol that sends one is not needed; Kerberos and shared secrets stay enabled."""
     monkeypatch.delenv(xrootd.PROTOCOLS, raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     xrootd.prepare()
@@ -334,7 +336,7 @@ def test_protocols_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "ztn" not in xrootd.with_usual_options("root://a//f").partition("xrd.ztn")[0]
 
 
-def test_what_is_configured_goes_into_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_configured_credentials_are_set_in_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     odd = tmp_path / "a file & more"
     odd.write_text("x")
     monkeypatch.setenv("XrdSecSSSKT", str(odd))
@@ -350,14 +352,14 @@ def test_what_is_configured_goes_into_the_address(monkeypatch: pytest.MonkeyPatc
     assert xrootd.with_options(xrootd.with_options("root://a//f")) == xrootd.with_options("root://a//f")
 
 
-# ------------------------------------------------------------------------------------------------ what lies ready
+# ------------------------------------------------------------------------------------------------ files for XRootD
 
 
 def option(url: str, name: str) -> str:
     return dict(each.split("=", 1) for each in url.partition("?")[2].split("&"))[name]
 
 
-def test_addresses_tell_storages_no_path_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_addresses_contain_no_path_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (".globus/usercert.pem", ".globus/userkey.pem", ".xrd/sss.keytab", "krb5cc", "token"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -371,7 +373,7 @@ def test_addresses_tell_storages_no_path_of_this_machine(monkeypatch: pytest.Mon
     assert Path(option(url, "xrd.k5ccname")).resolve() == tmp_path / "krb5cc"
 
 
-def test_a_folder_that_somebody_cleaned_up_or_took_is_made_anew(tmp_path: Path) -> None:
+def test_a_private_folder_that_was_deleted_or_taken_over_is_replaced(tmp_path: Path) -> None:
     old = xrootd._private_folder()
     shutil.rmtree(old)
     new = xrootd._private_folder()
@@ -385,17 +387,17 @@ def test_a_folder_that_somebody_cleaned_up_or_took_is_made_anew(tmp_path: Path) 
     new.unlink()
 
 
-def test_no_room_for_credentials_is_one_clear_sentence(
+def test_without_a_private_folder_the_error_is_clear(
     lake: FullLake, lying: Liar, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(xrootd, "_folders", {})
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(StorageFailed, match="no private folder could be made"):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StorageFailed, match="no private folder could be created"):
         reader(lake, lying.url())
 
 
-def test_the_addresses_that_fsspec_gives_on_are_plain(lying: Liar) -> None:
-    """They go to other processes and machines, as with uproot.dask."""
+def test_the_addresses_that_fsspec_passes_on_have_no_options(lying: Liar) -> None:
+    """They are sent to other processes and machines, for example by uproot.dask."""
     xrootd.prepare()
     fs, path = fsspec.url_to_fs(lying.url("/f"), skip_instance_cache=True)
     assert isinstance(fs, RootFileSystem)
@@ -406,25 +408,25 @@ def test_the_addresses_that_fsspec_gives_on_are_plain(lying: Liar) -> None:
     assert all("xrd.wantprot=" in each for each in lying.paths)
 
 
-def test_an_answer_with_a_question_mark_takes_no_option_away(
+def test_a_redirect_with_a_question_mark_removes_none_of_our_options(
     lake: FullLake, lying: Liar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands behind a second question mark is no option for XRootD."""
+    """After a second question mark, XRootD does not recognise the first option."""
     monkeypatch.setenv("BEARER_TOKEN", "mine")
     monkeypatch.setenv(xrootd.PROTOCOLS, "unix")
     lying.tls, lying.asks = True, ZTN
     with suppress(StorageFailed):
-        reader(lake, lying.url("/trusted", "roots", user="t"))  # so that XRootD knows the CA
+        reader(lake, lying.url("/trusted", "roots", user="t"))  # so that XRootD trusts the CA
     hidden = xrootd.with_options("//f")
     status, _ = File().open(lying.url(f"/x?xrd.wantprot=ztn&y={hidden}", "roots", user="r"), timeout=5)
     assert not status.ok
     assert lying.credentials == []
 
 
-def test_words_for_where_a_token_is_from_are_no_file(
+def test_the_description_of_a_source_is_not_taken_for_a_token_file(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A folder that is opened can hold a file of any name."""
+    """The working folder can contain a file of any name."""
     (tmp_path / "the command printf").write_text("planted")
     (tmp_path / "the command printf").chmod(0o600)
     monkeypatch.chdir(tmp_path)

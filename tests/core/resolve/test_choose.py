@@ -1,4 +1,4 @@
-"""Which replica is taken: schemes, mounts, dead storages, odd addresses; on real storages."""
+"""Which replica is chosen, on real storages: schemes, mounts, dead storages, odd addresses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.middle import Answer, middle_of
 from tests.support.resolving import SCOPE, Configure, attach, register, unavailable
 
 
-def test_order_of_schemes() -> None:
+def test_the_order_of_schemes() -> None:
     (file,) = attach("closed").files
     assert [replica.scheme for replica in file.replicas] == ["root", "https", "http"]
     assert {replica.rse for replica in file.replicas} == {"CERN-EOS"}
@@ -38,18 +38,18 @@ def test_order_of_schemes() -> None:
     assert left.reason == "https is not among the schemes asked for (http, root)"
 
 
-def test_the_order_of_the_instance(configure: Configure) -> None:
+def test_the_schemes_of_the_instance(configure: Configure) -> None:
     configure(schemes=["https"])
     assert {file.replica.scheme for file in attach("GamGam").files} == {"https"}
 
 
 @pytest.mark.parametrize(("asked", "got"), [("davs", "https"), ("xroot", "root")])
-def test_rucios_other_names_of_schemes(asked: str, got: str) -> None:
+def test_other_names_of_schemes(asked: str, got: str) -> None:
     (file,) = attach("closed", schemes=(asked,)).files
     assert [replica.scheme for replica in file.replicas] == [got]
 
 
-def test_a_scheme_that_nothing_offers_or_reads() -> None:
+def test_a_scheme_that_no_storage_offers() -> None:
     error = unavailable("closed", schemes=("gsiftp",))
     assert "not among the schemes asked for (gsiftp)" in str(error)
 
@@ -59,14 +59,14 @@ def test_the_site_of_this_machine_comes_first(configure: Configure) -> None:
     files = attach("data_A.GamGam").files
     assert {(file.replica.rse, file.replica.domain) for file in files} == {("TRIUMF-DISK", "lan")}
     assert {file.replicas[-1].rse for file in files} == {"CERN-EOS"}
-    files = attach("data_A.GamGam", schemes=("https", "root")).files  # CERN-EOS has both, TRIUMF-DISK root alone
+    files = attach("data_A.GamGam", schemes=("https", "root")).files  # CERN-EOS has both, TRIUMF-DISK only root
     assert {(file.replica.rse, file.replica.scheme) for file in files} == {("TRIUMF-DISK", "root")}
 
 
-def test_rse_expression(configure: Configure) -> None:
+def test_rse_expressions(configure: Configure) -> None:
     assert {file.replica.rse for file in attach("data_A.GamGam", rse="country=CA").files} == {"TRIUMF-DISK"}
     error = unavailable("data_C.GamGam", rse="country=CA")
-    assert "CERN-EOS: it does not fit the RSE expression" in str(error)
+    assert "CERN-EOS: it does not match the RSE expression" in str(error)
     configure(rse="country=CA")
     assert {file.replica.rse for file in attach("data_A.GamGam").files} == {"TRIUMF-DISK"}
     with pytest.raises(BadRequest, match=r"\(country=CA\)&\(site=CERN\)"):
@@ -74,7 +74,7 @@ def test_rse_expression(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("name", ["dead.and.alive", "silent.and.alive"])
-def test_a_dead_storage_first_in_line(configure: Configure, name: str) -> None:
+def test_the_best_storage_is_dead(configure: Configure, name: str) -> None:
     configure(site=name.partition(".")[0].upper())
     with within(5):
         (file,) = attach(name).files
@@ -84,25 +84,25 @@ def test_a_dead_storage_first_in_line(configure: Configure, name: str) -> None:
         attach(name)
 
 
-def test_a_storage_that_dies_and_comes_back(lake: FullLake) -> None:
+def test_a_storage_that_fails_and_recovers(lake: FullLake) -> None:
     lake.faulty["root"].refuse()
     (file,) = attach("faulty.and.alive").files
     assert file.replica.rse == "WEB-DISK"
     assert "refuses connections" in file.left_out[0].reason
     lake.faulty["root"].forward()
-    assert attach("faulty.and.alive").files[0].replica.rse == "WEB-DISK"  # for two minutes
+    assert attach("faulty.and.alive").files[0].replica.rse == "WEB-DISK"  # still, for two minutes
     probe.forget()
     assert attach("faulty.and.alive").files[0].replica.rse == "FAULTY-ROOT"
 
 
-def test_only_the_best_two_storages_are_asked(lake: FullLake) -> None:
-    """The rest is for failover: root and https of CERN-EOS are well, so nobody asks its http."""
+def test_only_the_two_best_servers_are_probed(lake: FullLake) -> None:
+    """The others are for failover: root and https of CERN-EOS work, so its http is not probed."""
     attach("closed")
     asked = {scheme for _, (scheme, _, _) in ((key, key[1].partition("://")) for key in probe._verdicts)}
     assert asked == {"root", "https"}
 
 
-def test_one_storage_is_asked_once_for_all_its_files(lake: FullLake) -> None:
+def test_a_server_is_probed_once_for_all_its_files(lake: FullLake) -> None:
     proxy = lake.faulty["http"]
     name = f"many.{uuid4().hex[:8]}"
     register(lake, "FAULTY-HTTP", {f"{name}._{number:03d}": 1 for number in range(300)})
@@ -111,8 +111,8 @@ def test_one_storage_is_asked_once_for_all_its_files(lake: FullLake) -> None:
     assert proxy.connections == 1
 
 
-def test_a_file_of_no_bytes(lake: FullLake) -> None:
-    """It has no first byte that a probe could ask for; that must not speak for its server."""
+def test_an_empty_file(lake: FullLake) -> None:
+    """It has no first byte that a probe could request; that must not count against its server."""
     name = f"aaa.{uuid4().hex[:8]}.root"
     register(lake, "WEB-DISK", {name: 0})
     path = lake.path("WEB-DISK", SCOPE, name)
@@ -137,7 +137,7 @@ def test_a_mounted_rse_comes_first(lake: FullLake, configure: Configure) -> None
     assert {len(file.replicas) for file in attach("GamGam", access="mount").files} <= {1, 2}
 
 
-def test_only_paths_where_only_paths_are_asked_for(configure: Configure, lake: FullLake) -> None:
+def test_access_mount_gives_only_paths(configure: Configure, lake: FullLake) -> None:
     assert "no folder is configured" in str(unavailable("closed", access="mount"))
     configure(mounts={"CERN-EOS": lake.mount("CERN-EOS")})
     (file,) = attach("closed", access="mount").files
@@ -145,10 +145,10 @@ def test_only_paths_where_only_paths_are_asked_for(configure: Configure, lake: F
 
 
 @pytest.mark.parametrize("how", ["missing", "another size", "a folder", "a dead mount", "no such folder"])
-def test_a_mount_that_is_of_no_use_leaves_the_url(
+def test_if_a_mount_does_not_work_the_url_is_used(
     lake: FullLake, configure: Configure, tmp_path: Path, how: str
 ) -> None:
-    """The same RSE can still be streamed from."""
+    """The same RSE can still be read by URL."""
     real = lake.path("CERN-EOS", SCOPE, "closed._0001.root")
     path = tmp_path / real.relative_to(lake.store / "eos")
     path.parent.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_a_mount_that_is_of_no_use_leaves_the_url(
     assert words[how] in left.reason
 
 
-def test_a_dead_mount_does_not_hold_up_a_good_one(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
+def test_a_dead_mount_does_not_block_a_working_one(lake: FullLake, configure: Configure, tmp_path: Path) -> None:
     for file in attach("data_A.GamGam").files:
         real = lake.path("CERN-EOS", *file.did)
         dead = tmp_path / real.relative_to(lake.store / "eos")
@@ -194,7 +194,7 @@ def test_the_prefix_of_a_mount_is_a_folder(lake: FullLake, configure: Configure,
     assert file.url == str(lake.path("CERN-EOS", SCOPE, "closed._0001.root"))
 
 
-def test_a_prefix_that_only_looks_like_the_beginning_of_a_folder(configure: Configure, tmp_path: Path) -> None:
+def test_a_prefix_must_be_a_whole_folder_name(configure: Configure, tmp_path: Path) -> None:
     configure(mounts={"CERN-EOS": {"prefix": "/eo", "folder": str(tmp_path)}})
     (file,) = attach("closed").files
     assert not any(str(tmp_path) in left.replica.url for left in file.left_out)
@@ -202,9 +202,7 @@ def test_a_prefix_that_only_looks_like_the_beginning_of_a_folder(configure: Conf
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_hostile_names_on_a_mount_are_the_path_of_that_file_or_none(
-    lake: FullLake, configure: Configure, name: str
-) -> None:
+def test_a_hostile_name_on_a_mount_gives_its_own_path_or_none(lake: FullLake, configure: Configure, name: str) -> None:
     configure(mounts={"CERN-EOS": lake.mount("CERN-EOS")})
     (file,) = attach(name, scope=HOSTILE).files
     paths = [replica.url for replica in file.replicas if replica.scheme == "file"]
@@ -212,7 +210,7 @@ def test_hostile_names_on_a_mount_are_the_path_of_that_file_or_none(
     assert all(Path(path).stat().st_size == file.bytes for path in paths)
 
 
-def test_no_name_leads_out_of_a_mount(lake: FullLake, configure: Configure) -> None:
+def test_no_path_is_outside_its_mount(lake: FullLake, configure: Configure) -> None:
     mount = lake.mount("CERN-EOS")
     configure(mounts={"CERN-EOS": mount})
     resolution = attach("all", scope=HOSTILE, allow_missing=True)
@@ -241,7 +239,7 @@ def test_no_name_leads_out_of_a_mount(lake: FullLake, configure: Configure) -> N
         "javascript:alert(1)",
     ],
 )
-def test_an_address_that_is_none_costs_only_itself(lake: FullLake, configure: Configure, address: str) -> None:
+def test_an_invalid_address_affects_no_other_replica(lake: FullLake, configure: Configure, address: str) -> None:
     with middle_of(lake) as middle:
 
         def change(path: str, answer: Answer) -> Answer:
@@ -262,7 +260,7 @@ def test_an_address_that_is_none_costs_only_itself(lake: FullLake, configure: Co
     assert left.reason
 
 
-def test_options_for_other_tools_are_stripped(lake: FullLake, configure: Configure) -> None:
+def test_options_for_other_tools_are_removed(lake: FullLake, configure: Configure) -> None:
     with middle_of(lake) as middle:
 
         def change(path: str, answer: Answer) -> Answer:
@@ -275,14 +273,14 @@ def test_options_for_other_tools_are_stripped(lake: FullLake, configure: Configu
     assert file.url.endswith("/web._0001.root")
 
 
-def test_a_name_may_look_like_options_for_other_tools(lake: FullLake, configure: Configure) -> None:
+def test_a_name_can_look_like_options_for_other_tools(lake: FullLake, configure: Configure) -> None:
     row = FileReplicas(DID(SCOPE, "a&#b"), 1, None, (Pfn("https://a/x/a&#b", "RSE", "DISK", "wan", 1),), {})
     (replica,), _ = readable_replicas(load_instances().get(), row)
     assert replica.url == "https://a/x/a&%23b"
 
 
-def test_metadata_and_addresses_may_lack_values(lake: FullLake, configure: Configure) -> None:
-    """Python's own JSON writes NaN, which others do not read."""
+def test_values_can_be_missing_in_metadata_and_addresses(lake: FullLake, configure: Configure) -> None:
+    """Python's JSON encoder writes NaN, which is not valid JSON."""
     with middle_of(lake) as middle:
 
         def change(path: str, answer: Answer) -> Answer:
@@ -296,18 +294,18 @@ def test_metadata_and_addresses_may_lack_values(lake: FullLake, configure: Confi
         assert Lake(load_instances().get()).metadata(DID(SCOPE, "web"))["name"] == "x"
 
 
-def test_xcache_is_put_before_an_address_once(lake: FullLake, configure: Configure) -> None:
+def test_an_address_goes_through_the_xcache_only_once(lake: FullLake, configure: Configure) -> None:
     cache = lake.storages["root"].url
     configure(storage={"xcache": f"{cache}/"}, schemes=["root"])
     (file,) = attach("faulty.root").files
     origin = f"root://127.0.0.1:{lake.faulty['root'].port}"
     assert [replica.url[: len(cache) + 2 + len(origin)] for replica in file.replicas[:1]] == [f"{cache}//{origin}"]
     assert file.replicas[1].endpoint == origin
-    (file,) = attach("large").files  # lies on the very server of the cache
+    (file,) = attach("large").files  # is on the server that acts as the cache
     assert file.url.count("root://") == 1
 
 
-def test_names_that_mean_something_in_web_addresses(configure: Configure) -> None:
+def test_names_with_special_characters_of_web_addresses(configure: Configure) -> None:
     configure(schemes=["https"])
     for name in ("hash#fragment", "question?mark=1&x=2", "per%20cent"):
         (file,) = resolve(Request((f"{HOSTILE}:{name}.root",), "test")).files

@@ -1,4 +1,4 @@
-"""Where a web storage may send its readers on."""
+"""Which redirects of a web storage are followed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def redirect(status: int, location: str) -> bytes:
 
 @pytest.fixture
 def door(lake: FullLake) -> Iterator[TcpProxy]:
-    """An https storage that can send its readers anywhere."""
+    """An https storage that can redirect anywhere."""
     own = {"certificate": lake.authority.server_cert, "key": lake.authority.server_key}
     with TcpProxy(0, **own) as proxy:
         yield proxy
@@ -43,13 +43,15 @@ def downloaded(replica: Replica, instance: Instance, content: bytes) -> bytes:
         sources.close()
 
 
-def test_https_goes_on_as_http_only_where_a_site_allows_it(lake: FullLake, door: TcpProxy, token_file: Path) -> None:
+def test_redirects_from_https_to_http_are_followed_only_if_a_site_allows_them(
+    lake: FullLake, door: TcpProxy, token_file: Path
+) -> None:
     replica, content = replica_of(lake, "web", "http:")
     door.answer(redirect(302, replica.url))
     there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
     strict = instance_with(lake, token_file=str(token_file))
     for read_it in (read, downloaded):
-        with pytest.raises(StorageFailed, match=r"plain http.*name localhost in redirects_to_http") as caught:
+        with pytest.raises(StorageFailed, match=r"plain http.*add localhost to redirects_to_http") as caught:
             read_it(there, strict, content)
         assert caught.value.concerns == "file"
     storage_ = lake.storages["http"]
@@ -64,18 +66,18 @@ def test_https_goes_on_as_http_only_where_a_site_allows_it(lake: FullLake, door:
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://localhost/", "http://[", "https://a:0/"])
-def test_a_redirect_that_leads_off_the_web(lake: FullLake, door: TcpProxy, location: str) -> None:
+def test_a_redirect_to_something_other_than_a_web_address(lake: FullLake, door: TcpProxy, location: str) -> None:
     door.answer(redirect(302, location))
     there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
     for read_it in (read, downloaded):
-        with pytest.raises(StorageFailed, match="not on the web"):
+        with pytest.raises(StorageFailed, match="not a valid web address"):
             read_it(there, instance_with(lake), b"x" * 2000)
 
 
-def test_a_storage_that_sends_on_and_on(lake: FullLake, door: TcpProxy) -> None:
+def test_a_storage_that_redirects_forever(lake: FullLake, door: TcpProxy) -> None:
     door.answer(redirect(307, "/f"))
     there = Replica("RSE", f"https://localhost:{door.port}/f", f"https://localhost:{door.port}/f")
     for read_it in (read, downloaded):
-        with pytest.raises(StorageFailed, match="from one address to the next"):
+        with pytest.raises(StorageFailed, match="redirects too often"):
             read_it(there, instance_with(lake), b"x" * 2000)
     assert door.connections <= 2 * (redirects.MOST + 1)

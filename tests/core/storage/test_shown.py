@@ -1,4 +1,4 @@
-"""What storages are shown, and what a refusal says."""
+"""Which credentials storages are shown, and what a refusal says."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_refusal_names_what_is_missing(lake: FullLake, dataset: str, tmp_path:
     wrong.write_text(lake.issuer.token(forged=True, audience="https://other.example"))
     said = str(refusal(replica, instance_with(lake, token_file=str(wrong)), content))
     assert "refuses the storage token for https://other.example" in said
-    ended = tmp_path / "ended"
-    ended.write_text(lake.issuer.token(seconds=-5))
-    said = str(refusal(replica, instance_with(lake, token_file=str(ended)), content))
-    assert f"the storage token from {ended} ended at" in said
-    for path in (wrong, ended):
+    expired = tmp_path / "expired-token"
+    expired.write_text(lake.issuer.token(seconds=-5))
+    said = str(refusal(replica, instance_with(lake, token_file=str(expired)), content))
+    assert f"the storage token from {expired} expired at" in said
+    for path in (wrong, expired):
         assert path.read_text() not in said
 
 
@@ -42,7 +42,7 @@ def test_a_private_ca_must_be_configured(lake: FullLake, monkeypatch: pytest.Mon
     read(replica, instance_with(lake), content)
 
 
-def test_what_is_told_of_the_credentials(lake: FullLake, token_file: Path) -> None:
+def test_credentials_are_described_without_secrets(lake: FullLake, token_file: Path) -> None:
     proxy = str(lake.authority.proxy(lake.users["alice"], seconds=3600))
     facts = shown.describe(instance_with(lake, token_file=str(token_file), proxy=proxy))
     assert facts.token is not None
@@ -57,11 +57,11 @@ def test_what_is_told_of_the_credentials(lake: FullLake, token_file: Path) -> No
 
 
 def test_problems_with_credentials_are_named(lake: FullLake, tmp_path: Path) -> None:
-    ended = str(lake.authority.proxy(lake.users["alice"], seconds=-60))
-    problems = shown.describe(instance_with(lake, token_file="/no/such", proxy=ended, ca="/no/ca")).problems
+    expired = str(lake.authority.proxy(lake.users["alice"], seconds=-60))
+    problems = shown.describe(instance_with(lake, token_file="/no/such", proxy=expired, ca="/no/ca")).problems
     assert len(problems) == 3
     assert "The storage token cannot be read from /no/such: No such file" in problems[0]
-    assert "ended at" in problems[1]
+    assert "expired at" in problems[1]
     assert "/no/ca" in problems[2]
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("rubbish")

@@ -1,4 +1,4 @@
-"""The token that storages are shown: where it comes from, and where it may go."""
+"""The storage token: where it comes from, and which storages may see it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lake.storages import Nginx
 from tests.support.reading import instance_with, read, refusal, replica_of
 
 
-def test_a_token_is_not_sent_on_to_another_host(lake: FullLake, token_file: Path) -> None:
+def test_a_redirect_to_another_host_gets_no_token(lake: FullLake, token_file: Path) -> None:
     target = lake.storages["https"]
     assert isinstance(target, Nginx)
     before = len(target.requests())
@@ -28,7 +28,7 @@ def test_a_token_is_not_sent_on_to_another_host(lake: FullLake, token_file: Path
     assert {line["authorized"] for line in redirected} == {"no"}
 
 
-def test_a_token_goes_only_over_tls_and_only_where_rucio_says(lake: FullLake, token_file: Path) -> None:
+def test_a_token_is_sent_only_over_tls_and_only_to_hosts_that_rucio_names(lake: FullLake, token_file: Path) -> None:
     instance = instance_with(lake, token_file=str(token_file))
     for url, pfn, may in (
         ("https://a.example/f", "https://a.example/f", True),
@@ -50,7 +50,7 @@ def test_a_token_goes_only_over_tls_and_only_where_rucio_says(lake: FullLake, to
     assert "ztn," not in hidden
 
 
-def test_xrootd_gets_the_token_in_a_file_of_the_users_own(lake: FullLake, token_file: Path) -> None:
+def test_xrootd_gets_the_token_in_a_private_file(lake: FullLake, token_file: Path) -> None:
     token_file.chmod(0o644)
     instance = instance_with(lake, token_file=str(token_file))
     url = xrootd.xrootd_url(Replica("RSE", "roots://a//f", "roots://a//f"), instance)
@@ -62,7 +62,7 @@ def test_xrootd_gets_the_token_in_a_file_of_the_users_own(lake: FullLake, token_
     assert private.read_text() == token_file.read_text().strip()
 
 
-def test_a_token_is_read_again_when_its_file_changes(lake: FullLake, token_file: Path) -> None:
+def test_a_changed_token_file_is_read_again(lake: FullLake, token_file: Path) -> None:
     instance = instance_with(lake, token_file=str(token_file))
     replica, content = replica_of(lake, "token")
     token_file.write_text(lake.issuer.token(forged=True))
@@ -71,7 +71,7 @@ def test_a_token_is_read_again_when_its_file_changes(lake: FullLake, token_file:
     read(replica, instance, content)
 
 
-def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: Path) -> None:
+def test_a_command_is_run_again_before_its_token_expires(lake: FullLake, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for name, seconds in (("first-token", 4), ("second-token", 600)):
         (tmp_path / name).write_text(lake.issuer.token(seconds=seconds))
@@ -94,17 +94,17 @@ def test_a_command_is_run_again_before_its_token_ends(lake: FullLake, tmp_path: 
     [
         (("no-such-program",), "cannot be run: No such file"),
         (("false",), "failed with status 1"),
-        (("echo", "two words"), "no storage token in what the command echo gives"),
-        (("true",), "no storage token"),
+        (("echo", "two words"), "No valid storage token came from the command echo"),
+        (("true",), "No valid storage token"),
     ],
 )
-def test_a_command_that_gives_no_token(lake: FullLake, command: tuple[str, ...], words: str) -> None:
+def test_a_command_that_prints_no_token(lake: FullLake, command: tuple[str, ...], words: str) -> None:
     token, problem = storage_token.find_token(instance_with(lake, token_command=command))
     assert token is None
     assert words in problem
 
 
-def test_wlcg_discovery_only_where_it_is_asked_for(
+def test_wlcg_discovery_is_used_only_if_configured(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, token_file: Path
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN_FILE", str(token_file))
