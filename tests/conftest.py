@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import rucio_lab
 from rucio_lab.demo.processes import closed_environment
 from tests.lake import content
 from tests.lake.lake import FullLake
@@ -39,6 +41,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    """Say which rucio_lab is tested: the wheel that `make` installed, or the tree itself after `make develop`."""
+    return f"rucio_lab: {Path(rucio_lab.__file__).parent}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work in an empty folder: in that of the tree, the children of the tests would import the tree's rucio_lab."""
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
 
 
 @pytest.fixture(scope="session")
