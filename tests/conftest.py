@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ _WATCH = pytest.StashKey[Watch]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the lake's authority, and trust it: aiohttp looks at SSL_CERT_FILE only once, when it is imported."""
+    if (Path(sysconfig.get_path("scripts")) / "node").exists():  # it is installed where the machine has none
+        os.environ["PATH"] = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
     folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="rucio-lab-pki-"))
     authority = config.stash[_AUTHORITY] = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(authority.bundle)
