@@ -7,6 +7,7 @@ module.exports = {
   ...jupyterlab,
   coverageReporters: ['text'],
   reporters: ['default'],
+  testEnvironment: '<rootDir>/jest-env.js',
   testRegex: '/src/__tests__/.*\\.spec\\.tsx?$',
   transformIgnorePatterns: [ignored.replace('(?!', '(?!@jupyterlab/|')]
 };

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import rucio_lab
 from rucio_lab.demo.processes import closed_environment
 from tests.lake import content
 from tests.lake.hostile import HostileRucio, hostile_rucio
@@ -29,6 +32,10 @@ _WATCH = pytest.StashKey[Watch]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Create the CA of the lake and trust it before any import of aiohttp, which reads SSL_CERT_FILE only once."""
+    if hasattr(config, "workerinput"):
+        os.environ.pop("COVERAGE_PROCESS_START", None)  # it was for this worker, not for what the tests start
+    if (Path(sysconfig.get_path("scripts")) / "node").exists():  # it is installed where the machine has none
+        os.environ["PATH"] = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
     folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="rucio-lab-pki-"))
     authority = config.stash[_AUTHORITY] = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(authority.bundle)
@@ -40,6 +47,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    """Say which rucio_lab is tested: the wheel that `make` installed, or the tree itself after `make develop`."""
+    return f"rucio_lab: {Path(rucio_lab.__file__).parent}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work in an empty folder: in that of the tree, the children of the tests would import the tree's rucio_lab."""
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def did_text(given: DidLike) -> str:
     if isinstance(given, DidInfo):
         return str(given.did)
     if not isinstance(given, str | DID):
-        raise BadRequest(f"{given!r} is no DID.", "Give each DID as text of its own: attach('scope:a', 'scope:b').")
+        raise BadRequest(f"{given!r} is not a DID.", "Give each DID as text of its own: attach('scope:a', 'scope:b').")
     return str(given)
 
 

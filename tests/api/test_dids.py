@@ -55,7 +55,7 @@ def test_options_that_are_iterables_are_read_once() -> None:
 
 @pytest.mark.parametrize("given", [1, None, b"s:a", [["s:a"]], ("scope", "name"), [1]])
 def test_anything_else_is_no_did(given: Any) -> None:
-    with pytest.raises(BadRequest, match="is no DID"):
+    with pytest.raises(BadRequest, match="is not a DID"):
         attach(given)
 
 

@@ -100,7 +100,7 @@ class JupyterHub:
 
     def _start(self) -> Child:
         if not PROXY.exists():
-            pytest.fail(f"The hub's proxy is not installed: cd {HERE} && npm ci")
+            pytest.fail("The hub's proxy is not installed: make develop")
         provider = self._lake.provider
         settings = {
             "folder": str(self.folder),

@@ -121,4 +121,4 @@ def test_every_error_is_public() -> None:
 def test_ipython_expands_no_variables_in_a_line(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
     shell.user_ns.update(x="1", y="2")
     result = run("%rucio_attach {x}$y as z")
-    assert "'{x}$y' is no DID" in result.text
+    assert "'{x}$y' is not a DID" in result.text

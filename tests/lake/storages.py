@@ -137,7 +137,7 @@ class XRootD:
             known = f"[Global]\naudience = {AUDIENCE}\n[Issuer lake]\nissuer = {issuer.url}\nbase_path = /\n"
             (folder / "scitokens.cfg").write_text(known)
         (folder / "shim.c").write_text(_SHIM)
-        compiler = ["gcc", "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c", "-ldl"]
+        compiler: list[str | Path] = ["gcc", "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c", "-ldl"]
         subprocess.run(compiler, check=True)
         if os.geteuid() == 0:  # as which it refuses to run
             for path in (folder, *folder.rglob("*")):

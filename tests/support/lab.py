@@ -21,7 +21,7 @@ from rucio_lab.demo.processes import free_port
 from tests.support.leaks import SECRETS
 
 ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "rucio_lab" / "labextension"
+BUILT = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / "rucio-lab"
 TOKEN = SECRETS.add(secrets.token_urlsafe(32), "the token of a JupyterLab")
 START_SECONDS = 60
 
@@ -78,8 +78,8 @@ class JupyterLab:
         self._application = application
         self.data = folder / "data"
         self.notebooks = folder / "notebooks"
-        # the server extension and the kernels use this source tree, whatever Python serves the page
-        ours = {"PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_TOKEN": TOKEN}
+        # the sidebar and the kernels are of this environment, whatever Python serves the page
+        ours = {"JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_TOKEN": TOKEN}
         self._environment = {**os.environ, **ours, **self._folders(), **environment}
         self._write(folder / "config" / "labconfig" / "page_config.json", _NO_NEWS)
         # a command line option, which overrides the installed configuration
@@ -91,7 +91,7 @@ class JupyterLab:
 
     def __enter__(self) -> JupyterLab:
         if not (BUILT / "package.json").exists():
-            pytest.fail("The sidebar is not built: cd labextension && npm ci && npm run build:prod")
+            pytest.fail("The sidebar is not installed: make develop")
         link = self._folder / "path" / "labextensions" / "rucio-lab"
         link.parent.mkdir(parents=True)
         link.symlink_to(BUILT)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
+from weakref import WeakSet
 
 import pytest
 
@@ -46,11 +47,17 @@ def held(lake: FullLake, monkeypatch: pytest.MonkeyPatch, many: str) -> Request:
     for crew in parallel._crews.values():  # idle threads of other tests
         crew.end()
     parallel._crews.clear()
+    _OLD.update(threads())
     return Request((f"{SCOPE}:{many}",), "", limit=300)
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("rucio-lab test")]
+    """Give the threads that this test started, and not those of other tests."""
+    all_ = (thread for thread in threading.enumerate() if thread.name.startswith("rucio-lab test"))
+    return [thread for thread in all_ if thread not in _OLD]
+
+
+_OLD: WeakSet[threading.Thread] = WeakSet()
 
 
 @contextmanager

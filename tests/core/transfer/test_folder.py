@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -25,8 +27,9 @@ def test_files_in_a_read_only_folder_are_used(lake: FullLake, base: Path) -> Non
     for path in (base, *base.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     base.parent.chmod(0o777)
-    for folder in base.parent.parents[:2]:
-        folder.chmod(0o755)
+    for folder in base.parent.parents:
+        if folder.is_relative_to(Path(tempfile.gettempdir()) / f"pytest-of-{getpass.getuser()}"):
+            folder.chmod(0o755)
 
     def as_another_user() -> None:
         if os.geteuid() == 0:  # other users cannot write there anyway

@@ -1,0 +1,3 @@
+"""Tests of what make runs."""
+
+from __future__ import annotations
