@@ -14,6 +14,7 @@ import time
 from typing import BinaryIO
 
 _PLAIN_EVERY = 15.0  # seconds between two lines where the output is no terminal
+_PLAIN_WIDTH = 100
 
 
 def run(text: str, command: list[str]) -> int:
@@ -28,7 +29,7 @@ def run(text: str, command: list[str]) -> int:
     """
     print(f"{text} ...", flush=True)
     begin = time.monotonic()
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile("a+b") as output:  # to append: the child has the same offset as we who read
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         except OSError as error:
@@ -53,7 +54,7 @@ def _wait(child: subprocess.Popen[bytes], begin: float, output: BinaryIO) -> int
             if moves:
                 print(f"\r\x1b[K{sign[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
             else:
-                print(sign.rstrip(), flush=True)
+                print(sign[:_PLAIN_WIDTH].rstrip(), flush=True)
     finally:
         if moves:
             print("\r\x1b[K", end="", flush=True)
