@@ -29,7 +29,7 @@ def test_searches(run: Run) -> None:
     assert len(result.value) == 3
     assert {info.type for info in result.value} == {"file"}
     assert "There are more" in result.text
-    assert run("%rucio_search opendata13TeV:nothing*").value == []
+    assert run("%rucio_search opendata13TeV:no.such.name*").value == []
 
 
 def test_a_search_needs_one_scope_and_says_which_there_are(run: Run) -> None:

@@ -110,9 +110,9 @@ def visit(url: str, ca: Path, *, subject: str = "alice", deny: bool = False) -> 
 
 def code_on(page: str) -> str:
     """Find the code on Rucio's page."""
-    found = re.search(r"\b[A-Za-z0-9]{50}\b", unescape(page))
+    found = re.search(r"<b>\s*([\w-]{20,})\s*</b>", unescape(page))  # its length varies
     assert found, page
-    return found[0]
+    return found[1]
 
 
 def serve(port: int, issuer: str, key_file: Path) -> None:
