@@ -75,7 +75,8 @@ def test_storages_that_require_a_token_and_no_other_gets_it(
     assert isinstance(behind, Nginx)
     before = len(behind.requests())
     assert_whole(fetch(dataset))
-    redirected = behind.requests()[before:]
+    # the tokens' issuer is on that server, too: the storages ask it for its keys
+    redirected = [line for line in behind.requests()[before:] if not line["path"].startswith("/issuer/")]
     assert bool(redirected) is (dataset == "door")
     assert {line["authorized"] for line in redirected} <= {"no"}
 
