@@ -210,7 +210,6 @@ def _after_fork() -> None:
     _under_way = set()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 _T = TypeVar("_T")

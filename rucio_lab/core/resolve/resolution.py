@@ -86,9 +86,9 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     if request.access == "auto" and not choosy:
         through_lake(instance, drafts)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
-    missing = _missing(lake, request, [draft for draft in drafts if not draft.candidates])
+    missing = _missing(lake, [draft for draft in drafts if not draft.candidates])
     if missing and not (request.allow_missing and files):
-        raise _unavailable(missing, len(chosen), instance)
+        raise _unavailable(missing, len(chosen))
     if any(file.replica.scheme == "root" for file in files):
         xrootd.prepare()
     return Resolution(
@@ -120,7 +120,7 @@ def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> 
     return ResolvedFile(info.did, datasets, info.bytes or 0, info.adler32, (replica,))
 
 
-def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, list[str]]:
+def _missing(lake: Lake, drafts: list[Draft]) -> dict[DID, list[str]]:
     """Say why each file has no usable replica: one text for each RSE."""
     silent = [draft.did for draft in drafts if not draft.left_out]
     blocked = {row.did: row for row in lake.replicas(silent, blocked=True)} if silent else {}
@@ -137,7 +137,7 @@ def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, lis
     return reasons
 
 
-def _unavailable(missing: dict[DID, list[str]], total: int, instance: Instance) -> FilesUnavailable:
+def _unavailable(missing: dict[DID, list[str]], total: int) -> FilesUnavailable:
     """Make one error for all missing files: it names a few, and gives each reason once."""
     shown = list(missing)[:3]
     more = f" and {len(missing) - len(shown):,} more" if len(missing) > len(shown) else ""
