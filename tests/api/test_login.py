@@ -40,9 +40,10 @@ def user(lake: FullLake) -> Iterator[list[str]]:
     """Somebody who opens each page that a sign-in in this process waits for; the list has what the last pages said."""
     pages: list[str] = []
     over = threading.Event()
+    left = [waiting.url for waiting in oidc._pending.values()]  # by other tests
 
     def open_pages() -> None:
-        opened = set()
+        opened = set(left)
         while not over.wait(0.1):
             for waiting in list(oidc._pending.values()):
                 if waiting.url not in opened:

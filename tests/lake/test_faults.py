@@ -32,8 +32,7 @@ def test_the_faulty_rses_are_behind_proxies(lake: FullLake) -> None:
         assert urlsplit(pfn).port == proxy.port
         with uproot.open({pfn.partition("&#")[0]: "mini"}) as tree:
             assert tree.num_entries > 10
-        assert proxy.connections > 0
-        assert proxy.sent > 1000
+        assert proxy.sent > 1000  # XRootD may reuse a connection of an earlier test
 
 
 def test_a_proxy_forwards_and_counts(lake: FullLake, url: str) -> None:
