@@ -119,21 +119,22 @@ class FileList(list[str]):
     """The files of some DIDs, ready to be read: a list of strings, ordered by scope and name.
 
     Everything that takes a list of URLs or paths takes this list. Each entry has ``.did``, ``.dataset``, ``.rse``,
-    ``.scheme``, ``.bytes``, ``.adler32`` and ``.replicas``. Slices, sums with ``+`` and copies are such lists, too;
+    ``.scheme``, ``.bytes``, ``.adler32`` and ``.replicas``. Slices, sums, multiples and copies are such lists, too;
     ``.urls`` gives plain strings. You can pickle it and read it on a worker; it contains no password or token.
 
-    Made by `rucio_lab.attach` and ``%rucio_attach``.
+    Made by `rucio_lab.attach` and ``%rucio_attach``. ``FileList(strings)`` makes one of other strings, as `list` does.
     """
 
-    _whole: tuple[Source, ...]  # the attaches that this list contains completely
+    _whole: tuple[Source, ...] = ()  # the attaches that this list contains completely
 
-    def __init__(self, resolution: Resolution | None = None) -> None:
-        super().__init__()
-        self._whole = ()
-        if resolution is not None:
-            source = Source.of(resolution)
+    def __init__(self, files: Resolution | Iterable[str] = ()) -> None:
+        if isinstance(files, Resolution):
+            source = Source.of(files)
+            super().__init__(FileEntry(file, source) for file in files.files)
             self._whole = (source,)
-            self.extend(FileEntry(file, source) for file in resolution.files)
+        else:
+            super().__init__(files)
+            self._whole = files._whole if isinstance(files, FileList) else ()
 
     # ---------------------------------------------------------------------------------------- for readers
 
@@ -175,7 +176,7 @@ class FileList(list[str]):
         tree
             Name of the TTree or RNTuple.
         """
-        return dict.fromkeys(self.urls, tree)
+        return dict.fromkeys(self.urls, str(tree))
 
     def fileset(self, tree: str) -> dict[str, dict[str, Any]]:
         """Give the files by dataset, in the form for coffea's processors.
@@ -314,16 +315,35 @@ class FileList(list[str]):
     def __add__(self, other: Any) -> FileList:  # type: ignore[override]
         if not isinstance(other, list):
             return NotImplemented
-        whole = (*self._whole, *(other._whole if isinstance(other, FileList) else ()))
-        return self._with(super().__add__(other), tuple(dict.fromkeys(whole)))
+        return self._with(super().__add__(other), self._whole_with(other))
+
+    def __radd__(self, other: Any) -> FileList:
+        return self._with([*other, *self], self._whole) if isinstance(other, list) else NotImplemented
+
+    def __iadd__(self, other: Iterable[str]) -> Self:  # type: ignore[override,misc]
+        self._whole = self._whole_with(other)
+        self.extend(other)
+        return self
+
+    def __mul__(self, times: SupportsIndex) -> FileList:
+        items = super().__mul__(times)
+        return self._with(items, self._whole if items else ())
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: SupportsIndex) -> Self:
+        self[:] = self * times
+        return self
+
+    def _whole_with(self, other: object) -> tuple[Source, ...]:
+        return tuple(dict.fromkeys((*self._whole, *(other._whole if isinstance(other, FileList) else ()))))
 
     def copy(self) -> FileList:
         """Copy the list."""
         return self._with(self, self._whole)
 
     def _with(self, items: Iterable[str], whole: tuple[Source, ...] = ()) -> FileList:
-        files = FileList()
-        files.extend(items)
+        files = FileList(items)
         files._whole = whole
         return files
 
@@ -419,7 +439,6 @@ def _gone(reasons: dict[str, str]) -> FilesUnavailable:
 
 
 def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, Source]]) -> FileList:
-    files = FileList()
+    files = FileList(FileEntry(*item) if isinstance(item, tuple) else item for item in items)
     files._whole = whole
-    files.extend(FileEntry(*item) if isinstance(item, tuple) else item for item in items)
     return files

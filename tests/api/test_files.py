@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import functools
 import json
+import operator
 import pickle
 import subprocess
 import sys
 import tracemalloc
+import zlib
+from collections.abc import Callable
+from typing import Any
 
+import dask
+import msgspec
 import pytest
+import yaml
+from distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 
 from rucio_lab.api.files import FileEntry, FileList
@@ -69,6 +81,16 @@ def test_gives_the_forms_of_uproot_and_coffea(files: FileList) -> None:
         lambda files: files[:],
         lambda files: files[1:],
         lambda files: files + files,
+        lambda files: operator.add(list(files), files),
+        lambda files: functools.reduce(operator.add, [files[:1], files[1:]], []),
+        lambda files: files * 2,
+        lambda files: 2 * files,
+        lambda files: operator.imul(files, 2),
+        lambda files: operator.iadd(files, files),
+        lambda files: type(files)(iter(files)),
+        lambda files: type(files)(files),
+        lambda files: FileList(sorted(files)),
+        lambda files: files[::-1][::-1],
         lambda files: files.copy(),
         copy.copy,
         copy.deepcopy,
@@ -80,6 +102,131 @@ def test_keeps_its_type(files: FileList, made) -> None:
     assert type(result) is FileList
     assert {type(entry) for entry in result} == {FileEntry}
     assert result[-1].did == DID("s", "b.1")
+    assert "root" in repr(result)
+
+
+def test_copies_and_sums_know_what_was_missing_and_still_open() -> None:
+    files = FileList(answer(file("a", "d"), missing={DID("s", "b"): "on tape"}, total=2, open=(DID("s", "d"),)))
+    for same in (FileList(files), files * 2, operator.add([], files), operator.add(files, []), copy.deepcopy(files)):
+        assert same.missing == {DID("s", "b"): "on tape"}
+        assert "dataset still open" in repr(same)
+    assert repr(files * 0) == repr(files[:0]) == "0 files"
+
+
+_strings = st.lists(st.sampled_from(["a", "b", "root://x//y", ""]), max_size=4)
+_numbers = st.integers(-5, 5)
+_slices = st.slices(6)
+_ACTIONS: dict[str, tuple[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]] = {
+    "append": (lambda it, more: it.append(str(more)), (_strings,)),
+    "extend": (lambda it, more: it.extend(more), (_strings,)),
+    "insert": (lambda it, place, more: it.insert(place, str(more)), (_numbers, _strings)),
+    "pop": (lambda it, place: it.pop(place), (_numbers,)),
+    "remove": (lambda it, place: it.remove(it[place]), (_numbers,)),
+    "index": (lambda it, place: it.index(it[place]), (_numbers,)),
+    "count": (lambda it, place: it.count(it[place]), (_numbers,)),
+    "get": (lambda it, place: it[place], (_numbers,)),
+    "get a slice": (lambda it, some: it[some], (_slices,)),
+    "set": (lambda it, place, more: it.__setitem__(place, str(more)), (_numbers, _strings)),
+    "set a slice": (lambda it, some, more: it.__setitem__(some, more), (_slices, _strings)),
+    "delete": (lambda it, place: it.__delitem__(place), (_numbers,)),
+    "delete a slice": (lambda it, some: it.__delitem__(some), (_slices,)),
+    "add": (lambda it, more: it + more, (_strings,)),
+    "add to": (lambda it, more: more + it, (_strings,)),
+    "add a tuple": (lambda it, more: it + tuple(more), (_strings,)),
+    "add in place": (operator.iadd, (_strings,)),
+    "multiply": (lambda it, times: it * times, (_numbers,)),
+    "multiply to": (lambda it, times: times * it, (_numbers,)),
+    "multiply by half": (lambda it: it * 0.5, ()),
+    "multiply in place": (operator.imul, (st.integers(0, 2),)),
+    "reverse": (lambda it: it.reverse(), ()),
+    "reversed": (lambda it: list(reversed(it)), ()),
+    "sort": (lambda it: it.sort(), ()),
+    "sort by": (lambda it: it.sort(key=len, reverse=True), ()),
+    "sorted": (sorted, ()),
+    "copy": (lambda it: it.copy(), ()),
+    "contains": (lambda it, more: more[:1] in it or "a" in it, (_strings,)),
+    "compare": (lambda it, more: (it == more, it < more, it >= more, it != more), (_strings,)),
+    "length": (len, ()),
+    "clear": (lambda it: it.clear(), ()),
+    "unpack": (lambda it: [*it], ()),
+    "of its type": (lambda it: type(it)(iter(it)), ()),
+    "pickle": (lambda it: pickle.loads(pickle.dumps(it)), ()),
+    "deepcopy": (copy.deepcopy, ()),
+}
+"""What one can do to a list, and what it takes besides the list."""
+
+_steps = st.one_of(*(st.tuples(st.just(name), *needs) for name, (_, needs) in _ACTIONS.items()))
+
+
+def _outcome(act: Callable[..., Any], *given: Any) -> Any:
+    try:
+        return act(*given)
+    except (IndexError, ValueError, TypeError) as error:
+        return type(error)
+
+
+@given(st.lists(_steps, max_size=12))
+def test_behaves_as_a_plain_list(steps: list[tuple[Any, ...]]) -> None:
+    ours = FileList(answer(file("a.1", "a"), file("b.1", "a", "b"), file("c.1")))
+    plain = ours.urls
+    for name, *needs in steps:
+        mine, theirs = (_outcome(_ACTIONS[name][0], it, *needs) for it in (ours, plain))
+        assert mine == theirs, name
+        assert list(ours) == plain, name
+        assert ours.urls == plain
+        assert {type(url) for url in ours.urls} <= {str}
+        repr(ours), ours.notes, ours.by_dataset()
+        if type(theirs) is list and isinstance(mine, FileList):
+            ours, plain = mine, list(theirs)
+
+
+def test_dask_takes_it(files: FileList) -> None:
+    def seen(given: FileList) -> tuple[type, list[str]]:
+        return type(given), [type(item).__name__ for item in given]
+
+    assert dask.delayed(seen)(files).compute(scheduler="sync") == (FileList, ["FileEntry"] * 3)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+        assert client.gather(list(client.scatter(files))) == files.urls
+        assert client.submit(len, files).result() == 3
+        assert client.submit(lambda given: given[0].did, client.scatter([files])[0]).result() == DID("s", "a.1")
+
+
+def test_what_is_meant_for_other_tools_is_plain(files: FileList) -> None:
+    files.append("/tmp/mine.root")
+    tree = FileList(answer(file("mini")))[0]  # a kind of str, as numpy's is
+    for made in (files.urls, files.uproot(tree), files.fileset(tree), dict.fromkeys(files.by_dataset())):
+        assert msgspec.json.decode(msgspec.json.encode(made)) == made
+        assert json.loads(json.dumps(made)) == made
+        assert yaml.safe_load(yaml.safe_dump(made)) == made
+
+
+# Written before entries shared anything: a.1, b.1 and a string of the user's own.
+_OLD = zlib.decompress(
+    base64.b64decode(
+        "eNqFksFu00AQhh3sJjkgRaJVhXrqqSIInAZ6IZeqalOpDaTILUdUdu0Ja8nOut419IJED4lUaW4Mr8YL8CKMTRqnlRC+eHfl/9t/"
+        "Pvm79/PXI6d6cD0vwlhfJkL6Iov9SZyAIWxf5mCszoF+kHKwea6LPCw33Rv6SM9wo06F/JWf6ggSwlYAVwUH6w9dMwhpRuhFkGpC"
+        "h7qqM75VHZDfCJ88oERxROgenRxxHhtco3FNc7rh9Gc9BTIj9xZbkbDCgGXoyMHGlN8gZ+VdqoWPAzA6+QLRMY+xLKHW1Qa6wu9X"
+        "sGrXENV6Rqeffm862N4VffkqfB0RQ3iILIlDUQ/RPhwG45fDs3PC7VxrO+j1QBsfrkWaJTDo777Zq0565R2qg+5XMeV2INWLBaF5"
+        "EZx8eHdMuKWszQwDbB4X6eSOsUiqfpmaVy3ewsSeFbXKJcu7OHg/JHy6aGJFBkvMPQ5uPvCbgzB6yl6bQbWq2fu4digKUzobeTMK"
+        "qAuy1DrmGda4z/aqSbliUu3UTmV1Ov/rVD2/K6x6/7EmVzovQ3v/VCXvqeouKqKXxvyPwJzL+38At3sP3g=="
+    )
+)
+
+
+def test_reads_what_older_versions_pickled() -> None:
+    files = pickle.loads(_OLD)
+    assert repr(files).startswith("2 of 3 files") or "1 missing" in repr(files)
+    first, second, own = files
+    assert (first.did, first.dataset, first.bytes, first.adler32) == (
+        DID("s", "a.1"),
+        DID("s", "a"),
+        1_500_000,
+        "0a1b2c3d",
+    )
+    assert [replica.rse for replica in first.replicas] == ["CERN-EOS", "TRIUMF"]
+    assert [left.reason for left in first.left_out] == ["it is on tape (a rule can bring a copy to disk)"]
+    assert (second.left_out, type(own)) == ((), str)
+    assert pickle.loads(pickle.dumps(files)) == files
 
 
 def test_sorts_in_place(files: FileList) -> None:
