@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterable
 from typing import Unpack, get_args
 
-from rucio_lab.api.dids import DidLike, parse_dids
+from rucio_lab.api.dids import DidLike, did_text, flat, instance_of
 from rucio_lab.api.files import FileList, answer_to, folder_of
 from rucio_lab.api.options import AttachOptions
+from rucio_lab.core.address import did_of
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.model import Access, Request
 from rucio_lab.core.storage.readable_schemes import schemes_of
@@ -40,7 +41,8 @@ def attach(
     rse
         RSE expression that limits the replicas.
     instance
-        Name or host of a Rucio instance, if not the default one.
+        Name or host of a Rucio instance. The default is the one in which `search` or `ls` found the DIDs, or else the
+        default instance.
     limit
         The largest number of files; the first by scope and name are taken.
     allow_missing
@@ -118,7 +120,8 @@ def find_files(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[At
 
 def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[AttachOptions]) -> Request:
     """Make a request of DIDs and options; whatever is wrong with them is an error before Rucio is asked."""
-    texts = tuple(map(str, parse_dids(dids)))
+    given = list(flat(dids))
+    texts = tuple(str(did_of(did_text(did))) for did in given)
     access, limit, to = options.get("access"), options.get("limit"), options.get("to")
     if not texts:
         raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
@@ -128,7 +131,7 @@ def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[Atta
         raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
     return Request(
         dids=texts,
-        instance=options.get("instance") or "",
+        instance=instance_of(given, options.get("instance")) or "",
         access=access or "",
         schemes=schemes_of(options.get("scheme") or ()),
         rse=options.get("rse") or "",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import get_args
 
-from rucio_lab.api.dids import DidLike, did_text
+from rucio_lab.api.dids import DidLike, did_text, instance_of
 from rucio_lab.api.tables import html_table, text_table
 from rucio_lab.core.address import did_of
 from rucio_lab.core.catalogue.lake import Lake
@@ -57,10 +58,11 @@ def search(
         raise BadRequest(f"There is no type {type!r}.", f"It is one of {', '.join(get_args(DIDType))}.")
     if limit < 1:
         raise BadRequest(f"A limit of {limit} leaves no DID.", "Give 1 or more.")
-    lake = Lake(load_instances().get(instance))
+    lake = Lake(load_instances().get(instance_of([pattern], instance)))
     did = _one_scope(lake, did_text(pattern))
     conditions = [filters] if isinstance(filters, str) else list(filters)
-    found = list(itertools.islice(lake.search(did, type=type, filters=conditions, limit=limit + 1), limit + 1))
+    rows = _of(lake, lake.search(did, type=type, filters=conditions, limit=limit + 1))
+    found = list(itertools.islice(rows, limit + 1))
     if len(found) > limit:
         return DidList(
             found[:limit], f"The first {count(limit, 'DID')} of {lake.instance.name} that match {did}", more=True
@@ -90,10 +92,10 @@ def ls(did: DidLike, *, instance: str | None = None) -> DidList:
         raise BadRequest(
             f"{target} is a pattern, and only one DID can be listed at a time.", "Use search for patterns."
         )
-    lake = Lake(load_instances().get(instance))
+    lake = Lake(load_instances().get(instance_of([did], instance)))
     info = lake.info(target)
     if info.type == "file":
-        return DidList([info], f"{target} is a file")
+        return DidList(_of(lake, [info]), f"{target} is a file")
     about = [info.type]
     if info.length is not None:
         about.append(f"{count(info.length, 'file')} in all")
@@ -101,7 +103,7 @@ def ls(did: DidLike, *, instance: str | None = None) -> DidList:
         about.append(size(info.bytes))
     if info.open:
         about.append("still open")
-    return DidList(lake.contents(target), f"{target} ({', '.join(about)})")
+    return DidList(_of(lake, lake.contents(target)), f"{target} ({', '.join(about)})")
 
 
 class DidList(list[DidInfo]):
@@ -148,6 +150,11 @@ class DidList(list[DidInfo]):
 
     def _repr_html_(self) -> str:
         return html_table(self._HEADER, self._rows(), self.title, self._notes())
+
+
+def _of(lake: Lake, infos: Iterable[DidInfo]) -> Iterator[DidInfo]:
+    """Say of some DIDs which instance they were found in."""
+    return (replace(info, instance=lake.instance.name) for info in infos)
 
 
 def _one_scope(lake: Lake, pattern: str) -> DID:

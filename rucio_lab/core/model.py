@@ -39,6 +39,8 @@ class DidInfo:
         Whether a container or dataset can still grow; None for files.
     adler32, md5
         Checksums of a file, as hexadecimal text.
+    instance
+        Name of the instance that `search` or `ls` found it in; else empty.
     """
 
     did: DID
@@ -48,6 +50,7 @@ class DidInfo:
     open: bool | None = None
     adler32: str | None = None
     md5: str | None = None
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -31,6 +31,25 @@ def test_attaches_what_a_search_found() -> None:
     assert attach(found[:2], str(found[2].did), found[3].did) == files
 
 
+def test_asks_the_instance_that_a_did_was_found_in(lake: FullLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = {"url": "https://127.0.0.1:9", "auth_url": "https://127.0.0.1:9"}
+    config = lake.config("nearest", nearest=dead, other={}, third={})
+    monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
+    found = search("opendata13TeV:data_A*", type="dataset", instance="other")
+    (dataset,) = found
+    assert {info.instance for info in (*found, *ls(dataset))} == {"other"}
+    files = attach(*found)
+    assert attach(found, instance="other") == attach(str(dataset.did), found) == files
+    assert files.fileset("mini")[str(dataset.did)]["metadata"]["instance"] == "other"
+    assert search(dataset, type="dataset") == found
+    for ask in (attach, download, ls):
+        with pytest.raises(BadRequest, match=r"was found in other, but the instance third was asked for"):
+            ask(dataset, instance="third")
+    also = search("opendata13TeV:data_B*", instance="third")
+    with pytest.raises(BadRequest, match=r"from several instances: .*data_A.* \(other\), .*data_B.* \(third\)"):
+        attach(found, also)
+
+
 def test_downloads_what_ls_lists(tmp_path: Path) -> None:
     listed = ls("opendata13TeV:closed")
     files = download(*listed, to=tmp_path)
