@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,12 +48,32 @@ class Middle:
         The Rucio tokens that it passed to clients.
     change
         Maps a path and Rucio's answer to the answer for the client.
+    slow
+        How long each answer is held back, in seconds.
+    spans
+        When each request arrived and was answered, in seconds.
     """
 
     url: str
     asked: list[Asked] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     change: Callable[[str, Answer], Answer] = lambda path, answer: answer
+    slow: float = 0
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def chain(self) -> int:
+        """How many requests waited for each other: the most of which each arrived after the last was answered."""
+        length, last = 0, 0.0
+        for begin, end in sorted(self.spans, key=lambda span: span[1]):
+            if begin >= last:
+                length, last = length + 1, end
+        return length
+
+    def forget(self) -> None:
+        """Forget all requests so far."""
+        self.asked.clear()
+        self.spans.clear()
 
     def count(self, path: str) -> int:
         return sum(seen.path.startswith(path) for seen in self.asked)
@@ -69,9 +90,12 @@ def middle_of(lake: FullLake) -> Iterator[Middle]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            begin = time.monotonic()
             middle.asked.append(Asked(self.command, self.path, self.headers))
             answer = middle.change(self.path, self._forward(body))
             middle.tokens.update(filter(None, [answer.headers.get("X-Rucio-Auth-Token")]))
+            time.sleep(middle.slow)
+            middle.spans.append((begin, time.monotonic()))
             self.send_response_only(answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in ("transfer-encoding", "content-length", "connection"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from rucio_lab.core.catalogue.parallel import together
 from rucio_lab.core.catalogue.replies import (
     FileReplicas,
     Holding,
@@ -189,24 +190,27 @@ class Lake:
                 known = self._one(path)
             return {key: value for key, value in sorted(known.items()) if value is not None}
 
-    def datasets(self, info: DidInfo) -> list[DID]:
-        """Find the datasets in a container, at any depth, each once; for a dataset, the dataset itself."""
-        if info.type != "container":
-            return [info.did]
-        found: dict[DID, None] = {}
-        seen, todo = {info.did}, [info.did]
-        while todo:
-            for child in self.contents(todo.pop()):
-                if child.type == "dataset":
-                    found[child.did] = None
-                elif child.type == "container" and child.did not in seen:
-                    if len(seen) >= MOST_CONTAINERS:
-                        raise BadRequest(
-                            f"{info.did} holds more than {MOST_CONTAINERS:,} containers.", "Attach its parts instead."
-                        )
-                    seen.add(child.did)
-                    todo.append(child.did)
-        return list(found)
+    def datasets(self, *infos: DidInfo) -> dict[DID, list[DID]]:
+        """Find the datasets in each of some containers, at any depth, each once; for a dataset, the dataset itself."""
+        children = self._containers([info.did for info in infos if info.type == "container"])
+        return {
+            info.did: _datasets_below(info.did, children) if info.type == "container" else [info.did] for info in infos
+        }
+
+    def _containers(self, level: list[DID]) -> dict[DID, list[DidInfo]]:
+        """List the contents of containers and of all containers in them, one level after another."""
+        children: dict[DID, list[DidInfo]] = {}
+        first = level
+        while level:
+            if len(children) + len(level) > MOST_CONTAINERS:
+                raise BadRequest(
+                    f"{first[0]} holds more than {MOST_CONTAINERS:,} containers.", "Attach its parts instead."
+                )
+            contents = together(self.instance, [lambda did=did: list(self.contents(did)) for did in level])  # type: ignore[misc]
+            children.update(zip(level, contents, strict=True))
+            found = (child.did for its in contents for child in its if child.type == "container")
+            level = [did for did in dict.fromkeys(found) if did not in children]
+        return children
 
     def holdings(self, did: DID) -> Iterator[Holding]:
         """Say how much of a DID each RSE has, those with the most files first."""
@@ -218,7 +222,7 @@ class Lake:
                     available = state == "AVAILABLE"
                     found[rse] = Holding(rse, 1, int(available), file.bytes if available else 0)
         else:
-            for dataset in self.datasets(info):
+            for dataset in self.datasets(info)[did]:
                 for rse, its in self.holdings_of(dataset).items():
                     found.setdefault(rse, Holding(rse)).add(its)
         yield from sorted(found.values(), key=lambda its: (-its.available, its.rse))
@@ -300,6 +304,19 @@ class Lake:
             f"Did you mean {' or '.join(near)}?" if near else some,
             rucio="ScopeNotFound",
         )
+
+
+def _datasets_below(container: DID, children: Mapping[DID, Sequence[DidInfo]]) -> list[DID]:
+    found: dict[DID, None] = {}
+    seen, todo = {container}, [container]
+    while todo:
+        for child in children[todo.pop()]:
+            if child.type == "dataset":
+                found[child.did] = None
+            elif child.type == "container" and child.did not in seen:
+                seen.add(child.did)
+                todo.append(child.did)
+    return list(found)
 
 
 def _conditions(name: str, filters: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -59,6 +60,48 @@ def side_by_side(instance: Instance, calls: Sequence[Callable[[threading.Event],
             _dismiss(instance, crew)
 
 
+@contextmanager
+def meanwhile(instance: Instance, call: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Make a call in a thread while the body of the context runs.
+
+    Yields
+    ------
+    callable
+        Waits for the result. If all threads are still busy with other calls, it makes the call itself.
+    """
+    left, begun, answers = threading.Event(), threading.Lock(), SimpleQueue[Callable[[], T]]()
+    reasons = (left, *reasons_to_leave())
+    unknown = True
+
+    def work() -> None:
+        if begun.acquire(blocking=False):
+            answers.put(_outcome(lambda _: call(), reasons))
+
+    def result() -> T:
+        nonlocal unknown
+        work()
+        answer = answers.get()
+        unknown = False
+        return answer()
+
+    with _lock:
+        crew = _crews.setdefault(instance.key, _Crew(instance.name))
+        crew.add(work)
+    try:
+        yield result
+    finally:
+        left.set()
+        if unknown and not begun.acquire(blocking=False):
+            _dismiss(instance, crew)
+
+
+def together(instance: Instance, calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make calls side by side, the first one in this thread, and give the results in the same order."""
+    with ExitStack() as stack:
+        others = [stack.enter_context(meanwhile(instance, call)) for call in calls[1:]]
+        return [*(call() for call in calls[:1]), *(result() for result in others)]
+
+
 def _outcome(call: Callable[[threading.Event], T], reasons: tuple[threading.Event, ...]) -> Callable[[], T]:
     """Make a call while somebody waits for it. Returns a function that gives the result, or raises the exception."""
     try:
@@ -81,10 +124,13 @@ class _Crew:
         self._name = name
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = 0
+        self._unfinished = 0
 
     def add(self, task: Callable[[], None]) -> None:
+        """Add a task; the caller holds the lock."""
         self._tasks.put(task)
-        if self._threads < THREADS:
+        self._unfinished += 1
+        if self._threads < min(self._unfinished, THREADS):
             self._threads += 1
             threading.Thread(target=self._work, name=f"rucio-lab {self._name}", daemon=True).start()
 
@@ -96,6 +142,8 @@ class _Crew:
     def _work(self) -> None:
         while task := self._tasks.get():
             task()
+            with _lock:
+                self._unfinished -= 1
 
 
 def _dismiss(instance: Instance, crew: _Crew) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from rucio_lab.core.catalogue import pfns
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.catalogue.parallel import side_by_side
+from rucio_lab.core.catalogue.parallel import meanwhile, together
 from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
@@ -29,7 +30,7 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass
 class Wanted:
-    """The files of a request, each with the datasets that contain it."""
+    """The files of a request, each with the datasets that contain it; the replicas that are already known."""
 
     files: dict[DID, tuple[DID, ...]] = field(default_factory=dict)
     infos: dict[DID, DidInfo] = field(default_factory=dict)
@@ -37,13 +38,13 @@ class Wanted:
     collections: list[DID] = field(default_factory=list)
     open: list[DID] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    replicas: dict[DID, FileReplicas] = field(default_factory=dict)
 
 
 def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
-    """Find all files that a request asks for."""
+    """Find all files that a request asks for. If they are few, ask for their replicas meanwhile."""
+    asked = _asked(lake, request)
     wanted = Wanted()
-    asked = list({info.did: info for text in request.dids for info in _match(lake, DID.parse(text))}.values())
-    below: dict[DID, list[DID]] = {}
     for info in asked:
         if info.type == "file":
             wanted.files[info.did] = ()
@@ -52,15 +53,69 @@ def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
         if info.open:
             wanted.open.append(info.did)
         wanted.collections.append(info.did)
-        below[info.did] = lake.datasets(info)
+    if not _are_few(request, asked):
+        _list(lake, asked, wanted, tell)
+    elif len(asked) == 1 and asked[0].type == "dataset":
+        wanted.replicas = _by_did(_of_all(lake, request, asked, tell))
+        if len(wanted.replicas) == asked[0].length:  # then they are the files of the dataset
+            wanted.files = dict.fromkeys(wanted.replicas, (asked[0].did,))
+        else:
+            _list(lake, asked, wanted, tell)
+    elif not wanted.collections:
+        wanted.replicas = _by_did(_of_all(lake, request, asked, tell))
+    else:
+        with meanwhile(lake.instance, lambda: list(_of_all(lake, request, asked, lambda *_: None))) as rows:
+            _list(lake, asked, wanted, tell)
+            wanted.replicas = _by_did(rows())
+    _check_empty(asked, request, wanted)
+    return wanted
+
+
+def _asked(lake: Lake, request: Request) -> list[DidInfo]:
+    """Look up the DIDs of a request, and those that match its patterns."""
+    dids = list(dict.fromkeys(DID.parse(text) for text in request.dids))
+    found = together(lake.instance, [partial(_matches if did.is_pattern else _one, lake, did) for did in dids])
+    # A search does not say which collections are open or empty.
+    matches = dict.fromkeys(
+        info.did for did, its in zip(dids, found, strict=True) if did.is_pattern for info in its if info.type != "file"
+    )
+    whole = {info.did: info for info in together(lake.instance, [partial(lake.info, did) for did in matches])}
+    return list({info.did: whole.get(info.did, info) for its in found for info in its}.values())
+
+
+def _are_few(request: Request, asked: list[DidInfo]) -> bool:
+    """Whether asking Rucio for all replicas of some DIDs at once is no waste."""
+    lengths = [1 if info.type == "file" else info.length for info in asked]
+    total = sum(length or 0 for length in lengths)
+    cut = request.limit is not None and request.limit < total
+    return request.access != "lake" and None not in lengths and 0 < total < pfns.MANY and not cut
+
+
+def _of_all(lake: Lake, request: Request, asked: list[DidInfo], tell: Tell) -> Iterator[FileReplicas]:
+    rows = lake.replicas([info.did for info in asked], rse=_expression(lake.instance, request), site=lake.instance.site)
+    return _told(rows, "Finding replicas", sum(info.length or 1 for info in asked), tell)
+
+
+def _by_did(rows: Iterable[FileReplicas]) -> dict[DID, FileReplicas]:
+    return {row.did: row for row in rows}
+
+
+def _list(lake: Lake, asked: list[DidInfo], wanted: Wanted, tell: Tell) -> None:
+    """List the files of the collections, each with the dataset it is in."""
+    collections = [info for info in asked if info.type != "file"]
+    below = lake.datasets(*collections)
     wanted.datasets = {dataset: [] for datasets in below.values() for dataset in datasets}
-    expected = sum(info.length or 0 for info in asked if info.type != "file")
+    expected = sum(info.length or 0 for info in collections)
     with closing(_told(lake.files_of(wanted.datasets), "Listing files", expected, tell)) as listed:
         for dataset, file in listed:
             wanted.files[file.did] = (*wanted.files.get(file.did, ()), dataset)
             wanted.infos[file.did] = file
             wanted.datasets[dataset].append(file)
     _check_whole(asked, {did: sum(len(wanted.datasets[its]) for its in datasets) for did, datasets in below.items()})
+
+
+def _check_empty(asked: list[DidInfo], request: Request, wanted: Wanted) -> None:
+    """Refuse a request for nothing, and one that names an empty collection."""
     empty = [info.did for info in asked if info.type != "file" and info.length == 0]
     named = {DID.parse(text) for text in request.dids}  # a collection that only matches a pattern may be empty
     if not wanted.files or (named.intersection(empty) and not request.allow_missing):
@@ -71,7 +126,6 @@ def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
             f"Check {it} with %rucio_ls; if you asked for other DIDs too, --allow-missing attaches their files.",
         )
     wanted.notes += [f"{did} is empty." for did in empty]
-    return wanted
 
 
 def _check_whole(asked: list[DidInfo], listed: dict[DID, int]) -> None:
@@ -83,22 +137,21 @@ def _check_whole(asked: list[DidInfo], listed: dict[DID, int]) -> None:
             )
 
 
-def _match(lake: Lake, did: DID) -> list[DidInfo]:
-    """Look up a DID, or all DIDs that match a pattern."""
-    if not did.is_pattern:
-        return [lake.info(did)]
-    matches = list(lake.search(did, type="all", limit=MOST_MATCHES + 1))
+def _one(lake: Lake, did: DID) -> list[DidInfo]:
+    return [lake.info(did)]
+
+
+def _matches(lake: Lake, pattern: DID) -> list[DidInfo]:
+    """Find all DIDs that match a pattern."""
+    matches = list(lake.search(pattern, type="all", limit=MOST_MATCHES + 1))
     if len(matches) > MOST_MATCHES:
         raise BadRequest(
-            f"More than {MOST_MATCHES:,} DIDs match {did}.", "Use a narrower pattern, or attach a container of them."
+            f"More than {MOST_MATCHES:,} DIDs match {pattern}.",
+            "Use a narrower pattern, or attach a container of them.",
         )
     if not matches:
-        raise NotFound(f"No DID in {lake.instance.name} matches {did}.", "Try the pattern with %rucio_search.")
-    # A search does not say which collections are open or empty.
-    calls = [lambda _, did=match.did: lake.info(did) for match in matches if match.type != "file"]
-    with closing(side_by_side(lake.instance, calls)) as infos:
-        found = {info.did: info for info in infos}
-    return [found.get(match.did, match) for match in matches]
+        raise NotFound(f"No DID in {lake.instance.name} matches {pattern}.", "Try the pattern with %rucio_search.")
+    return matches
 
 
 def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, None, None]:
@@ -112,16 +165,18 @@ def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, 
 def find_replicas(
     lake: Lake, request: Request, wanted: Wanted, chosen: list[DID], tell: Tell
 ) -> dict[DID, FileReplicas]:
+    """Give the replicas of files: those that are known, and what Rucio says about the others."""
+    unknown = [did for did in chosen if did not in wanted.replicas]
+    with closing(_told(_rows(lake, request, wanted, unknown), "Finding replicas", len(unknown), tell)) as rows:
+        return {**wanted.replicas, **_by_did(rows)}
+
+
+def _rows(lake: Lake, request: Request, wanted: Wanted, unknown: list[DID]) -> Iterator[FileReplicas]:
     """Ask Rucio for replicas: by collection, or by file if only some are wanted."""
-    with closing(_told(_rows(lake, request, wanted, chosen), "Finding replicas", len(chosen), tell)) as rows:
-        return {row.did: row for row in rows}
-
-
-def _rows(lake: Lake, request: Request, wanted: Wanted, chosen: list[DID]) -> Iterator[FileReplicas]:
     rse, site = _expression(lake.instance, request), lake.instance.site
     single = [did for did, datasets in wanted.files.items() if not datasets]
-    if len(chosen) < len(wanted.files):
-        yield from pfns.replicas_of_files(lake, chosen, rse=rse, site=site)
+    if len(unknown) < len(wanted.files):
+        yield from pfns.replicas_of_files(lake, unknown, rse=rse, site=site)
     elif len(wanted.files) < pfns.MANY:
         yield from lake.replicas([*wanted.collections, *single], rse=rse, site=site)
     else:

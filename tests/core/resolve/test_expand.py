@@ -10,12 +10,12 @@ from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, LakeBroken, NotFound
-from rucio_lab.core.model import Request
+from rucio_lab.core.model import Access, Request
 from rucio_lab.core.resolve.resolution import resolve
 from tests.lake.lake import FullLake
 from tests.support.checks import assert_clear
 from tests.support.middle import Answer, middle_of
-from tests.support.resolving import SCOPE, attach, register
+from tests.support.resolving import SCOPE, Configure, attach, register
 
 
 def test_a_container_of_containers() -> None:
@@ -47,6 +47,52 @@ def test_a_file_in_two_datasets_is_found_once_and_counted_as_shared() -> None:
     assert resolution.shared == 1
     (both,) = [file for file in resolution.files if len(file.datasets) == 2]
     assert both.datasets == (DID(SCOPE, "shared"), DID(SCOPE, "data_A.GamGam"))
+
+
+@pytest.mark.parametrize(
+    ("names", "access", "questions", "chain"),
+    [
+        (("data_D.GamGam",), "auto", 2, 2),  # the DID, its replicas
+        (("data_D.GamGam",), "lake", 2, 2),  # the DID, its files
+        (("web._0001.root",), "auto", 2, 2),
+        (("data_D.GamGam", "data_A.GamGam"), "auto", 4, 2),  # two DIDs; then their files and their replicas
+        (("web._0001.root", "data_A.GamGam"), "auto", 4, 2),
+        (("GamGam.Data",), "auto", 4, 3),  # the DID; its datasets and its replicas; the files of the datasets
+        (("GamGam",), "auto", 6, 4),
+        (("GamGam",), "lake", 5, 4),
+        (("data_*.GamGam",), "auto", 7, 3),  # the search; four DIDs; their files and their replicas
+    ],
+)
+def test_few_questions_wait_for_each_other(
+    lake: FullLake, configure: Configure, names: tuple[str, ...], access: Access, questions: int, chain: int
+) -> None:
+    expected = attach(*names, access=access)
+    with middle_of(lake) as middle:
+        configure(url=middle.url, auth_url=lake.url, timeout=30.0)
+        attach("closed")  # signs in
+        middle.forget()
+        middle.slow = 0.4
+        assert attach(*names, access=access).files == expected.files
+    assert len(middle.asked) == questions, middle.asked
+    assert middle.chain == chain
+
+
+def test_an_incomplete_answer_about_replicas_is_completed(lake: FullLake, configure: Configure) -> None:
+    """A file can be added to a dataset between the two questions, and a proxy can cut an answer short."""
+    expected = [attach(*names).files for names in (("data_D.GamGam",), ("GamGam.Data",))]
+    with middle_of(lake) as middle:
+        configure(url=middle.url, auth_url=lake.url)
+
+        def first_only(path: str, answer: Answer) -> Answer:
+            if path.startswith("/replicas/list"):
+                middle.change = lambda path, answer: answer
+                return Answer(answer.status, answer.headers, answer.body.partition(b"\n")[0] + b"\n")
+            return answer
+
+        middle.change = first_only
+        assert attach("data_D.GamGam").files == expected[0]
+        middle.change = first_only
+        assert attach("GamGam.Data").files == expected[1]
 
 
 def test_a_file_by_itself() -> None:
@@ -163,6 +209,7 @@ def test_an_incomplete_listing_is_refused(lake: FullLake, monkeypatch: pytest.Mo
         middle.change = cut
         config = lake.config(test={"url": middle.url, "auth_url": middle.url})
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(config))
-        with pytest.raises(LakeBroken, match="arrived") as caught:
-            resolve(Request((f"{SCOPE}:data_D.GamGam",), ""))
-        assert_clear(caught.value)
+        for name, access in (("GamGam.Data", "auto"), ("data_D.GamGam", "lake")):
+            with pytest.raises(LakeBroken, match="arrived") as caught:
+                resolve(Request((f"{SCOPE}:{name}",), "", access))
+            assert_clear(caught.value)
