@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
+from rucio_lab.api.compact import Form, Forms, size_in
 from rucio_lab.api.explanation import Explanation, replicas_now
 from rucio_lab.api.progress import bar, bars
 from rucio_lab.api.tables import html_table
@@ -56,47 +57,57 @@ class FileEntry(str):
     It pickles to a plain `str`.
     """
 
-    __slots__ = ("_file", "_source")
+    __slots__ = ("_facts", "_form")
 
-    _file: ResolvedFile
-    _source: Source
+    _form: Form
+    _facts: bytes
 
-    def __new__(cls, file: ResolvedFile, source: Source) -> Self:
-        """Make the entry of a file."""
-        entry = super().__new__(cls, file.url)
-        entry._file = file
-        entry._source = source
+    def __new__(cls, url: str, form: Form, facts: bytes) -> Self:
+        """Make the entry of a file from its parts, see `rucio_lab.api.compact`."""
+        entry = super().__new__(cls, url)
+        entry._form = form
+        entry._facts = facts
         return entry
+
+    @property
+    def _file(self) -> ResolvedFile:
+        return self._form.whole(str(self), self._facts)
+
+    @property
+    def _source(self) -> Source:
+        source: Source = self._form.source
+        return source
 
     @property
     def did(self) -> DID:
         """The file's DID."""
-        return self._file.did
+        return self._form.did(str(self))
 
     @property
     def dataset(self) -> DID | None:
         """The dataset it was found in (the first, if there are several); None if the file itself was requested."""
-        return self._file.datasets[0] if self._file.datasets else None
+        datasets = self._form.file.datasets
+        return datasets[0] if datasets else None
 
     @property
     def rse(self) -> str:
         """Name of the RSE it is read from; empty for a local copy, and if that is decided when it is opened."""
-        return self._file.replica.rse
+        return self._form.file.replica.rse
 
     @property
     def scheme(self) -> str:
         """How it is read: ``root``, ``roots``, ``https``, ``http``, ``rucio``, or ``file`` for a path."""
-        return self._file.replica.scheme
+        return Replica("", str(self)).scheme
 
     @property
     def bytes(self) -> int:
         """Size in bytes, as registered in Rucio."""
-        return self._file.bytes
+        return size_in(self._facts)
 
     @property
     def adler32(self) -> str | None:
         """Checksum, as registered in Rucio."""
-        return self._file.adler32
+        return self._form.sum("adler32", self._facts)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -130,7 +141,8 @@ class FileList(list[str]):
     def __init__(self, files: Resolution | Iterable[str] = ()) -> None:
         if isinstance(files, Resolution):
             source = Source.of(files)
-            super().__init__(FileEntry(file, source) for file in files.files)
+            forms = Forms(source)
+            super().__init__(FileEntry(file.url, *forms.split(file)) for file in files.files)
             self._whole = (source,)
         else:
             super().__init__(files)
@@ -164,7 +176,7 @@ class FileList(list[str]):
         """
         groups: dict[str, FileList] = {}
         for entry in self._entries():
-            for did in entry._file.datasets or (entry.did,):
+            for did in entry._form.file.datasets or (entry.did,):
                 groups.setdefault(str(did), FileList()).append(entry)
         return groups
 
@@ -348,9 +360,9 @@ class FileList(list[str]):
         return files
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Each entry in parts, because by itself it pickles to a plain string.
-        items = [(item._file, item._source) if isinstance(item, FileEntry) else item for item in list.__iter__(self)]
-        return _restore, (self._whole, items)
+        # What belongs to an entry comes separately, because by itself it pickles to a plain string.
+        parts = [(item._form, item._facts) if isinstance(item, FileEntry) else None for item in list.__iter__(self)]
+        return _put_together, (self._whole, list(self), parts)
 
     # ---------------------------------------------------------------------------------------- display
 
@@ -438,7 +450,22 @@ def _gone(reasons: dict[str, str]) -> FilesUnavailable:
     )
 
 
+def _put_together(whole: tuple[Source, ...], items: list[str], parts: list[tuple[Form, bytes] | None]) -> FileList:
+    """Make a list of what was pickled."""
+    files = FileList(FileEntry(item, *its) if its else item for item, its in zip(items, parts, strict=True))
+    files._whole = whole
+    return files
+
+
 def _restore(whole: tuple[Source, ...], items: list[str | tuple[ResolvedFile, Source]]) -> FileList:
-    files = FileList(FileEntry(*item) if isinstance(item, tuple) else item for item in items)
+    """Make a list of what version 0.1.0 pickled before November 2026."""
+    forms: dict[Source, Forms] = {}
+    files = FileList()
+    for item in items:
+        if isinstance(item, tuple):
+            file, source = item
+            files.append(FileEntry(file.url, *forms.setdefault(source, Forms(source)).split(file)))
+        else:
+            files.append(item)
     files._whole = whole
     return files

@@ -14,6 +14,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import dask
 import msgspec
@@ -26,7 +27,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from rucio_lab.api.files import FileEntry, FileList
 from rucio_lab.core.did import DID
-from rucio_lab.core.model import LeftOut, Replica, Resolution
+from rucio_lab.core.model import LeftOut, Replica, Resolution, ResolvedFile
 from rucio_lab.core.reasons import Cause, Reason
 from tests.support.resolved import answer, file
 
@@ -345,10 +346,48 @@ def test_strings_that_users_add_break_nothing(files: FileList) -> None:
     assert "missing" not in repr(files.explain())
 
 
-def test_a_hundred_thousand_entries_are_small() -> None:
-    resolved = tuple(file(f"file-{i:07}.root", "d") for i in range(100_000))
-    tracemalloc.start()
+_names = st.sampled_from(["f.root", "a/f.root", "a b.root", "ü%41.root", "f.root?x=1", "\0", "x\0", "/", "f"])
+_sums = st.sampled_from([None, "0a1b2c3d", "0A1B2C3D", "1b2c3d", "0" * 32, "0a 1b2c3", ""])
+
+
+@st.composite
+def _resolved(draw: st.DrawFn) -> ResolvedFile:
+    name = draw(_names)
+    ends = st.sampled_from([name, quote(name), f"4f/3a/{name}", f"4f/3a/{quote(name)}", f"{name}?sign=1", "elsewhere"])
+    bases = st.sampled_from(
+        ["root://eos.example:1094//eos/s/", "https://b.example/", "rucio://test/s/", "/mnt/", "", "x"]
+    )
+
+    def replica() -> Replica:
+        url, pfn = (draw(bases) + draw(ends) for _ in range(2))
+        return Replica(draw(st.sampled_from("AB")), url, draw(st.sampled_from([url, pfn, ""])), "lan", draw(_numbers))
+
+    replicas = tuple(replica() for _ in range(draw(st.integers(1, 3))))
+    left_out = tuple(LeftOut(replica(), Reason(Cause.ON_TAPE)) for _ in range(draw(st.integers(0, 2))))
+    datasets = tuple(DID("s", each) for each in draw(st.sampled_from(["", "a", "ab"])))
+    size = draw(st.sampled_from([0, 1, 2**63 - 1]))
+    return ResolvedFile(DID("s", name), datasets, size, draw(_sums), replicas, left_out, draw(_sums))
+
+
+@given(st.lists(_resolved(), max_size=5))
+def test_gives_back_what_was_resolved(resolved: list[ResolvedFile]) -> None:
     files = FileList(answer(*resolved))
-    size, _ = tracemalloc.get_traced_memory()
+    for same in (files, pickle.loads(pickle.dumps(files))):
+        assert [entry._file for entry in same] == resolved
+        for entry, whole in zip(same, resolved, strict=True):
+            assert (entry, entry.did, entry.bytes, entry.adler32) == (whole.url, whole.did, whole.bytes, whole.adler32)
+            assert (entry.rse, entry.scheme) == (whole.replica.rse, whole.replica.scheme)
+
+
+@pytest.mark.parametrize("lake", [False, True])
+def test_a_hundred_thousand_entries_are_little_more_than_their_addresses(lake: bool) -> None:
+    names = [f"data_2026.GamGam._{i:06}.root" for i in range(100_000)]
+    resolved = answer(*(file(name, "d", url=f"rucio://test/s/{name}" if lake else "") for name in names))
+    tracemalloc.start()
+    files = FileList(resolved)
+    ours, _ = tracemalloc.get_traced_memory()
+    urls = files.urls
+    plain = tracemalloc.get_traced_memory()[0] - ours
     tracemalloc.stop()
-    assert size / len(files) < 300  # bytes for an entry, on top of what resolve gave
+    assert len(urls) == len(files) == 100_000
+    assert ours < 2.2 * plain

@@ -1,0 +1,170 @@
+"""Resolved files in little memory: what many of them have in common is kept once.
+
+The files of a dataset usually have the same replicas, except for the end of each address. A `Form` keeps the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from rucio_lab.core.did import DID
+from rucio_lab.core.model import LeftOut, Replica, ResolvedFile
+
+_END = "\0"  # what stands in a form for the end of an address; no address contains it
+_SUMS = {"adler32": 8, "md5": 32}  # digits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What some files have in common.
+
+    Attributes
+    ----------
+    source
+        The attach that they are from.
+    file
+        A file of them, without its size, the checksums in `sums`, and the ends of its addresses.
+    start
+        Where the end of their first address begins; None if they have nothing in common.
+    parts
+        How many parts of the path are the name; 0 if the name is in `file`.
+    quoted
+        Whether the name is percent-encoded in the path.
+    sums
+        Which checksums are in the facts of each file.
+    """
+
+    source: Any
+    file: ResolvedFile
+    start: int | None = None
+    parts: int = 0
+    quoted: bool = False
+    sums: tuple[str, ...] = ()
+
+    def did(self, url: str) -> DID:
+        """Give the DID of the file with this address."""
+        did = self.file.did
+        if not self.parts:
+            return did
+        name = "/".join(url.split("/")[-self.parts :])
+        return DID(did.scope, unquote(name) if self.quoted else name)
+
+    def whole(self, url: str, facts: bytes) -> ResolvedFile:
+        """Give the file with this address and these facts."""
+        file, size = self.file, size_in(facts)
+        if self.start is None:
+            return file
+        end = url[self.start :]
+        return ResolvedFile(
+            self.did(url),
+            file.datasets,
+            size,
+            self.sum("adler32", facts),
+            tuple(_with_end(each, end) for each in file.replicas),
+            tuple(LeftOut(_with_end(left.replica, end), left.why) for left in file.left_out),
+            self.sum("md5", facts),
+        )
+
+    def sum(self, kind: str, facts: bytes) -> str | None:
+        """Give a checksum of the file with these facts."""
+        if kind not in self.sums:
+            known: str | None = getattr(self.file, kind)
+            return known
+        begin = 8 + sum(_SUMS[each] // 2 for each in self.sums[: self.sums.index(kind)])
+        return facts[begin : begin + _SUMS[kind] // 2].hex()
+
+
+def size_in(facts: bytes) -> int:
+    """Give the size of a file, in bytes."""
+    return int.from_bytes(facts[:8], "big")
+
+
+class Forms:
+    """Takes files apart, and remembers their forms."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._known: dict[tuple[Any, ...], Form] = {}
+
+    def split(self, file: ResolvedFile) -> tuple[Form, bytes]:
+        """Give the form of a file, and its facts."""
+        facts, sums = file.bytes.to_bytes(8, "big"), []
+        for kind, digits in _SUMS.items():
+            text = getattr(file, kind)
+            if text is not None and len(text) == digits and _is_hexadecimal(text):
+                facts += bytes.fromhex(text)
+                sums.append(kind)
+        url, name, every = file.url, file.did.name, (*file.replicas, *(left.replica for left in file.left_out))
+        if any(_END in text for each in every for text in (each.url, each.pfn)):
+            return Form(self._source, file), facts
+        path = url.split("/")
+        parts = name.count("/") + 1
+        plain = path[-parts:] == name.split("/")
+        quoted = not plain and unquote(path[-1]) == name
+        parts = parts if plain else int(quoted)
+        end = _common_end(path, parts, every)
+        cut = [_cut(each, end) for each in every]
+        key = (
+            file.datasets,
+            file.did.scope if parts else file.did,
+            parts,
+            quoted,
+            *sums,
+            *(getattr(file, kind) for kind in _SUMS if kind not in sums),
+            len(file.replicas),
+            *cut,
+            *(left.why for left in file.left_out),
+        )
+        if (form := self._known.get(key)) is None:
+            common = _without(file, cut, parts, sums)
+            form = self._known[key] = Form(self._source, common, len(url) - len(end), parts, quoted, tuple(sums))
+        return form, facts
+
+
+def _without(
+    file: ResolvedFile, cut: list[tuple[str, str, str, str, int]], parts: int, sums: list[str]
+) -> ResolvedFile:
+    """Give a file without what differs between the files of a form."""
+    replicas = [Replica(*each) for each in cut]
+    reasons = [left.why for left in file.left_out]
+    return ResolvedFile(
+        DID(file.did.scope, "") if parts else file.did,
+        file.datasets,
+        0,
+        None if "adler32" in sums else file.adler32,
+        tuple(replicas[: len(file.replicas)]),
+        tuple(map(LeftOut, replicas[len(file.replicas) :], reasons)),
+        None if "md5" in sums else file.md5,
+    )
+
+
+def _common_end(path: list[str], parts: int, replicas: tuple[Replica, ...]) -> str:
+    """Find an end that the addresses of a file have in common: a hash and the name, or the name, or nothing."""
+    for several in (parts + 2, parts) if parts else ():
+        end = "/".join(path[-several:])
+        if all(each.url.endswith(end) for each in replicas if each.url):
+            return end
+    return ""
+
+
+def _cut(replica: Replica, end: str) -> tuple[str, str, str, str, int]:
+    url, pfn, size = replica.url, replica.pfn, len(end)
+    if size and url.endswith(end):
+        url = url[:-size] + _END
+    if size and pfn.endswith(end):
+        pfn = pfn[:-size] + _END
+    return replica.rse, url, pfn, replica.domain, replica.priority
+
+
+def _with_end(replica: Replica, end: str) -> Replica:
+    url, pfn = (text[:-1] + end if text.endswith(_END) else text for text in (replica.url, replica.pfn))
+    return Replica(replica.rse, url, pfn, replica.domain, replica.priority)
+
+
+def _is_hexadecimal(text: str) -> bool:
+    try:
+        return bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
