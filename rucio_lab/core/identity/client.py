@@ -32,7 +32,7 @@ from rucio_lab.core.answers import Answer
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
-from rucio_lab.core.identity.credentials import credentials, sendable
+from rucio_lab.core.identity.credentials import credentials
 from rucio_lab.core.identity.renewal import (
     failure_since,
     lock_of,
@@ -43,6 +43,7 @@ from rucio_lab.core.identity.renewal import (
     usable_token,
 )
 from rucio_lab.core.identity.token_store import Token, TokenStore, rucio_timestamp
+from rucio_lab.core.text import sendable
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session

@@ -59,8 +59,3 @@ def _check_proxy(instance: Instance, path: str) -> None:
         raise SignInNeeded(
             f"The X.509 proxy {path} for {instance.name} cannot be read: {error.strerror}.", how_to_sign_in(instance)
         ) from error
-
-
-def sendable(text: str) -> bool:
-    """Whether a text can be the value of an HTTP header. If not, requests quotes it in its error, even a secret."""
-    return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)
