@@ -19,7 +19,7 @@ from typing import Literal
 from rucio_lab._version import __version__
 from rucio_lab.core.config.instances import Instances, check_remote, load_instances
 from rucio_lab.core.config.layers import config_files
-from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
+from rucio_lab.core.config.rucio_cfg import is_file, rucio_cfg_path
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
 from rucio_lab.core.storage import readable_schemes
@@ -192,7 +192,7 @@ def check_sidebar() -> Iterator[Finding]:
             "note", f"The sidebar is not installed: {path} is missing.", "pip install --force-reinstall rucio-lab."
         )
         return
-    installed = json.loads(path.read_text())["version"]
+    installed = json.loads(path.read_text(encoding="utf-8"))["version"]
     if installed != __version__:
         remedy = "pip install --force-reinstall rucio-lab, then restart JupyterLab."
         yield Finding("bad", f"The sidebar has version {installed}, its server half {__version__}.", remedy)
@@ -206,7 +206,7 @@ def check_sidebar() -> Iterator[Finding]:
 def check_configuration() -> Iterator[Finding]:
     """Check the configuration files."""
     for path in config_files():
-        if path.is_file():
+        if is_file(path):
             yield Finding("good", f"{path}")
     cfg = rucio_cfg_path()
     if cfg:
