@@ -74,11 +74,20 @@ def run(_options: argparse.Namespace) -> int:
     }
     failed = False
     for title, check in checks.items():
-        for number, finding in enumerate(check()):
+        for number, finding in enumerate(_findings(check)):
             print(finding if number else f"{title}\n{finding}", flush=True)
             failed = failed or finding.level == "bad"
     print("Something must be fixed: see FAIL above." if failed else "All is well.")
     return int(failed)
+
+
+def _findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Run a check. If it fails, the others go on."""
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the set-up
+        words = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        yield Finding("bad", f"This check failed: {words[0].rstrip('.')} ({type(error).__name__}).", "Mend that first.")
 
 
 def check_packages() -> Iterator[Finding]:

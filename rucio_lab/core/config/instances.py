@@ -24,6 +24,7 @@ Relative paths are relative to the file that contains them. The package brings p
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -187,7 +188,9 @@ def load_downloads() -> Downloads:
     for path in existing_files():
         settings |= read_toml(path).downloads
     known = msgspec.convert(settings, Downloads)
-    return msgspec.structs.replace(known, folder=expand(known.folder))
+    with suppress(ConfigurationError):  # whoever uses the folder reports it
+        return msgspec.structs.replace(known, folder=expand(known.folder))
+    return known
 
 
 def _complete(name: str, settings: Mapping[str, Any]) -> Instance:

@@ -19,6 +19,7 @@ from rucio_lab.core.config import presets, remote
 from rucio_lab.core.config.rucio_cfg import is_file, read_utf8
 from rucio_lab.core.config.settings import Downloads, Instance, expand, host_of, is_address, path_variable, with_paths
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.jupyter_folders import config_folders
 from rucio_lab.core.text import is_printable
 
 FILE = "rucio_lab.toml"
@@ -28,9 +29,7 @@ def config_files() -> list[Path]:
     """Give all places to look for ``rucio_lab.toml``; later ones override earlier ones."""
     if explicit := path_variable("RUCIO_LAB_CONFIG"):
         return [Path(explicit)]
-    from jupyter_core.paths import jupyter_config_path
-
-    return [Path(folder) / FILE for folder in reversed(jupyter_config_path())]
+    return [folder / FILE for folder in reversed(config_folders())]
 
 
 def existing_files() -> list[Path]:

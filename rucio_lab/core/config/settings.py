@@ -226,14 +226,15 @@ def with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, An
 
 def expand(path: str, base: Path = Path()) -> str:
     """Fill in variables and ``~``; a relative path is relative to ``base``, by default the working folder."""
-    remedy = "Correct it."
+    why = ""
     try:
         if "\0" not in path:
             return str(base / Path(os.path.expandvars(path.strip())).expanduser())
-    except RuntimeError:  # ~name of a user who does not exist, or a user without a home folder
-        if path.strip().startswith("~/"):
-            remedy = "This user has no home folder: set HOME, or write the path without ~."
-    raise ConfigurationError(f"{path!r} cannot be the path of a file.", remedy)
+    except RuntimeError:
+        why = ": this user has no home folder" if path.strip().startswith("~/") else ": there is no such user"
+    raise ConfigurationError(
+        f"{path!r} cannot be the path of a file{why}.", "Correct it, or set HOME." if why else "Correct it."
+    )
 
 
 def variable(name: str) -> str:
