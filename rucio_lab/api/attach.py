@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Unpack, get_args
 
@@ -13,6 +12,7 @@ from rucio_lab.api.options import AttachOptions
 from rucio_lab.core.address import did_of
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.model import Access, Request
+from rucio_lab.core.notice import notice
 from rucio_lab.core.storage.readable_schemes import schemes_of
 
 
@@ -143,5 +143,5 @@ def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[Atta
 
 def _warn_of_notes(files: FileList) -> FileList:
     for note in files.notes:
-        warnings.warn(note, stacklevel=3)
+        notice(note, stacklevel=3)
     return files

@@ -19,7 +19,7 @@ from typing import Literal
 from rucio_lab._version import __version__
 from rucio_lab.core.config.instances import Instances, check_remote, load_instances
 from rucio_lab.core.config.layers import config_files
-from rucio_lab.core.config.rucio_cfg import rucio_cfg_path
+from rucio_lab.core.config.rucio_cfg import is_file, rucio_cfg_path
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
 from rucio_lab.core.storage import readable_schemes
@@ -74,11 +74,20 @@ def run(_options: argparse.Namespace) -> int:
     }
     failed = False
     for title, check in checks.items():
-        for number, finding in enumerate(check()):
+        for number, finding in enumerate(_findings(check)):
             print(finding if number else f"{title}\n{finding}", flush=True)
             failed = failed or finding.level == "bad"
     print("Something must be fixed: see FAIL above." if failed else "All is well.")
     return int(failed)
+
+
+def _findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Run a check. If it fails, the others go on."""
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the set-up
+        words = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        yield Finding("bad", f"This check failed: {words[0].rstrip('.')} ({type(error).__name__}).", "Mend that first.")
 
 
 def check_packages() -> Iterator[Finding]:
@@ -192,7 +201,7 @@ def check_sidebar() -> Iterator[Finding]:
             "note", f"The sidebar is not installed: {path} is missing.", "pip install --force-reinstall rucio-lab."
         )
         return
-    installed = json.loads(path.read_text())["version"]
+    installed = json.loads(path.read_text(encoding="utf-8"))["version"]
     if installed != __version__:
         remedy = "pip install --force-reinstall rucio-lab, then restart JupyterLab."
         yield Finding("bad", f"The sidebar has version {installed}, its server half {__version__}.", remedy)
@@ -206,7 +215,7 @@ def check_sidebar() -> Iterator[Finding]:
 def check_configuration() -> Iterator[Finding]:
     """Check the configuration files."""
     for path in config_files():
-        if path.is_file():
+        if is_file(path):
             yield Finding("good", f"{path}")
     cfg = rucio_cfg_path()
     if cfg:

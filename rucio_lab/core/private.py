@@ -13,6 +13,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from rucio_lab.core.jupyter_folders import data_folder
+
 MOST = 1_000_000
 """Longest file that `own_file` reads, in bytes; tokens, proxies and our own files are much shorter."""
 
@@ -113,9 +115,7 @@ def unreadable(error: OSError | UnicodeDecodeError) -> str:
 
 def lab_folder(name: str) -> Path:
     """Give the path of a folder in ``rucio-lab`` in Jupyter's data folder; it need not exist."""
-    from jupyter_core.paths import jupyter_data_dir
-
-    return Path(jupyter_data_dir()) / "rucio-lab" / name
+    return data_folder() / name
 
 
 def own_folder(path: Path, *, make: bool = True) -> None:
@@ -165,7 +165,7 @@ def write_private(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # has mode 0600
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(temporary).replace(path)
     except BaseException:

@@ -47,3 +47,8 @@ def hidden_in(text: str) -> str:
     """Name the first few hidden characters of a text, for an error: ``U+202E, U+000A``; empty if there are none."""
     found = dict.fromkeys(_HIDDEN.findall(text))
     return ", ".join(f"U+{ord(character):04X}" for character in list(found)[:3])
+
+
+def sendable(text: str) -> bool:
+    """Whether a text can be the value of an HTTP header. If not, requests quotes it in its error, even a secret."""
+    return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)

@@ -83,6 +83,31 @@ class TestDoctor:
         assert done.returncode == 1
         assert "refused the sign-in" in done.stdout
 
+    @pytest.mark.parametrize("value", ["", "~/etc/rucio.cfg", "$HOME/etc/rucio.cfg"])
+    def test_a_rucio_config_that_rucio_cannot_read(
+        self, lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        home = str(lake.rucio_cfg().parents[1])
+        monkeypatch.delenv("RUCIO_LAB_CONFIG")
+        monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.setenv("RUCIO_HOME", home)
+        monkeypatch.setenv("RUCIO_CONFIG", value)
+        done = run("doctor")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "signed in as alice" in done.stdout
+
+    def test_a_check_that_fails_hides_no_other(
+        self, lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kernel = tmp_path / "jupyter-data" / "kernels" / "odd" / "kernel.json"
+        kernel.parent.mkdir(parents=True)
+        kernel.write_text(json.dumps({"argv": [5], "display_name": "Odd", "language": "python"}))
+        done = run("doctor")
+        assert done.returncode == 1
+        assert "This check failed: " in done.stdout
+        assert "signed in as alice" in done.stdout
+
     def test_no_configuration(self, lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("RUCIO_LAB_CONFIG")
         monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))

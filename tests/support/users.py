@@ -25,7 +25,19 @@ from typing import Any
 SECONDS = 20
 """Time limit of a call."""
 
-_LOADED = ("cryptography.x509", "encodings.idna", "filelock", "jupyter_core.paths", "requests", "rucio_lab.server.hub")
+_LOADED = (
+    *(
+        "_strptime",
+        "aiohttp",
+        "cryptography.x509",
+        "encodings.idna",
+        "filelock",
+        "jupyter_core.paths",
+        "requests",
+        "tqdm.auto",
+    ),
+    *("rucio_lab.api.attach", "rucio_lab.api.progress", "rucio_lab.server.hub"),
+)
 
 
 @dataclass(frozen=True)

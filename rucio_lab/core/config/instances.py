@@ -23,11 +23,11 @@ Relative paths are relative to the file that contains them. The package brings p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -42,10 +42,11 @@ from rucio_lab.core.config.layers import (
     remote_layer,
     remote_source,
 )
-from rucio_lab.core.config.rucio_cfg import read_rucio_cfg, rucio_cfg_path, settings_of
-from rucio_lab.core.config.settings import Downloads, Instance, expand, is_address, with_paths
+from rucio_lab.core.config.rucio_cfg import ClientSection, rucio_cfg_path, settings_of
+from rucio_lab.core.config.settings import Auth, Downloads, Instance, expand, is_address, path_variable, variable
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.private import lab_folder
+from rucio_lab.core.text import hidden_in, sendable
 
 NO_INSTANCE_REMEDY = (
     "Set RUCIO_CONFIG to your rucio.cfg, or write rucio_lab.toml into ~/.jupyter "
@@ -137,7 +138,7 @@ def load_instances() -> Instances:
         If a ``rucio_lab.toml`` cannot be read, or is not valid.
     """
     files = existing_files()
-    explicit = os.environ.get("RUCIO_LAB_CONFIG")
+    explicit = variable("RUCIO_LAB_CONFIG")
     if explicit and not files:
         raise ConfigurationError(f"RUCIO_LAB_CONFIG names {explicit}, which is not a file.", "Correct or unset it.")
     layers = [read_toml(path) for path in files]
@@ -187,13 +188,15 @@ def load_downloads() -> Downloads:
     for path in existing_files():
         settings |= read_toml(path).downloads
     known = msgspec.convert(settings, Downloads)
-    return msgspec.structs.replace(known, folder=expand(known.folder))
+    with suppress(ConfigurationError):  # whoever uses the folder reports it
+        return msgspec.structs.replace(known, folder=expand(known.folder))
+    return known
 
 
 def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
     """Take what ``rucio_lab.toml`` does not set from the instance's rucio.cfg or a preset, and check the result."""
     if cfg := settings.get("rucio_cfg"):
-        known = with_paths(settings_of(read_rucio_cfg(cfg)))
+        known = settings_of(ClientSection(cfg), settings.get("auth", ""))
     else:
         known = {} if settings.get("url") else dict(presets.settings(name))
     if settings.get("hub_token"):
@@ -211,13 +214,26 @@ def _complete(name: str, settings: Mapping[str, Any]) -> Instance:
         raise ConfigurationError(
             f"Instance {name!r} is not valid: {error}.", "Correct it; docs/configuration.md has examples."
         ) from error
+    _check(instance)
+    return instance
+
+
+def _check(instance: Instance) -> None:
+    """Check what becomes part of a request to Rucio."""
     for key in ("url", "auth_url"):
-        if not is_address(known.get(key) or ""):
+        if not is_address(getattr(instance, key)):
             raise ConfigurationError(
-                f"Instance {name!r} has no usable {key}: {str(known.get(key, '')).rpartition('@')[2]!r}.",
+                f"Instance {instance.name!r} has no usable {key}: {getattr(instance, key).rpartition('@')[2]!r}.",
                 f'Set {key} = "https://..." in {FILE}, or rucio_host and auth_host in rucio.cfg.',
             )
-    return instance
+    for key in ("account", "vo"):
+        value = getattr(instance, key)
+        if not sendable(value):
+            hidden = f" (it contains {hidden_in(value)})" if hidden_in(value) else ""
+            raise ConfigurationError(
+                f"The {key} of instance {instance.name!r} cannot be sent to Rucio: {value!r}{hidden}.",
+                f"Correct {key} in {FILE} or rucio.cfg, or RUCIO_{key.upper()} in the environment.",
+            )
 
 
 def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
@@ -226,20 +242,36 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
     if path is None:
         return None, []
     try:
-        settings = settings_of(read_rucio_cfg(path))
-        environment = {
-            "RUCIO_ACCOUNT": "account",
-            "RUCIO_VO": "vo",
-            "RUCIO_AUTH_TYPE": "auth",
-            "RUCIO_CLIENT_CERT": "client_cert",
-            "RUCIO_CLIENT_KEY": "client_key",
-            "RUCIO_CLIENT_PROXY": "client_proxy",
-        }
-        settings.update({ours: os.environ[name] for name, ours in environment.items() if os.environ.get(name)})
+        given = _from_environment()
+        settings = {**settings_of(ClientSection(path), given.get("auth", "")), **given}
         name = urlsplit(settings.get("url", "")).netloc or str(path)
-        return _complete(name, {**with_paths(settings), "rucio_cfg": str(path)}), []
+        return _complete(name, {**settings, "rucio_cfg": str(path)}), []
     except ConfigurationError as error:
         return None, [str(error)]
+
+
+def _from_environment() -> dict[str, str]:
+    """Read Rucio's environment variables. Rucio fails if one is empty; to us, it is not set then.
+
+    Raises
+    ------
+    ConfigurationError
+        If RUCIO_AUTH_TYPE names no way of signing in.
+    """
+    auth = variable("RUCIO_AUTH_TYPE").lower()
+    if auth and auth not in get_args(Auth):
+        raise ConfigurationError(
+            f"RUCIO_AUTH_TYPE is {auth!r}, which is no way to sign in.", f"It is one of {', '.join(get_args(Auth))}."
+        )
+    given = {
+        "account": variable("RUCIO_ACCOUNT"),
+        "vo": variable("RUCIO_VO"),
+        "auth": auth,
+        "client_cert": path_variable("RUCIO_CLIENT_CERT"),
+        "client_key": path_variable("RUCIO_CLIENT_KEY"),
+        "client_proxy": path_variable("RUCIO_CLIENT_PROXY"),
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _hub_file(name: str, kind: str) -> str:

@@ -6,7 +6,6 @@ The remote configuration of a site is the weakest layer, and the only one with f
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import socket
 import tomllib
@@ -17,8 +16,10 @@ from typing import Any
 import msgspec
 
 from rucio_lab.core.config import presets, remote
-from rucio_lab.core.config.settings import Downloads, Instance, expand, host_of, is_address, with_paths
+from rucio_lab.core.config.rucio_cfg import is_file, read_utf8
+from rucio_lab.core.config.settings import Downloads, Instance, expand, host_of, is_address, path_variable, with_paths
 from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.jupyter_folders import config_folders
 from rucio_lab.core.text import is_printable
 
 FILE = "rucio_lab.toml"
@@ -26,16 +27,14 @@ FILE = "rucio_lab.toml"
 
 def config_files() -> list[Path]:
     """Give all places to look for ``rucio_lab.toml``; later ones override earlier ones."""
-    if explicit := os.environ.get("RUCIO_LAB_CONFIG"):
-        return [Path(expand(explicit))]
-    from jupyter_core.paths import jupyter_config_path
-
-    return [Path(folder) / FILE for folder in reversed(jupyter_config_path())]
+    if explicit := path_variable("RUCIO_LAB_CONFIG"):
+        return [Path(explicit)]
+    return [folder / FILE for folder in reversed(config_folders())]
 
 
 def existing_files() -> list[Path]:
     """Give the ``rucio_lab.toml`` that exist; later ones override earlier ones."""
-    return [path for path in config_files() if path.is_file()]
+    return [path for path in config_files() if is_file(path)]
 
 
 class Layer(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,10 +70,8 @@ def read_toml(path: Path) -> Layer:
         If it cannot be read, or is not valid.
     """
     try:
-        layer = _layer(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", "Correct its permissions.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        layer = _layer(read_utf8(path))
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(
             f"{path} is not valid: {error}.", "Correct it; docs/configuration.md has examples."
         ) from error
@@ -98,6 +95,8 @@ def _layer(text: str) -> Layer:
     except RecursionError:
         raise msgspec.ValidationError("it is nested too deeply") from None
     for name, settings in layer.instances.items():
+        if isinstance(settings, dict) and isinstance(settings.get("auth"), str):
+            settings["auth"] = settings["auth"].lower()
         try:
             msgspec.convert(settings, Instance)
         except msgspec.ValidationError as error:

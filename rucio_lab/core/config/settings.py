@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -227,7 +226,25 @@ def with_paths(settings: Mapping[str, Any], base: Path = Path()) -> dict[str, An
 
 def expand(path: str, base: Path = Path()) -> str:
     """Fill in variables and ``~``; a relative path is relative to ``base``, by default the working folder."""
-    with suppress(RuntimeError):  # ~name of a user who does not exist
+    why = ""
+    try:
         if "\0" not in path:
-            return str(base / Path(os.path.expandvars(path)).expanduser())
-    raise ConfigurationError(f"{path!r} cannot be the path of a file.", "Correct it.")
+            return str(base / Path(os.path.expandvars(path.strip())).expanduser())
+    except RuntimeError:
+        why = ": this user has no home folder" if path.strip().startswith("~/") else ": there is no such user"
+    raise ConfigurationError(
+        f"{path!r} cannot be the path of a file{why}.", "Correct it, or set HOME." if why else "Correct it."
+    )
+
+
+def variable(name: str) -> str:
+    """Give the value of an environment variable; empty if it is blank or not set."""
+    return os.environ.get(name, "").strip()
+
+
+def path_variable(name: str) -> str:
+    """Give the path in an environment variable, with variables and ``~`` filled in; empty if it is not set."""
+    path = os.environ.get(name, "")
+    if os.path.exists(path):  # noqa: PTH110 - never raises
+        return path
+    return os.path.expanduser(os.path.expandvars(path.strip()))  # noqa: PTH111 - never raises

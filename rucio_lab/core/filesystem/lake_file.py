@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
 from rucio_lab.core.model import DidInfo, Replica
+from rucio_lab.core.notice import notice
 from rucio_lab.core.reading import probe
 from rucio_lab.core.reading.reader import Reader, Span
 from rucio_lab.core.reading.replicas import open_replica
@@ -95,7 +95,7 @@ class LakeFile:
                 continue
             if news:
                 words = f"{self.did}: {'; '.join(news)}. Reading continues from {_where(replica)}."
-                warnings.warn(printable(words), stacklevel=2)
+                notice(printable(words), stacklevel=2)
             return parts
 
     def hold(self) -> Callable[[], None]:

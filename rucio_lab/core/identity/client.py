@@ -32,7 +32,7 @@ from rucio_lab.core.answers import Answer
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import BadRequest, LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import bearer, keeper, oidc
-from rucio_lab.core.identity.credentials import credentials, sendable
+from rucio_lab.core.identity.credentials import credentials
 from rucio_lab.core.identity.renewal import (
     failure_since,
     lock_of,
@@ -43,10 +43,18 @@ from rucio_lab.core.identity.renewal import (
     usable_token,
 )
 from rucio_lab.core.identity.token_store import Token, TokenStore, rucio_timestamp
+from rucio_lab.core.text import sendable
 from rucio_lab.core.upstream import clock
 from rucio_lab.core.upstream.faults import how_to_sign_in, not_signed_in, speaking_to
 from rucio_lab.core.upstream.rest import CONNECT_TIMEOUT, USER_AGENT, Session
-from rucio_lab.core.upstream.rucio_api import Client, HTTPMethod, build_url, exception, parse_response
+from rucio_lab.core.upstream.rucio_api import (
+    Client,
+    HTTPMethod,
+    build_url,
+    exception,
+    parse_response,
+    reading_rucio_cfg,
+)
 
 _log = logging.getLogger("rucio_lab.rucio")
 _log.addHandler(logging.NullHandler())
@@ -137,7 +145,7 @@ class RucioClient(Client):  # type: ignore[misc]
         auth_type = "oidc" if instance.auth == "token" else instance.auth
         program = sys.argv[:1]
         # The last thing rucio.client does is look up request_retries, which fails if rucio.cfg has no [client].
-        with speaking_to(instance), suppress(configparser.NoSectionError):
+        with speaking_to(instance), reading_rucio_cfg(), suppress(configparser.NoSectionError):
             super().__init__(
                 rucio_host=instance.url,
                 auth_host=instance.auth_url,

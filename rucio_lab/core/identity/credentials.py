@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from rucio_lab.core.config.rucio_cfg import read_rucio_cfg
-from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.config.rucio_cfg import ClientSection
+from rucio_lab.core.config.settings import Instance, path_variable
 from rucio_lab.core.errors import SignInNeeded
 from rucio_lab.core.identity import x509
 from rucio_lab.core.private import NotOwn, Secret, own_file
@@ -21,14 +21,14 @@ def credentials(instance: Instance) -> dict[str, str]:
         If something is missing; says what.
     """
     if instance.auth == "userpass":
-        password = read_rucio_cfg(instance.rucio_cfg).get("password") if instance.rucio_cfg else None
+        password = ClientSection(instance.rucio_cfg).get("password") if instance.rucio_cfg else ""
         if not password or not instance.username:
             raise not_signed_in(instance)
         return {"username": instance.username, "password": Secret(password)}
     if instance.auth == "x509":
         files = {"client_cert": instance.client_cert, "client_key": instance.client_key or instance.client_cert}
     elif instance.auth == "x509_proxy":
-        default = os.environ.get("X509_USER_PROXY") or x509.usual_path()
+        default = path_variable("X509_USER_PROXY") or x509.usual_path()
         files = {"client_proxy": instance.client_proxy or default}
     elif instance.auth == "ssh":
         files = {"ssh_private_key": instance.ssh_private_key}
@@ -59,8 +59,3 @@ def _check_proxy(instance: Instance, path: str) -> None:
         raise SignInNeeded(
             f"The X.509 proxy {path} for {instance.name} cannot be read: {error.strerror}.", how_to_sign_in(instance)
         ) from error
-
-
-def sendable(text: str) -> bool:
-    """Whether a text can be the value of an HTTP header. If not, requests quotes it in its error, even a secret."""
-    return text.isprintable() and text == text.lstrip() and all(ord(character) < 256 for character in text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from filelock import FileLock
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.identity.token_text import jwt_claims, jwt_time
+from rucio_lab.core.notice import notice
 from rucio_lab.core.private import NotOwn, lab_folder, own_file, own_folder, write_private
 
 MARGIN = 0.1
@@ -159,7 +159,7 @@ class TokenStore:
         """Warn of something only once, however often tokens are looked up."""
         if words not in self._said:
             self._said.add(words)
-            warnings.warn(words, stacklevel=3)
+            notice(words, stacklevel=3)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

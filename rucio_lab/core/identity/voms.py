@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.config.settings import Instance, path_variable
 from rucio_lab.core.errors import ConfigurationError, LakeTooSlow, SignInNeeded
 
 if TYPE_CHECKING:
@@ -150,6 +150,6 @@ def _reason(said: str) -> str:
 def _certificate(instance: Instance) -> tuple[Path, Path]:
     """Give the files of the user's certificate and key."""
     globus = Path(os.environ.get("HOME", "/")) / ".globus"
-    certificate = instance.client_cert or os.environ.get("X509_USER_CERT") or str(globus / "usercert.pem")
-    key = instance.client_key or instance.client_cert or os.environ.get("X509_USER_KEY") or str(globus / "userkey.pem")
+    certificate = instance.client_cert or path_variable("X509_USER_CERT") or str(globus / "usercert.pem")
+    key = instance.client_key or instance.client_cert or path_variable("X509_USER_KEY") or str(globus / "userkey.pem")
     return Path(certificate), Path(key)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.config.settings import Instance, path_variable
 from rucio_lab.core.identity import voms
 from rucio_lab.core.private import own_file
 
@@ -68,7 +68,7 @@ def usual_path() -> str:
 
 
 def _proxy_setting(instance: Instance) -> str:
-    return instance.storage.proxy or os.environ.get("X509_USER_PROXY") or instance.client_proxy
+    return instance.storage.proxy or path_variable("X509_USER_PROXY") or instance.client_proxy
 
 
 def rsa_proxy(path: str) -> str:

@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from rucio_lab.core.config.rucio_cfg import TRUSTED
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.identity.token_text import discovered_token
 from rucio_lab.core.identity.x509 import find_proxy, rsa_proxy
@@ -168,7 +169,7 @@ def with_options(url: str, *, token_file: str = "", proxy: str = "", ztn: bool =
         Whether XRootD may send the token that it finds by itself.
     """
     protocols = ("ztn", *_USUAL) if token_file or ztn else _USUAL
-    get, home = os.environ.get, Path.home()
+    get, home = os.environ.get, Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() fails if there is none
     proxy = proxy or get(_PROXY) or get("X509_USER_PROXY") or f"/tmp/x509up_u{os.geteuid()}"  # noqa: S108
     options = {
         "xrdcl.rucio-lab": "1",  # a dummy: after a second question mark, the first option is lost
@@ -325,7 +326,7 @@ def trust(paths: tuple[str, ...]) -> None:
         path = next(filter(None, [*paths, usual.cafile, usual.capath]), None)
         if path is None:
             return
-        os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = path
+        os.environ["X509_CERT_DIR" if Path(path).is_dir() else "X509_CERT_FILE"] = os.environ[TRUSTED] = path
     if "XRD_NOTLSOK" not in os.environ:
         EnvPutInt("NoTlsOK", 0)
 

@@ -7,7 +7,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.config.settings import Instance, path_variable
 from rucio_lab.core.identity.x509 import Proxy, find_proxy
 
 GRID_CAS = "/etc/grid-security/certificates"
@@ -16,8 +16,8 @@ GRID_CAS = "/etc/grid-security/certificates"
 
 def authority_paths(instance: Instance) -> list[str]:
     """Give the CA bundles and folders that are trusted in addition to Python's own."""
-    grid = os.environ.get("X509_CERT_DIR") or GRID_CAS
-    paths = [instance.storage.ca, os.environ.get("X509_CERT_FILE", ""), grid if Path(grid).is_dir() else ""]
+    grid = path_variable("X509_CERT_DIR") or GRID_CAS
+    paths = [instance.storage.ca, path_variable("X509_CERT_FILE"), grid if Path(grid).is_dir() else ""]
     return [path for path in paths if path]
 
 

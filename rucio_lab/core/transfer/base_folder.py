@@ -31,7 +31,9 @@ def checked_base(folder: str) -> Path:
     except OSError as error:
         raise BadRequest(f"{folder!r} cannot be a folder: {error.strerror}.", "Choose another.") from None
     except (RuntimeError, ValueError) as error:
-        raise BadRequest(f"{folder!r} cannot be a folder: {error}.", "Choose another.") from None
+        why = str(error).rstrip(".")
+        remedy = "Set HOME, or choose another." if folder.startswith("~/") else "Choose another."
+        raise BadRequest(f"{folder!r} cannot be a folder: {why}.", remedy) from None
     if "\0" in folder or not folder:
         raise BadRequest(f"{folder!r} cannot be a folder.", "Choose another.")
     return path

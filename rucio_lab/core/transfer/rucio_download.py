@@ -52,7 +52,7 @@ def _configure(instance: Instance, folder: str) -> None:
         known = {"rucio_host": instance.url, "auth_host": instance.auth_url}
         parser = configparser.ConfigParser()
         parser["client"] = {key: value.replace("%", "%%") for key, value in known.items()}
-        with Path(path).open("w") as file:
+        with Path(path).open("w", encoding="utf-8") as file:
             parser.write(file)
     os.environ["RUCIO_CONFIG"] = path
 

@@ -6,12 +6,15 @@ odd ways. So an environment variable says it while rucio is imported.
 
 from __future__ import annotations
 
+import configparser
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rucio_lab.core.config.rucio_cfg import check_rucio_cfg
+from rucio_lab.core.config.rucio_cfg import readable_rucio_cfg, rucio_cfg_path
+from rucio_lab.core.errors import ConfigurationError
+from rucio_lab.core.text import printable
 
 
 @contextmanager
@@ -27,14 +30,39 @@ def _client_mode() -> Iterator[None]:
             os.environ["RUCIO_CLIENT_MODE"] = before
 
 
-check_rucio_cfg()
-with _client_mode():
-    from rucio.client import Client
-    from rucio.common import exception
-    from rucio.common.constants import HTTPMethod
-    from rucio.common.utils import build_url, chunks, parse_response
-    from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
-    from rucio.rse.translation import RSEDeterministicTranslation
+def _make_configuration_readable() -> None:
+    """Give Rucio our reading of its rucio.cfg where its own fails, which every import of Rucio would.
+
+    It fails if RUCIO_CONFIG is empty, contains ``~``, or names a file that cannot be read, and if the file is not in
+    the encoding of the locale. Settings of instances do not come from there.
+    """
+    from rucio.common import config
+
+    class Config(config.Config):  # type: ignore[misc]
+        def __init__(self) -> None:
+            try:
+                super().__init__()
+            except (exception.ConfigLoadingError, configparser.Error, UnicodeError):
+                self.parser = readable_rucio_cfg()
+
+    config.Config = Config
+
+
+try:
+    with _client_mode():
+        from rucio.common import exception
+
+        _make_configuration_readable()
+        from rucio.client import Client
+        from rucio.common.constants import HTTPMethod
+        from rucio.common.utils import build_url, chunks, parse_response
+        from rucio.common.utils import parse_did_filter_from_string_fe as parse_filters
+        from rucio.rse.translation import RSEDeterministicTranslation
+except Exception as error:
+    raise ConfigurationError(
+        f"Rucio's client library cannot be imported: {printable(str(error))[:300].rstrip('. ')}.",
+        "Check the sections other than [client] in rucio.cfg, or run: pip install --force-reinstall rucio-clients.",
+    ) from error
 
 __all__ = [
     "Client",
@@ -46,7 +74,28 @@ __all__ = [
     "exception",
     "parse_filters",
     "parse_response",
+    "reading_rucio_cfg",
 ]
+
+
+@contextmanager
+def reading_rucio_cfg() -> Iterator[None]:
+    """Turn what rucio.client raises for wrong values in its rucio.cfg into an error of ours.
+
+    It always reads some options of ``[client]``, also for an instance that is configured elsewhere.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is not valid, such as one that should be a number.
+    """
+    try:
+        yield
+    except (configparser.InterpolationError, ValueError) as error:
+        raise ConfigurationError(
+            f"The section [client] of {rucio_cfg_path()} is not valid: {printable(str(error)).splitlines()[0]}.",
+            "auth_oidc_refresh_active is true or false, auth_oidc_refresh_before_exp a number; %% means a single %.",
+        ) from error
 
 
 _CLASSES = ("rucio.rse.protocols.gfal.Default", "rucio.rse.protocols.gfal.NoRename")

@@ -78,9 +78,9 @@ def test_an_instance_takes_missing_settings_from_its_own_rucio_cfg(toml: Write, 
         (None, "No such file"),
         ("[database]\ndefault = sqlite://\n", r"no section \[client\]"),
         ("hello\n", "not a valid rucio.cfg"),
-        ("[client]\naccount = ann\npassword = hu%sh-hush\n", "single %"),
+        ("[client]\naccount = hu%sh-hush\n", "single % in account"),
         ("[client]\naccount = ann\n", "no usable url"),
-        (b"\xff\xfe", "not a valid rucio.cfg"),
+        (b"\xff\xfe", "not text in UTF-8"),
     ],
 )
 def test_an_unusable_rucio_cfg(
@@ -113,17 +113,28 @@ def test_rucio_can_be_imported_whatever_the_rucio_cfg(tmp_path: Path, text: str)
 
 
 def test_a_rucio_cfg_that_rucio_cannot_read_is_named(tmp_path: Path) -> None:
-    """Importing Rucio fails; the error is one of ours and names the file."""
+    """Rucio's own import fails, but instances that are configured elsewhere still work."""
+    (tmp_path / "rucio_lab.toml").write_text('[instances.one]\nurl = "https://rucio.example.org"')
+    code = "import rucio_lab.core.resolve.resolution as r; i = r.load_instances(); print(i.get().name, *i.problems)"
+    missing = str(tmp_path / "missing.cfg")
+    environment = {"RUCIO_CONFIG": missing, "HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"one {missing} cannot be read: No such file")
+
+
+def test_a_library_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    """Rucio imports what its rucio.cfg names."""
+    (tmp_path / "rucio.cfg").write_text("[client]\n[policy]\nlfn2pfn_module = missing.module\n")
     code = """
 from rucio_lab.core.errors import ConfigurationError
 try:
-    import rucio_lab.core.resolve.resolution
+    import rucio_lab.core.upstream.rucio_api
 except ConfigurationError as error:
     print(error)
 """
-    environment = {"RUCIO_CONFIG": str(tmp_path / "missing.cfg"), "HOME": str(tmp_path)}
+    environment = {"RUCIO_CONFIG": str(tmp_path / "rucio.cfg"), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert str(tmp_path / "missing.cfg") in done.stdout
+    assert "cannot be imported: No module named 'missing'." in done.stdout
 
 
 @pytest.mark.parametrize("from_environment", [False, True])

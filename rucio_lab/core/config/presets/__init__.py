@@ -29,4 +29,4 @@ def settings(name: str) -> dict[str, Any]:
     name
         Name of an instance.
     """
-    return tomllib.loads((_FOLDER / f"{name}.toml").read_text()) if name in names() else {}
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8")) if name in names() else {}
