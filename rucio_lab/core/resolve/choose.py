@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from rucio_lab.core.address import lake_url
@@ -19,13 +20,22 @@ from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.storage import readable_schemes
 
 
-def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
+def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, ReplicasNow]:
     """Give the replicas from which ``rucio://`` would read some files now, best first, and those left out."""
     found = {}
     for row in Lake(instance).replicas(dids, rse=instance.rse, site=instance.site):
         candidates, left_out = readable_replicas(instance, row)
-        found[row.did] = sorted(candidates, key=lambda replica: bool(_dead(replica))), left_out
+        candidates.sort(key=lambda replica: bool(_dead(replica)))
+        found[row.did] = ReplicasNow(candidates, left_out, row)
     return found
+
+
+class ReplicasNow(NamedTuple):
+    """The replicas of a file, those left out, and what Rucio says of the file."""
+
+    candidates: list[Replica]
+    left_out: list[LeftOut]
+    row: FileReplicas
 
 
 def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Replica], list[LeftOut]]:

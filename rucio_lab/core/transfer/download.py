@@ -12,7 +12,7 @@ from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.resolve.choose import replicas_of
+from rucio_lab.core.resolve.choose import ReplicasNow, replicas_of
 from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.transfer.fetch import Fetcher
@@ -201,7 +201,11 @@ def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[Res
     ]
     asked = [file.did for file in known if not file.replicas]
     found = replicas_of(instance, asked) if asked else {}
-    return [replace(file, replicas=tuple(found.get(file.did, ([], []))[0]) or file.replicas) for file in known]
+    return [_as_found(file, found[file.did]) if file.did in found else file for file in known]
+
+
+def _as_found(file: ResolvedFile, found: ReplicasNow) -> ResolvedFile:
+    return replace(file, replicas=tuple(found.candidates), adler32=found.row.adler32, md5=found.row.md5)
 
 
 def _local(outcome: Outcome) -> ResolvedFile:

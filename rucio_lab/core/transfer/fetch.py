@@ -328,7 +328,7 @@ class _Arrival:
         with os.fdopen(self._folder.open(self._name, os.O_RDONLY), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())  # before reading: a change from now on will differ from the stamp
             self._read(file.fileno(), checksum)
-        if checksum.found != checksum.expected:
+        if checksum.fault:
             return False
         if is_own(status):
             self._folder.write_stamp(self._name, Stamp.of(status, checksum.expected))
@@ -429,11 +429,11 @@ class _Arrival:
         waiting = deque((replica, 1) for replica in self._fetcher._servers.order(self._file.replicas))
         while True:
             if self._at == self._file.bytes:
-                if self._checksum.found == self._checksum.expected:
+                if not self._checksum.fault:
                     self._publish(part)
                     return source
                 if source is not None and self._began == 0:
-                    faults.append(Fault(source.rse, f"{_where(source)} {self._wrong_bytes()}"))
+                    faults.append(Fault(source.rse, f"{_where(source)} {self._checksum.fault}"))
                 elif source is not None:  # the wrong bytes may be another replica's: ask this one for all
                     waiting.append((source, 1))
                 self._restart(part)
@@ -483,9 +483,6 @@ class _Arrival:
         if self._at < self._file.bytes:
             words = f"broke off after {self._at:,} of {self._file.bytes:,} bytes"
             raise StorageFailed(words, concerns="server")
-
-    def _wrong_bytes(self) -> str:
-        return f"has wrong bytes: their checksum is {self._checksum.found}, but Rucio has {self._checksum.expected}"
 
     def _publish(self, part: int) -> None:
         os.fsync(part)  # or after a power failure the name could be on the disk without the bytes
