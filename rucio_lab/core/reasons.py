@@ -11,7 +11,8 @@ class Cause(Enum):
 
     # According to Rucio
     NO_REPLICA = auto()
-    NO_PROTOCOL = auto()
+    NO_PROTOCOL_OUTSIDE = auto()
+    NO_PROTOCOL_AT_SITE = auto()
     BAD_ADDRESS = auto()
     ON_TAPE = auto()
     NOT_AVAILABLE = auto()
@@ -49,7 +50,9 @@ class Cause(Enum):
 
 _TEXTS = {
     Cause.NO_REPLICA: "Rucio has no replica of it",
-    Cause.NO_PROTOCOL: "the RSE has no protocol that can be used here",
+    Cause.NO_PROTOCOL_OUTSIDE: "the RSE has no known protocol outside the local network of its site; if this machine"
+    " is there, set site in rucio_lab.toml",
+    Cause.NO_PROTOCOL_AT_SITE: "the RSE has no known protocol for machines at site {} (site in rucio_lab.toml)",
     Cause.BAD_ADDRESS: "its address cannot be understood",
     Cause.ON_TAPE: "it is on tape (a rule can bring a copy to disk)",
     Cause.NOT_AVAILABLE: "Rucio calls this replica {}",

@@ -128,7 +128,7 @@ function accessText(access: Access, trans: TranslationBundle): string {
     lake: trans.__(
       'rucio:// addresses, resolved when they are opened; they keep working when a replica fails.'
     ),
-    download: trans.__('Copies on this machine, each verified by its checksum.')
+    download: trans.__('Copies on this machine, each compared with the checksum that Rucio has.')
   }[access];
 }
 

@@ -104,6 +104,9 @@ class Sorter:
         self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
         self._download = request.access == "download"
         self._any_scheme = self._download and not request.schemes
+        self._no_protocol = (
+            Reason(Cause.NO_PROTOCOL_AT_SITE, (instance.site,)) if instance.site else Reason(Cause.NO_PROTOCOL_OUTSIDE)
+        )
 
     def draft(self, did: DID, row: FileReplicas | None) -> Draft:
         """Sort the replicas of a file, best first: mounted, then on the local network, then by scheme."""
@@ -119,7 +122,7 @@ class Sorter:
                 else:
                     found.setdefault(replica.url, replica)  # https and davs can be the same address
         for rse in row.states.keys() - {pfn.rse for pfn in row.pfns}:
-            left_out[LeftOut(Replica(rse, ""), Reason(Cause.NO_PROTOCOL))] = None
+            left_out[LeftOut(Replica(rse, ""), self._no_protocol)] = None
         draft.left_out = list(left_out)
         draft.candidates = sorted(found.values(), key=self._rank)
         return draft

@@ -178,10 +178,13 @@ class Result:
             notes.append(f"{fault_text}. {_names(dids)} came from another replica, or from the same one later.")
         if len(faults) > _MOST_NAMES:
             notes.append(f"Not shown: {count(len(faults) - _MOST_NAMES, 'more failure')} of replicas.")
-        unchecked = [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
-        if unchecked:
+        if unchecked := self.unchecked():
             notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
         return notes
+
+    def unchecked(self) -> list[DID]:
+        """Give the files that could not be verified, because Rucio has no checksum."""
+        return [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
 
 
 def _placed(files: Sequence[ResolvedFile], target: Target, instance: str) -> list[tuple[ResolvedFile, Place]]:
