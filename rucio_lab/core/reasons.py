@@ -17,6 +17,7 @@ class Cause(Enum):
     ON_TAPE = auto()
     NOT_AVAILABLE = auto()
     OUTSIDE_EXPRESSION = auto()
+    NOT_OFFERED = auto()
     BLOCKED = auto()
 
     # On this machine, or by the request
@@ -26,6 +27,7 @@ class Cause(Enum):
     MOUNT_UNREADABLE = auto()
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
+    IN_ARCHIVE = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -57,6 +59,7 @@ _TEXTS = {
     Cause.ON_TAPE: "it is on tape (a rule can bring a copy to disk)",
     Cause.NOT_AVAILABLE: "Rucio calls this replica {}",
     Cause.OUTSIDE_EXPRESSION: "it does not match the RSE expression",
+    Cause.NOT_OFFERED: "Rucio does not offer it for reading",
     Cause.BLOCKED: "it is blocked for reading",
     Cause.NOT_ASKED_FOR: "{} is not among the schemes asked for ({})",
     Cause.NO_READER: "{}",
@@ -64,6 +67,7 @@ _TEXTS = {
     Cause.MOUNT_UNREADABLE: "{}: {}",
     Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
+    Cause.IN_ARCHIVE: "it is in a zip archive, which only rucio:// and downloads can look into",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
@@ -144,3 +148,8 @@ class Reason:
     def wants_credentials(self) -> bool:
         """Whether credentials or a CA could fix it."""
         return self.cause in _BY_CREDENTIALS
+
+    @property
+    def wants_rucio(self) -> bool:
+        """Whether reading over ``rucio://`` could fix it."""
+        return self.wants_credentials or self.cause is Cause.IN_ARCHIVE

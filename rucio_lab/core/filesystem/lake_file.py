@@ -213,7 +213,7 @@ class LakeFile:
         with self._lock:  # so that one thread opens it for all
             reader = self._reader
             if reader is None or reader.replica != replica:
-                reader = open_replica(replica, self._instance, self.size, silence=silence)
+                reader = open_replica(replica, self._instance, self.size, name=self.did.name, silence=silence)
                 self._reader = reader
         try:
             return reader.read(spans, silence)

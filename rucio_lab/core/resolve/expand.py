@@ -114,7 +114,11 @@ def find_replicas(
 ) -> dict[DID, FileReplicas]:
     """Ask Rucio for replicas: by collection, or by file if only some are wanted."""
     with closing(_told(_rows(lake, request, wanted, chosen), "Finding replicas", len(chosen), tell)) as rows:
-        return {row.did: row for row in rows}
+        found = {row.did: row for row in rows}
+    # of a collection, Rucio lists no archives
+    silent = [did for did in chosen if wanted.files[did] and not (did in found and found[did].states)]
+    rse, site = _expression(lake.instance, request), lake.instance.site
+    return found | {row.did: row for row in pfns.replicas_of_files(lake, silent, rse=rse, site=site)}
 
 
 def _rows(lake: Lake, request: Request, wanted: Wanted, chosen: list[DID]) -> Iterator[FileReplicas]:
