@@ -31,6 +31,7 @@ TOWER = (
     "rucio_lab.core.storage",
     "rucio_lab.core.identity",
     "rucio_lab.core.upstream",
+    "rucio_lab.core.copies",
     "rucio_lab.core.config",
     "rucio_lab.core",  # the modules that lie in it themselves
 )

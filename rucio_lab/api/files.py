@@ -400,7 +400,7 @@ def answer_to(request: Request) -> Resolution:
 
 def folder_of(to: str | os.PathLike[str] | None) -> str:
     """Check the folder to download into; empty means the configured folder."""
-    from rucio_lab.core.transfer.base_folder import checked_base
+    from rucio_lab.core.copies.base_folder import checked_base
 
     return os.fspath(checked_base(os.fspath(to))) if to is not None else ""
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rucio_lab.core.config.instances import load_downloads, load_instances
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.base_folder import checked_base, mark, tells_case_apart
+from rucio_lab.core.copies.places import Place, place, places
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.resolve.choose import ReplicasNow, replicas_of
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome, Progress
-from rucio_lab.core.transfer.places import Place, place, places
 from rucio_lab.core.words import count
 
 Watch = Callable[[Progress], None]

@@ -22,13 +22,13 @@ from typing import Literal
 
 from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.base_folder import free_bytes
+from rucio_lab.core.copies.folder import Folder, Stamp
+from rucio_lab.core.copies.places import Place
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own
-from rucio_lab.core.transfer.base_folder import free_bytes
-from rucio_lab.core.transfer.folder import Folder, Stamp
 from rucio_lab.core.transfer.outcome import Fault, Outcome, Progress
-from rucio_lab.core.transfer.places import Place
 from rucio_lab.core.transfer.sources import CHUNK, Sources, Stream
 from rucio_lab.core.words import count, size
 
