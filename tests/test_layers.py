@@ -27,11 +27,11 @@ TOWER = (
     "rucio_lab.core.filesystem",
     "rucio_lab.core.resolve",
     "rucio_lab.core.reading",
+    "rucio_lab.core.copies",
     "rucio_lab.core.catalogue",
     "rucio_lab.core.storage",
     "rucio_lab.core.identity",
     "rucio_lab.core.upstream",
-    "rucio_lab.core.copies",
     "rucio_lab.core.config",
     "rucio_lab.core",  # the modules that lie in it themselves
 )

@@ -237,6 +237,8 @@ def _warn(words: str) -> None:
 
 
 def _where(replica: Replica) -> str:
+    if replica.kind == "copy":
+        return f"the copy {replica.url}"
     place = replica.url.partition("?")[0] if replica.scheme == "file" else replica.endpoint
     return f"{replica.rse} ({place})"
 

@@ -13,6 +13,7 @@ from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.catalogue.replies import FileReplicas, Pfn
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.verified import verified_copies
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import LeftOut, Replica, Request, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd
@@ -50,6 +51,7 @@ def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Repli
         The others, and why.
     """
     draft = Sorter(instance, Request((), instance.name, "lake")).draft(row.did, row)
+    put_copies_first(instance, [draft])
     return draft.candidates, draft.left_out
 
 
@@ -227,6 +229,14 @@ def _without_options(pfn: Pfn) -> Pfn:
 def _escaped(rest: str, name: str) -> str:
     """Escape characters of a name that have a meaning in web addresses; Rucio does not."""
     return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=") if rest.endswith(name) else rest
+
+
+def put_copies_first(instance: Instance, drafts: list[Draft]) -> None:
+    """Prefer copies that were downloaded and verified before. Looks only at the disk."""
+    copies = verified_copies(instance, [draft.row for draft in drafts if draft.row])
+    for draft in drafts:
+        if draft.did in copies:
+            draft.candidates.insert(0, Replica.of_copy(copies[draft.did]))
 
 
 def check_mounts(drafts: list[Draft]) -> None:

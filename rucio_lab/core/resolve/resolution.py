@@ -23,6 +23,7 @@ from rucio_lab.core.resolve.choose import (
     Sorter,
     check_mounts,
     drop_dead,
+    put_copies_first,
     put_dead_last,
     through_lake,
 )
@@ -79,6 +80,8 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     sorter = Sorter(instance, request)
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     check_mounts(drafts)
+    if request.access == "auto" and not choosy:
+        put_copies_first(instance, drafts)
     if request.access == "download":
         put_dead_last(instance, drafts)
     else:

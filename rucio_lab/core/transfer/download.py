@@ -11,6 +11,7 @@ from rucio_lab.core.config.instances import load_downloads, load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.copies.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.copies.places import Place, place, places
+from rucio_lab.core.copies.verified import forget
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
@@ -129,7 +130,10 @@ class Download:
 
     def run(self, watch: Watch = lambda _: None) -> Result:
         """Fetch the files; see `rucio_lab.core.transfer.fetch.Fetcher.run`."""
-        outcomes = self._fetcher.run(watch)
+        try:
+            outcomes = self._fetcher.run(watch)
+        finally:
+            forget()
         downloaded = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
         failed = tuple(outcome for outcome in outcomes if outcome.state == "failed")
         return Result(downloaded, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
@@ -208,7 +212,8 @@ def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[Res
 
 
 def _as_found(file: ResolvedFile, found: ReplicasNow) -> ResolvedFile:
-    return replace(file, replicas=tuple(found.candidates), adler32=found.row.adler32, md5=found.row.md5)
+    remote = tuple(replica for replica in found.candidates if replica.kind != "copy")
+    return replace(file, replicas=remote, adler32=found.row.adler32, md5=found.row.md5)
 
 
 def _local(outcome: Outcome) -> ResolvedFile:

@@ -315,8 +315,8 @@ class _Arrival:
         if not stat.S_ISREG(status.st_mode):
             raise _Hopeless(f"{path} exists and is not a regular file")
         stamp = self._folder.stamp(self._name, status)
-        trusted = stamp == Stamp.of(status, self._checksum.expected)
-        if status.st_size == self._file.bytes and (trusted or self._is_correct()):
+        trusted = self._folder.is_verified(self._name, stamp, self._file.bytes, self._checksum.expected)
+        if trusted or (status.st_size == self._file.bytes and self._is_correct()):
             self._fetcher._count(self._file.bytes)
             return True
         if stamp is None:
