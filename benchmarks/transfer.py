@@ -27,7 +27,7 @@ _OURS = """
 import json, resource, sys, time
 from pathlib import Path
 from rucio_lab.core.config.instances import load_instances
-from rucio_lab.core.transfer.places import place
+from rucio_lab.core.copies.places import place
 from rucio_lab.core.model import Request
 from rucio_lab.core.resolve.resolution import resolve
 from rucio_lab.core.transfer.fetch import Fetcher

@@ -27,6 +27,7 @@ TOWER = (
     "rucio_lab.core.filesystem",
     "rucio_lab.core.resolve",
     "rucio_lab.core.reading",
+    "rucio_lab.core.copies",
     "rucio_lab.core.catalogue",
     "rucio_lab.core.storage",
     "rucio_lab.core.identity",

@@ -28,7 +28,7 @@ def replicas_now(files: Iterable[tuple[str, ResolvedFile]]) -> Replicas:
     for instance, file in islice((each for each in files if each[1].replica.scheme == "rucio"), MOST_EXPLAINED):
         by_instance.setdefault(instance, []).append(file.did)
     return {
-        (name, did): found
+        (name, did): (found.candidates, found.left_out)
         for name, dids in by_instance.items()
         for did, found in replicas_of(load_instances().get(name), dids).items()
     }

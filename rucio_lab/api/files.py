@@ -389,12 +389,18 @@ class FileList(list[str]):
         if entries and all(entry._source.request.access == "download" for entry in entries):
             parts += [size(self.bytes), f"downloaded to {_common_folder(entries)}"]
         elif entries:
-            rses = [rse for rse, _ in Counter(entry.rse for entry in entries if entry.rse).most_common()]
-            schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in entries).most_common()]
+            elsewhere = [entry for entry in entries if entry._file.replica.kind != "copy"]
+            copies = len(entries) - len(elsewhere)
+            parts.append(size(self.bytes))
+            if copies:
+                parts.append("downloaded before" if not elsewhere else f"{copies:,} downloaded before")
+            rses = [rse for rse, _ in Counter(entry.rse for entry in elsewhere if entry.rse).most_common()]
+            schemes = [scheme for scheme, _ in Counter(entry.scheme for entry in elsewhere).most_common()]
             how = several([scheme for scheme in schemes if scheme != "file"], 3)
             words = [f"over {how}" if how else "", "mounted" if "file" in schemes else ""]
             where = f"from {several(rses)}" if rses else "from a replica chosen when they are opened,"
-            parts += [size(self.bytes), f"{where} {' and '.join(filter(None, words))}"]
+            if elsewhere:
+                parts.append(f"{where} {' and '.join(filter(None, words))}")
         if len(self) > len(entries):
             parts.append(f"{len(self) - len(entries):,} of your own")
         opened = [kind for source in self._whole for kind in source.open]
@@ -432,7 +438,7 @@ def answer_to(request: Request) -> Resolution:
 
 def folder_of(to: str | os.PathLike[str] | None) -> str:
     """Check the folder to download into; empty means the configured folder."""
-    from rucio_lab.core.transfer.base_folder import checked_base
+    from rucio_lab.core.copies.base_folder import checked_base
 
     return os.fspath(checked_base(os.fspath(to))) if to is not None else ""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from rucio_lab.core.config.instances import load_downloads
+from rucio_lab.core.copies.base_folder import checked_base, empty, usage
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.base_folder import checked_base, empty, usage
 from rucio_lab.core.words import count, size
 
 

@@ -19,9 +19,9 @@ class Checksum:
         self._adler = 1
         self._md5 = hashlib.md5(usedforsecurity=False)
         if adler32:
-            self.kind, self._expected = "adler32", adler32.lower().rjust(8, "0")
+            self.kind, self._expected = "adler32", adler32.strip().lower().rjust(8, "0")
         elif md5:
-            self.kind, self._expected = "md5", md5.lower()
+            self.kind, self._expected = "md5", md5.strip().lower()
         else:
             self.kind, self._expected = "", ""
 
@@ -43,3 +43,10 @@ class Checksum:
         if not self.kind:
             return "size"
         return f"{self.kind}:{self._adler:08x}" if self.kind == "adler32" else f"md5:{self._md5.hexdigest()}"
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the bytes so far, as text that continues a storage's address; empty if they are right."""
+        if self.found == self.expected:
+            return ""
+        return f"has wrong bytes: their checksum is {self.found}, but Rucio has {self.expected}"

@@ -11,11 +11,13 @@ class Cause(Enum):
 
     # According to Rucio
     NO_REPLICA = auto()
-    NO_PROTOCOL = auto()
+    NO_PROTOCOL_OUTSIDE = auto()
+    NO_PROTOCOL_AT_SITE = auto()
     BAD_ADDRESS = auto()
     ON_TAPE = auto()
     NOT_AVAILABLE = auto()
     OUTSIDE_EXPRESSION = auto()
+    NOT_OFFERED = auto()
     BLOCKED = auto()
 
     # On this machine, or by the request
@@ -25,6 +27,7 @@ class Cause(Enum):
     MOUNT_UNREADABLE = auto()
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
+    IN_ARCHIVE = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -49,11 +52,14 @@ class Cause(Enum):
 
 _TEXTS = {
     Cause.NO_REPLICA: "Rucio has no replica of it",
-    Cause.NO_PROTOCOL: "the RSE has no protocol that can be used here",
+    Cause.NO_PROTOCOL_OUTSIDE: "the RSE has no known protocol outside the local network of its site; if this machine"
+    " is there, set site in rucio_lab.toml",
+    Cause.NO_PROTOCOL_AT_SITE: "the RSE has no known protocol for machines at site {} (site in rucio_lab.toml)",
     Cause.BAD_ADDRESS: "its address cannot be understood",
     Cause.ON_TAPE: "it is on tape (a rule can bring a copy to disk)",
     Cause.NOT_AVAILABLE: "Rucio calls this replica {}",
     Cause.OUTSIDE_EXPRESSION: "it does not match the RSE expression",
+    Cause.NOT_OFFERED: "Rucio does not offer it for reading",
     Cause.BLOCKED: "it is blocked for reading",
     Cause.NOT_ASKED_FOR: "{} is not among the schemes asked for ({})",
     Cause.NO_READER: "{}",
@@ -61,6 +67,7 @@ _TEXTS = {
     Cause.MOUNT_UNREADABLE: "{}: {}",
     Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
+    Cause.IN_ARCHIVE: "it is in a zip archive, which only rucio:// and downloads can look into",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
@@ -141,3 +148,8 @@ class Reason:
     def wants_credentials(self) -> bool:
         """Whether credentials or a CA could fix it."""
         return self.cause in _BY_CREDENTIALS
+
+    @property
+    def wants_rucio(self) -> bool:
+        """Whether reading over ``rucio://`` could fix it."""
+        return self.wants_credentials or self.cause is Cause.IN_ARCHIVE

@@ -122,13 +122,13 @@ const ACCESSES: Access[] = ['auto', 'stream', 'mount', 'lake', 'download'];
 /** Say what a way to make files usable is. */
 function accessText(access: Access, trans: TranslationBundle): string {
   return {
-    auto: trans.__('Whatever is best: a path if the RSE is mounted, otherwise a URL.'),
+    auto: trans.__('Whatever is best: a copy that was downloaded before, a path if the RSE is mounted, otherwise a URL.'),
     stream: trans.__('URLs that are read over the network.'),
     mount: trans.__('Paths on RSEs that are mounted here.'),
     lake: trans.__(
       'rucio:// addresses, resolved when they are opened; they keep working when a replica fails.'
     ),
-    download: trans.__('Copies on this machine, each verified by its checksum.')
+    download: trans.__('Copies on this machine, each compared with the checksum that Rucio has.')
   }[access];
 }
 

@@ -102,7 +102,8 @@ function Part(props: {
             )}
             {(endpoint || fate === 'taken' || fate === 'in reserve') && (
               <span className="jp-RucioLab-endpoint">
-                {printable(endpoint) || trans.__('mounted')}
+                {printable(endpoint) ||
+                  (rse ? trans.__('mounted') : trans.__('downloaded before'))}
               </span>
             )}
             {why && <span className="jp-RucioLab-why">{printable(why)}</span>}

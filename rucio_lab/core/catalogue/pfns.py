@@ -158,7 +158,8 @@ class _Shortcut:
         for survey in surveys:
             if pattern := self._pattern(survey, [rows[did] for did in survey.sample if did in rows]):
                 for file in self._datasets[survey.dataset]:
-                    if file.did not in survey.others and file.did not in done:
+                    # without adler32 there may be an md5, which only list_replicas says
+                    if file.adler32 and file.did not in survey.others and file.did not in done:
                         done.add(file.did)
                         yield pattern.row(file)
 

@@ -81,7 +81,7 @@ def _rows_of(instance: Instance, dids: Sequence[DID]) -> list[FileReplicas]:
         rows = list(Lake(instance).replicas(dids, rse=instance.rse, site=instance.site))
     except NotFound:
         return []
-    return [row for row in rows if row.did in wanted and row.pfns]
+    return [row for row in rows if row.did in wanted and row.states]
 
 
 def forget() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.catalogue.replies import FileReplicas
+from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
@@ -26,6 +27,7 @@ from rucio_lab.core.resolve.choose import readable_replicas
 from rucio_lab.core.text import printable
 
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is tried after the others
+_BLOCK = 16 << 20  # bytes of one read when the whole file is copied
 _MOST_FILES = 256  # to keep in memory, each with an open replica
 
 
@@ -46,14 +48,14 @@ class LakeFile:
         The file.
     size
         Size in bytes, as registered in Rucio.
-    adler32
-        Checksum, as registered in Rucio; None if there is none.
+    adler32, md5
+        Checksums, as registered in Rucio; None if there are none.
     """
 
     def __init__(self, instance: Instance, row: FileReplicas) -> None:
         self.did = row.did
         self.size = row.bytes
-        self.adler32 = row.adler32
+        self.adler32, self.md5 = row.adler32, row.md5
         self._instance = instance
         self._replicas, self._left_out = readable_replicas(instance, row)
         self._asked = time.monotonic()
@@ -75,9 +77,45 @@ class LakeFile:
         NoReplicaLeft
             If no replica gives them. The error says why for each of them.
         """
-        if all(stop <= start for start, stop in spans):
-            return [b""] * len(spans)
-        failures: dict[Replica, StorageFailed] = {}
+        return [b""] * len(spans) if all(stop <= start for start, stop in spans) else self._read(spans, {})[0]
+
+    def copy(self, write: Callable[[bytes], object], restart: Callable[[], object]) -> None:
+        """Read the whole file and compare its checksum, if Rucio has one. A replica with wrong bytes is ruled out.
+
+        Parameters
+        ----------
+        write
+            Takes the bytes, in order.
+        restart
+            Forgets the bytes that were written so far, because they are wrong.
+
+        Raises
+        ------
+        NoReplicaLeft
+            If no replica gives the right bytes.
+        """
+        wrong: dict[Replica, StorageFailed] = {}
+        news: list[str] = []
+        for _ in range(2 * len(self._replicas) + 1):  # after a failover in the middle, nobody knows who was wrong
+            checksum, sources = Checksum(self.adler32, self.md5), set()
+            for start in range(0, self.size, _BLOCK):
+                (block,), source = self._read([(start, min(start + _BLOCK, self.size))], dict(wrong))
+                checksum.update(block)
+                write(block)
+                sources.add(source)
+            if not checksum.fault:
+                if news:
+                    _warn(f"{self.did}: {'; '.join(news)}. It was copied from another replica.")
+                return
+            if len(sources) == 1:
+                (source,) = sources
+                wrong[source] = StorageFailed(checksum.fault)
+                news += self._note(source, wrong[source])
+            restart()
+        raise self._unreadable(wrong)
+
+    def _read(self, spans: Sequence[Span], failures: dict[Replica, StorageFailed]) -> tuple[list[bytes], Replica]:
+        """Read some parts, and say which replica gave them. The replicas in `failures` are not used."""
         news: list[str] = []
         asked_again = False
         while True:
@@ -94,9 +132,8 @@ class LakeFile:
                 news += self._note(replica, error)
                 continue
             if news:
-                words = f"{self.did}: {'; '.join(news)}. Reading continues from {_where(replica)}."
-                notice(printable(words), stacklevel=2)
-            return parts
+                _warn(f"{self.did}: {'; '.join(news)}. Reading continues from {_where(replica)}.")
+            return parts, replica
 
     def hold(self) -> Callable[[], None]:
         """Keep the current replica open until the returned function is called."""
@@ -146,13 +183,15 @@ class LakeFile:
         self._replicas, self._left_out = readable_replicas(self._instance, row)
         return any(replica not in failures for replica in self._replicas)
 
-    def _last_chance(self, spans: Sequence[Span], failures: dict[Replica, StorageFailed]) -> list[bytes]:
+    def _last_chance(
+        self, spans: Sequence[Span], failures: dict[Replica, StorageFailed]
+    ) -> tuple[list[bytes], Replica]:
         """Wait longer for a replica that was only slow, or else report why each replica failed."""
         limits = self._instance.storage
         slow = [replica for replica, error in failures.items() if error.slow and limits.patience > self._silence()]
         for replica in slow[:1]:
             try:
-                return self._read_from(replica, spans, limits.patience)
+                return self._read_from(replica, spans, limits.patience), replica
             except StorageFailed as error:
                 failures[replica] = error
         raise self._unreadable(failures)
@@ -174,7 +213,7 @@ class LakeFile:
         with self._lock:  # so that one thread opens it for all
             reader = self._reader
             if reader is None or reader.replica != replica:
-                reader = open_replica(replica, self._instance, self.size, silence=silence)
+                reader = open_replica(replica, self._instance, self.size, name=self.did.name, silence=silence)
                 self._reader = reader
         try:
             return reader.read(spans, silence)
@@ -193,7 +232,13 @@ class LakeFile:
         return [] if known else [f"{_where(replica)} {error.message}"]
 
 
+def _warn(words: str) -> None:
+    notice(printable(words), stacklevel=4)
+
+
 def _where(replica: Replica) -> str:
+    if replica.kind == "copy":
+        return f"the copy {replica.url}"
     place = replica.url.partition("?")[0] if replica.scheme == "file" else replica.endpoint
     return f"{replica.rse} ({place})"
 
@@ -240,7 +285,7 @@ def in_memory(instance: Instance, did: DID) -> LakeFile | None:
 
 def file_without_replicas(instance: Instance, info: DidInfo) -> LakeFile:
     """Give a file that has no replica. Reading it fails, and the error says so."""
-    row = FileReplicas(info.did, info.bytes or 0, info.adler32, (), {})
+    row = FileReplicas(info.did, info.bytes or 0, info.adler32, (), {}, info.md5)
     return _kept((instance.key, info.did), LakeFile(instance, row))
 
 

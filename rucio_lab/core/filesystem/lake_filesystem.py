@@ -28,7 +28,6 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from rucio_lab.core.address import PREFIX, Address, is_short
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, RucioLabError
@@ -42,8 +41,9 @@ from rucio_lab.core.filesystem.listing import (
     instance_of,
     or_not_found,
 )
+from rucio_lab.core.notice import notice
+from rucio_lab.core.text import printable
 
-_BLOCK = 16 << 20  # bytes of one read when a file is copied
 _AT_ONCE = 8  # files that are read in parallel
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -193,8 +193,12 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------ reading
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_kwargs: Any) -> bytes:
-        """Read a file or a part of it. Negative numbers count from its end."""
+        """Read a file, verifying its checksum, or a part of it. Negative numbers count from its end."""
         file = self._lake_file(path)
+        if start is None and end is None:
+            blocks: list[bytes] = []
+            file.copy(blocks.append, blocks.clear)
+            return b"".join(blocks)
         return file.read([_span(start, end, file.size)])[0]
 
     def cat_ranges(
@@ -269,31 +273,26 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------ copying
 
     def get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **_: Any) -> None:
-        """Copy a file, or create a folder for a directory. The checksum is verified before the file appears."""
+        """Copy a file, or create a folder for a directory.
+
+        The checksum is verified before the file appears; a warning says if Rucio has none.
+        """
+        _warn_of_unchecked(self._get_one(rpath, lpath, callback, outfile))
+
+    def _get_one(self, rpath: str, lpath: Any, callback: Any, outfile: Any = None) -> list[DID]:
+        """Copy a file, and give its DID if Rucio has no checksum of it."""
         try:
             file = self._lake_file(rpath)
         except IsADirectoryError:
             if outfile is None:
                 Path(lpath).mkdir(parents=True, exist_ok=True)
-            return
+            return []
         callback.set_size(file.size)
         if outfile is not None:
             _copy(file, outfile, callback)
-            return
-        target = Path(os.fspath(lpath))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".rucio-lab-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                _copy(file, stream, callback)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        else:
+            _copy_to(file, Path(os.fspath(lpath)), callback)
+        return [] if file.adler32 or file.md5 else [file.did]
 
     def get(
         self,
@@ -313,9 +312,11 @@ class LakeFileSystem(AbstractFileSystem):  # type: ignore[misc]
         else:
             pairs = self._targets(rpath, os.fspath(lpath), recursive, maxdepth)
         callback.set_size(len(pairs))
+        unchecked: list[DID] = []
         for remote, local in callback.wrap(pairs):
             with callback.branched(remote, local) as child:
-                self.get_file(remote, local, callback=child)
+                unchecked += self._get_one(remote, local, child)
+        _warn_of_unchecked(unchecked)
 
     def _targets(self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None) -> list[tuple[str, str]]:
         """Give the local path of each file."""
@@ -387,19 +388,49 @@ def _side_by_side(work: Callable[[str], list[Any]], paths: list[str]) -> list[li
         return list(pool.map(work, paths))
 
 
+def _copy_to(file: LakeFile, target: Path, callback: Any) -> None:
+    """Copy a file to a path, where it appears when it is complete and verified."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".rucio-lab-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _copy(file, stream, callback)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+
+
 def _copy(file: LakeFile, target: Any, callback: Any) -> None:
     """Copy a whole file to a stream, and verify its checksum."""
-    checksum = Checksum(file.adler32)
-    for start in range(0, file.size, _BLOCK):
-        (block,) = file.read([(start, min(start + _BLOCK, file.size))])
-        checksum.update(block)
+    begin = target.tell() if target.seekable() else None
+
+    def write(block: bytes) -> None:
         target.write(block)
         callback.relative_update(len(block))
-    if checksum.found != checksum.expected:
-        raise lake_file.NoReplicaLeft(
-            f"{file.did} was read with the checksum {checksum.found}, but Rucio has {checksum.expected}.",
-            "Tell the operators of the storage. Another replica may be good.",
-        )
+
+    def restart() -> None:
+        if begin is None:
+            raise lake_file.NoReplicaLeft(
+                f"{file.did} was read with a wrong checksum, and what was written cannot be taken back.",
+                "Copy it to a file: then another replica is tried.",
+            )
+        target.seek(begin)
+        target.truncate()
+        callback.absolute_update(0)
+
+    file.copy(write, restart)
+
+
+def _warn_of_unchecked(dids: list[DID]) -> None:
+    """Say which copies could not be verified."""
+    if dids:
+        names = f"{', '.join(map(str, dids[:3]))}{f' and {len(dids) - 3:,} more' if len(dids) > 3 else ''}"
+        notice(printable(f"Rucio has no checksum of {names}: only the size was checked."), stacklevel=3)
 
 
 def _address(path: str) -> Address:

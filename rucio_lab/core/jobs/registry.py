@@ -27,6 +27,7 @@ from typing import IO
 import msgspec
 
 from rucio_lab.core.config.instances import load_downloads
+from rucio_lab.core.copies.base_folder import checked_base
 from rucio_lab.core.errors import ConfigurationError, Conflict, NotFound
 from rucio_lab.core.jobs.job import Job
 from rucio_lab.core.jobs.job_folder import (
@@ -44,7 +45,6 @@ from rucio_lab.core.jobs.job_folder import (
 from rucio_lab.core.model import Request
 from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.core.text import printable
-from rucio_lab.core.transfer.base_folder import checked_base
 
 MOST_ACTIVE = 50
 """The most jobs that are queued, running or waiting."""

@@ -267,7 +267,10 @@ class _Run:
         self._snapshot |= _numbers(result.total, done + failed, len(result.downloaded), done)
         self._snapshot["files_failed"] = len(result.missing)
         if not result.missing:
-            self._end("done", f"{count(result.total, 'file')} downloaded.")
+            unchecked = len(result.unchecked())
+            of = "it" if result.total == 1 else "them" if unchecked == result.total else f"{unchecked:,} of them"
+            words = f" Rucio has no checksum of {of}, so only the size was checked." if unchecked else ""
+            self._end("done", f"{count(result.total, 'file')} downloaded.{words}")
             return 0
         self._end("failed", f"{result.share_missing()} failed. Why: {result.reasons()[0]}.")
         return 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
-from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.reading.reader import SLOWEST, UNKNOWN, Reader, Span, wrong_size
 from rucio_lab.core.storage import http_status, redirects
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.storage_token import authorization
@@ -179,6 +179,8 @@ class HttpReader(Reader):
         status = response.status
         if status == 206:
             span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+            if span and self.size == UNKNOWN and span[3] != "*":
+                self.size = int(span[3])
             if span and span[3] not in ("*", str(self.size)):
                 raise wrong_size(int(span[3]), self.size)
             if not span or (int(span[1]), int(span[2])) != (start, stop - 1):
@@ -186,7 +188,9 @@ class HttpReader(Reader):
             self._serves_parts = True
         elif status == 200:
             length = response.content_length
-            if length is not None and length != self.size:
+            if length == 0 and self.size == UNKNOWN:
+                raise StorageFailed("is empty")
+            if length is not None and self.size not in (UNKNOWN, length):
                 raise wrong_size(length, self.size)
             if (start, stop) != (0, self.size):
                 words = "does not serve parts of files (no Range requests), so it cannot be streamed from"

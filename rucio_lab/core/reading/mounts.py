@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
-from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.reading.reader import SLOWEST, UNKNOWN, Reader, Span, wrong_size
 
 _T = TypeVar("_T")
 
@@ -24,9 +24,10 @@ class LocalReader(Reader):
         super().__init__(replica, size)
         self._handle = _in_thread(lambda: os.open(replica.url, os.O_RDONLY), silence)
         found = _in_thread(lambda: os.fstat(self._handle).st_size, silence)
-        if found != size:
+        if size not in (UNKNOWN, found):
             self.close()
             raise wrong_size(found, size)
+        self.size = found
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
         """Read the parts one after another."""

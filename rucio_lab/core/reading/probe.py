@@ -206,7 +206,7 @@ def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dic
     def ask(replica: Replica, size: int) -> Reason | None:
         try:
             reader = open_replica(replica, instance, size, silence=TIMEOUT)
-            reader.read([(0, min(1, size))], TIMEOUT)
+            reader.read([(0, 1 if size else 0)], TIMEOUT)
             reader.close()
         except StorageFailed as error:
             return Reason(Cause.REFUSES_OURS, (error.message,))

@@ -11,6 +11,9 @@ from rucio_lab.core.model import Replica
 Span = tuple[int, int]
 """The first byte, and the byte after the last."""
 
+UNKNOWN = -1
+"""The size of a file that Rucio's answer does not say: that of an archive."""
+
 SLOWEST = 200_000.0
 """A storage that sends fewer bytes per second than this, on average over a request, counts as silent."""
 

@@ -17,7 +17,7 @@ from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
 from rucio_lab.core.reading import xrootd
 from rucio_lab.core.reading.http import wait_for
-from rucio_lab.core.reading.reader import SLOWEST, Reader, Span, wrong_size
+from rucio_lab.core.reading.reader import SLOWEST, UNKNOWN, Reader, Span, wrong_size
 from rucio_lab.core.reasons import Reason
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.tls import authority_paths
@@ -60,9 +60,10 @@ class RootReader(Reader):
             self.close()
             raise StorageFailed("redirects to a file on this machine, which is not allowed")
         status = self._call(self._file.stat, silence=silence)  # no request: it came with the answer to open
-        if status is not None and status.size != size:
+        if status is not None and size not in (UNKNOWN, status.size):
             self.close()
             raise wrong_size(status.size, size)
+        self.size = size if status is None else status.size
 
     def read(self, spans: Sequence[Span], silence: float) -> list[bytes]:
         """Read one part directly, or several by vector reads."""

@@ -6,26 +6,38 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.catalogue.replies import FileReplicas, Pfn
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.verified import verified_copies
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import LeftOut, Replica, Request, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd
+from rucio_lab.core.reading.reader import UNKNOWN
 from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.storage import readable_schemes
 
 
-def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, tuple[list[Replica], list[LeftOut]]]:
+def replicas_of(instance: Instance, dids: list[DID]) -> dict[DID, ReplicasNow]:
     """Give the replicas from which ``rucio://`` would read some files now, best first, and those left out."""
     found = {}
     for row in Lake(instance).replicas(dids, rse=instance.rse, site=instance.site):
         candidates, left_out = readable_replicas(instance, row)
-        found[row.did] = sorted(candidates, key=lambda replica: bool(_dead(replica))), left_out
+        candidates.sort(key=lambda replica: bool(_dead(replica)))
+        found[row.did] = ReplicasNow(candidates, left_out, row)
     return found
+
+
+class ReplicasNow(NamedTuple):
+    """The replicas of a file, those left out, and what Rucio says of the file."""
+
+    candidates: list[Replica]
+    left_out: list[LeftOut]
+    row: FileReplicas
 
 
 def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Replica], list[LeftOut]]:
@@ -39,6 +51,7 @@ def readable_replicas(instance: Instance, row: FileReplicas) -> tuple[list[Repli
         The others, and why.
     """
     draft = Sorter(instance, Request((), instance.name, "lake")).draft(row.did, row)
+    put_copies_first(instance, [draft])
     return draft.candidates, draft.left_out
 
 
@@ -94,6 +107,10 @@ class Sorter:
         self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
         self._download = request.access == "download"
         self._any_scheme = self._download and not request.schemes
+        self._unpacks = request.access in ("lake", "download")
+        self._no_protocol = (
+            Reason(Cause.NO_PROTOCOL_AT_SITE, (instance.site,)) if instance.site else Reason(Cause.NO_PROTOCOL_OUTSIDE)
+        )
 
     def draft(self, did: DID, row: FileReplicas | None) -> Draft:
         """Sort the replicas of a file, best first: mounted, then on the local network, then by scheme."""
@@ -109,20 +126,21 @@ class Sorter:
                 else:
                     found.setdefault(replica.url, replica)  # https and davs can be the same address
         for rse in row.states.keys() - {pfn.rse for pfn in row.pfns}:
-            left_out[LeftOut(Replica(rse, ""), Reason(Cause.NO_PROTOCOL))] = None
+            left_out[LeftOut(Replica(rse, ""), self._no_protocol)] = None
         draft.left_out = list(left_out)
         draft.candidates = sorted(found.values(), key=self._rank)
         return draft
 
-    def _rank(self, replica: Replica) -> tuple[bool, bool, int, bool, int]:
+    def _rank(self, replica: Replica) -> tuple[bool, bool, bool, int, bool, int]:
         scheme = replica.scheme
         order = self._schemes.index(scheme) if scheme in self._schemes else len(self._schemes)
         cached = bool(self._cache_endpoint) and replica.endpoint == self._cache_endpoint
-        return scheme != "file", replica.domain != "lan", order, not cached, replica.priority
+        archived = replica.domain == "zip"
+        return archived, scheme != "file", replica.domain != "lan", order, not cached, replica.priority
 
     def _judge(self, did: DID, pfn: Pfn, state: str) -> Iterator[tuple[Replica, Reason | None]]:
         """Give a replica in all forms that readers accept, each with the reason if it cannot be read."""
-        pfn = _without_options(did, pfn)
+        pfn = _without_options(pfn)
         scheme, _, rest = pfn.url.partition("://")
         scheme = readable_schemes.SPELLINGS.get(scheme, scheme)
         url = f"{scheme}://{_escaped(rest, did.name) if scheme in ('https', 'http') else rest}"
@@ -134,17 +152,22 @@ class Sorter:
         elif state != "AVAILABLE":
             yield replica, Reason(Cause.NOT_AVAILABLE, (state,))
         else:
+            archived = Reason(Cause.IN_ARCHIVE) if pfn.domain == "zip" and not self._unpacks_from(scheme) else None
             path = self._mounted(pfn)
             if path:
-                yield replace(replica, url=path), None
+                yield replace(replica, url=path), archived
             if scheme != "file" and self._stream:
-                reason = self._against(scheme)
+                reason = self._against(scheme) or archived
                 ours = Reason(Cause.NEEDS_OURS) if scheme == "roots" and self._ours_for_roots else None
                 yield replica, reason or ours
                 if scheme == "root" and self._is_asked_for(scheme) and self._through_cache(replica):
                     yield replace(replica, url=f"{self._cache_endpoint}//{url}"), reason
             elif not path:
                 yield replica, Reason(Cause.NOT_MOUNTED)
+
+    def _unpacks_from(self, scheme: str) -> bool:
+        """Whether files can be read out of archives: not by readers that only get an address, nor by other tools."""
+        return self._unpacks and scheme in ("file", *readable_schemes.READABLE)
 
     def _is_asked_for(self, scheme: str) -> bool:
         return self._any_scheme or scheme in self._schemes
@@ -191,14 +214,15 @@ def _is_server(text: str) -> bool:
         return False
 
 
-def _without_options(did: DID, pfn: Pfn) -> Pfn:
-    """Remove options for tools: Rucio adds some for its own, and XRootD's client obeys all."""
+def _without_options(pfn: Pfn) -> Pfn:
+    """Remove options for tools: Rucio adds some for its own, and XRootD's client obeys all.
+
+    One of them (``xrdcl.unzip``) names a file in an archive. Only xrdcp follows it: readers would get the archive.
+    """
     scheme, _, rest = pfn.url.partition("://")
     rest = rest.partition("&#multirange=")[0]
-    if readable_schemes.SPELLINGS.get(scheme, scheme) in ("root", "roots"):
+    if readable_schemes.SPELLINGS.get(scheme, scheme) in ("root", "roots") or pfn.domain == "zip":
         rest = xrootd.without_options(rest)
-        if pfn.domain == "zip" and quote(did.name) == did.name:  # so that xrdcp extracts the file from its archive
-            rest += f"{'&' if '?' in rest else '?'}xrdcl.unzip={did.name}"
     return pfn._replace(url=f"{scheme}://{rest}")
 
 
@@ -207,12 +231,20 @@ def _escaped(rest: str, name: str) -> str:
     return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=") if rest.endswith(name) else rest
 
 
+def put_copies_first(instance: Instance, drafts: list[Draft]) -> None:
+    """Prefer copies that were downloaded and verified before. Looks only at the disk."""
+    copies = verified_copies(instance, [draft.row for draft in drafts if draft.row])
+    for draft in drafts:
+        if draft.did in copies:
+            draft.candidates.insert(0, Replica.of_copy(copies[draft.did]))
+
+
 def check_mounts(drafts: list[Draft]) -> None:
     """Drop local paths that cannot be read, or do not have the size that Rucio has registered."""
     mounts: dict[str, dict[str, int]] = {}
     for draft in drafts:
         for replica in draft.candidates:
-            if replica.scheme == "file" and draft.row:
+            if replica.scheme == "file" and replica.domain != "zip" and draft.row:
                 mounts.setdefault(replica.rse, {})[replica.url] = draft.row.bytes
     reasons = {}
     for expected in mounts.values():  # one mount after another, so that a dead one does not block the others
@@ -241,14 +273,17 @@ def drop_dead(instance: Instance, drafts: list[Draft]) -> None:
 
 
 def through_lake(instance: Instance, drafts: list[Draft]) -> None:
-    """Use ``rucio://`` for files that need credentials, if their storages accept those of the instance."""
+    """Use ``rucio://`` for files that need credentials, if their storages accept those of the instance.
+
+    The same for files in archives.
+    """
     asking: dict[int, list[Replica]] = {}
     for number, draft in enumerate(drafts):
         if not draft.candidates:
-            asking[number] = [left.replica for left in draft.left_out if left.why.wants_credentials]
+            asking[number] = [left.replica for left in draft.left_out if left.why.wants_rucio]
     sizes = {number: row.bytes for number in asking if (row := drafts[number].row)}
     refusals = probe.refusals(
-        [(replica, sizes[number]) for number, replicas in asking.items() for replica in replicas], instance
+        [_to_ask(replica, sizes[number]) for number, replicas in asking.items() for replica in replicas], instance
     )
     for number, replicas in asking.items():
         draft = drafts[number]
@@ -258,6 +293,11 @@ def through_lake(instance: Instance, drafts: list[Draft]) -> None:
         draft.left_out = [
             LeftOut(left.replica, refusal) if (refusal := why.get(left.replica)) else left for left in draft.left_out
         ]
+
+
+def _to_ask(replica: Replica, size: int) -> tuple[Replica, int]:
+    """Ask for an archive itself, whatever its size."""
+    return (replace(replica, domain="wan"), UNKNOWN) if replica.domain == "zip" else (replica, size)
 
 
 def put_dead_last(instance: Instance, drafts: list[Draft]) -> None:

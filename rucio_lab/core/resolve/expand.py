@@ -168,7 +168,11 @@ def find_replicas(
     """Give the replicas of files: those that are known, and what Rucio says about the others."""
     unknown = [did for did in chosen if did not in wanted.replicas]
     with closing(_told(_rows(lake, request, wanted, unknown), "Finding replicas", len(unknown), tell)) as rows:
-        return {**wanted.replicas, **_by_did(rows)}
+        found = {**wanted.replicas, **_by_did(rows)}
+    # of a collection, Rucio lists no archives
+    silent = [did for did in chosen if wanted.files[did] and not (did in found and found[did].states)]
+    rse, site = _expression(lake.instance, request), lake.instance.site
+    return found | {row.did: row for row in pfns.replicas_of_files(lake, silent, rse=rse, site=site)}
 
 
 def _rows(lake: Lake, request: Request, wanted: Wanted, unknown: list[DID]) -> Iterator[FileReplicas]:

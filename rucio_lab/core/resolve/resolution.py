@@ -23,6 +23,7 @@ from rucio_lab.core.resolve.choose import (
     Sorter,
     check_mounts,
     drop_dead,
+    put_copies_first,
     put_dead_last,
     through_lake,
 )
@@ -79,6 +80,8 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     sorter = Sorter(instance, request)
     drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
     check_mounts(drafts)
+    if request.access == "auto" and not choosy:
+        put_copies_first(instance, drafts)
     if request.access == "download":
         put_dead_last(instance, drafts)
     else:
@@ -86,7 +89,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     if request.access == "auto" and not choosy:
         through_lake(instance, drafts)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
-    missing = _missing(lake, [draft for draft in drafts if not draft.candidates])
+    missing = _missing(lake, request, [draft for draft in drafts if not draft.candidates])
     if missing and not (request.allow_missing and files):
         raise _unavailable(missing, len(chosen))
     if any(file.replica.scheme == "root" for file in files):
@@ -120,18 +123,19 @@ def _lake_file(instance: Instance, info: DidInfo, datasets: tuple[DID, ...]) -> 
     return ResolvedFile(info.did, datasets, info.bytes or 0, info.adler32, (replica,))
 
 
-def _missing(lake: Lake, drafts: list[Draft]) -> dict[DID, list[str]]:
+def _missing(lake: Lake, request: Request, drafts: list[Draft]) -> dict[DID, list[str]]:
     """Say why each file has no usable replica: one text for each RSE."""
     silent = [draft.did for draft in drafts if not draft.left_out]
     blocked = {row.did: row for row in lake.replicas(silent, blocked=True)} if silent else {}
     readable = lake.rses() if blocked else {}
+    outside = Cause.OUTSIDE_EXPRESSION if request.rse or lake.instance.rse else Cause.NOT_OFFERED
     reasons = {}
     for draft in drafts:
         telling = [left for left in draft.left_out if left.why.cause is not Cause.NOT_ASKED_FOR] or draft.left_out
         words = {f"{left.replica.rse}: {left.reason}": None for left in telling}
         if row := blocked.get(draft.did):
             for rse in row.states:
-                cause = Cause.OUTSIDE_EXPRESSION if readable.get(rse, True) else Cause.BLOCKED
+                cause = outside if readable.get(rse, True) else Cause.BLOCKED
                 words[f"{rse}: {Reason(cause)}"] = None
         reasons[draft.did] = list(words) or [str(Reason(Cause.NO_REPLICA))]
     return reasons
@@ -154,16 +158,25 @@ def _unavailable(missing: dict[DID, list[str]], total: int) -> FilesUnavailable:
     )
 
 
+def _through_lake(number: int, total: int, why: str) -> str:
+    everything = "The file" if number == 1 else "The files"
+    which = f"{number:,} of {total:,} files" if number < total else everything
+    return f"{which} {'is' if number == 1 else 'are'} read as rucio://, because {why}."
+
+
 def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
     """Say what a user should know about how the files will be read."""
     notes = []
     schemes = {file.replica.scheme for file in files}
     if "rucio" in schemes:
-        count = sum(file.replica.scheme == "rucio" for file in files)
-        everything = "The file" if count == 1 else "The files"
-        which = f"{count:,} of {len(files):,} files" if count < len(files) else everything
-        are, asks = ("is", "its storage asks") if count == 1 else ("are", "their storages ask")
-        notes.append(f"{which} {are} read as rucio://, because {asks} for credentials that a plain URL cannot carry.")
+        through = [file for file in files if file.replica.scheme == "rucio"]
+        packed = sum(any(left.why.cause is Cause.IN_ARCHIVE for left in file.left_out) for file in through)
+        if packed:
+            it = "it is in a zip archive" if packed == 1 else "they are in zip archives"
+            notes.append(_through_lake(packed, len(files), f"{it}, which a plain URL cannot look into"))
+        if closed := len(through) - packed:
+            asks = "its storage asks" if closed == 1 else "their storages ask"
+            notes.append(_through_lake(closed, len(files), f"{asks} for credentials that a plain URL cannot carry"))
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from rucio_lab.core.config.instances import load_downloads, load_instances
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.base_folder import checked_base, mark, tells_case_apart
+from rucio_lab.core.copies.places import Place, place, places
+from rucio_lab.core.copies.verified import forget
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
 from rucio_lab.core.model import Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.resolve.choose import replicas_of
+from rucio_lab.core.resolve.choose import ReplicasNow, replicas_of
 from rucio_lab.core.resolve.resolution import resolve
-from rucio_lab.core.transfer.base_folder import checked_base, mark, tells_case_apart
 from rucio_lab.core.transfer.fetch import Fetcher
 from rucio_lab.core.transfer.outcome import Outcome, Progress
-from rucio_lab.core.transfer.places import Place, place, places
 from rucio_lab.core.words import count
 
 Watch = Callable[[Progress], None]
@@ -129,7 +130,10 @@ class Download:
 
     def run(self, watch: Watch = lambda _: None) -> Result:
         """Fetch the files; see `rucio_lab.core.transfer.fetch.Fetcher.run`."""
-        outcomes = self._fetcher.run(watch)
+        try:
+            outcomes = self._fetcher.run(watch)
+        finally:
+            forget()
         downloaded = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
         failed = tuple(outcome for outcome in outcomes if outcome.state == "failed")
         return Result(downloaded, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
@@ -178,10 +182,13 @@ class Result:
             notes.append(f"{fault_text}. {_names(dids)} came from another replica, or from the same one later.")
         if len(faults) > _MOST_NAMES:
             notes.append(f"Not shown: {count(len(faults) - _MOST_NAMES, 'more failure')} of replicas.")
-        unchecked = [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
-        if unchecked:
+        if unchecked := self.unchecked():
             notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
         return notes
+
+    def unchecked(self) -> list[DID]:
+        """Give the files that could not be verified, because Rucio has no checksum."""
+        return [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
 
 
 def _placed(files: Sequence[ResolvedFile], target: Target, instance: str) -> list[tuple[ResolvedFile, Place]]:
@@ -201,7 +208,12 @@ def _remote_files(files: Sequence[ResolvedFile], instance: Instance) -> list[Res
     ]
     asked = [file.did for file in known if not file.replicas]
     found = replicas_of(instance, asked) if asked else {}
-    return [replace(file, replicas=tuple(found.get(file.did, ([], []))[0]) or file.replicas) for file in known]
+    return [_as_found(file, found[file.did]) if file.did in found else file for file in known]
+
+
+def _as_found(file: ResolvedFile, found: ReplicasNow) -> ResolvedFile:
+    remote = tuple(replica for replica in found.candidates if replica.kind != "copy")
+    return replace(file, replicas=remote, adler32=found.row.adler32, md5=found.row.md5)
 
 
 def _local(outcome: Outcome) -> ResolvedFile:

@@ -22,13 +22,13 @@ from typing import Literal
 
 from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.base_folder import free_bytes
+from rucio_lab.core.copies.folder import Folder, Stamp
+from rucio_lab.core.copies.places import Place
 from rucio_lab.core.errors import ConfigurationError, NoSpace, StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.private import is_own
-from rucio_lab.core.transfer.base_folder import free_bytes
-from rucio_lab.core.transfer.folder import Folder, Stamp
 from rucio_lab.core.transfer.outcome import Fault, Outcome, Progress
-from rucio_lab.core.transfer.places import Place
 from rucio_lab.core.transfer.sources import CHUNK, Sources, Stream
 from rucio_lab.core.words import count, size
 
@@ -315,8 +315,8 @@ class _Arrival:
         if not stat.S_ISREG(status.st_mode):
             raise _Hopeless(f"{path} exists and is not a regular file")
         stamp = self._folder.stamp(self._name, status)
-        trusted = stamp == Stamp.of(status, self._checksum.expected)
-        if status.st_size == self._file.bytes and (trusted or self._is_correct()):
+        trusted = self._folder.is_verified(self._name, stamp, self._file.bytes, self._checksum.expected)
+        if trusted or (status.st_size == self._file.bytes and self._is_correct()):
             self._fetcher._count(self._file.bytes)
             return True
         if stamp is None:
@@ -328,7 +328,7 @@ class _Arrival:
         with os.fdopen(self._folder.open(self._name, os.O_RDONLY), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())  # before reading: a change from now on will differ from the stamp
             self._read(file.fileno(), checksum)
-        if checksum.found != checksum.expected:
+        if checksum.fault:
             return False
         if is_own(status):
             self._folder.write_stamp(self._name, Stamp.of(status, checksum.expected))
@@ -429,11 +429,11 @@ class _Arrival:
         waiting = deque((replica, 1) for replica in self._fetcher._servers.order(self._file.replicas))
         while True:
             if self._at == self._file.bytes:
-                if self._checksum.found == self._checksum.expected:
+                if not self._checksum.fault:
                     self._publish(part)
                     return source
                 if source is not None and self._began == 0:
-                    faults.append(Fault(source.rse, f"{_where(source)} {self._wrong_bytes()}"))
+                    faults.append(Fault(source.rse, f"{_where(source)} {self._checksum.fault}"))
                 elif source is not None:  # the wrong bytes may be another replica's: ask this one for all
                     waiting.append((source, 1))
                 self._restart(part)
@@ -483,9 +483,6 @@ class _Arrival:
         if self._at < self._file.bytes:
             words = f"broke off after {self._at:,} of {self._file.bytes:,} bytes"
             raise StorageFailed(words, concerns="server")
-
-    def _wrong_bytes(self) -> str:
-        return f"has wrong bytes: their checksum is {self._checksum.found}, but Rucio has {self._checksum.expected}"
 
     def _publish(self, part: int) -> None:
         os.fsync(part)  # or after a power failure the name could be on the disk without the bytes

@@ -107,10 +107,10 @@ class Sources:
         StorageFailed
             If it cannot be read, or does not have the registered size.
         """
-        if replica.scheme in ("https", "http"):
+        if replica.scheme in ("https", "http") and replica.domain != "zip":
             return _open_http(self._pool(), self._instance, replica, (offset, file.bytes), silence)
-        if replica.scheme in ("root", "roots", "file"):
-            reader = open_replica(replica, self._instance, file.bytes, silence=silence)
+        if replica.scheme in ("root", "roots", "file", "https", "http"):
+            reader = open_replica(replica, self._instance, file.bytes, name=file.did.name, silence=silence)
             return _Parts(reader, offset, silence, self._readers)
         return _through_rucio(file, replica, self._instance, offset, self._tools)
 

@@ -17,6 +17,7 @@ from rucio_lab.core.model import Request
 from tests.lake.lake import FullLake
 from tests.support.checks import within
 from tests.support.jobs import SCOPE, Configure, request, until
+from tests.support.put import put
 
 
 def test_a_job_downloads_its_files_and_reports_it(jobs: Jobs, base: Path) -> None:
@@ -34,6 +35,12 @@ def test_a_job_downloads_its_files_and_reports_it(jobs: Jobs, base: Path) -> Non
     jobs.forget(job.id)
     assert jobs.all() == []
     assert list(base.rglob("*.root")) == files
+
+
+def test_a_job_calls_nothing_verified_without_a_checksum(jobs: Jobs, lake: FullLake, base: Path) -> None:
+    name = put(lake, b"bytes", "WEB-DISK", adler32=None)
+    job = until(jobs, jobs.start(request(name)).id, "done")
+    assert job.message == "1 file downloaded. Rucio has no checksum of it, so only the size was checked."
 
 
 def test_cancel_while_rucio_hangs(jobs: Jobs, lake: FullLake, configure: Configure) -> None:

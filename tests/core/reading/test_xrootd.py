@@ -277,12 +277,19 @@ def test_the_signature_of_an_address_is_kept_but_not_shown(
     assert "abc" not in shown
 
 
-def test_the_file_in_an_archive_is_named_by_rucio(lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar) -> None:
+def test_options_of_a_file_in_an_archive_are_not_obeyed(
+    lake: FullLake, monkeypatch: pytest.MonkeyPatch, lying: Liar
+) -> None:
+    lying.content = b"no archive"
     with middle_of(lake) as middle:
-        middle.change = addresses([lying.url("/a.zip") + "?xrdcl.unzip=other&xrdcl.intent=tpc"], domain="zip")
+        middle.change = addresses([lying.url("/a.zip") + "?xrdcl.unzip=other&xrd.ztn=/etc/passwd"], domain="zip")
         monkeypatch.setenv("RUCIO_LAB_CONFIG", str(lake.config(test={"url": middle.url, "auth_url": middle.url})))
         files = rucio_lab.attach(DID_TEXT)
-    assert files.urls == [lying.url("/a.zip") + "?xrdcl.unzip=roots._0001.root"]
+        assert files[0].scheme == "rucio"
+        with pytest.raises(OSError, match="is not a zip archive that can be read"), fsspec.open(files[0]) as file:
+            file.read(1)
+    assert lying.paths
+    assert not any("unzip" in path or "passwd" in path for path in lying.paths)
 
 
 # ------------------------------------------------------------------------------------------------ tokens

@@ -22,9 +22,10 @@ from rucio_lab.core.reading import probe
 from rucio_lab.core.resolve.choose import readable_replicas
 from rucio_lab.core.resolve.resolution import resolve
 from tests.lake.content import ESCAPING_NAMES, HOSTILE, HOSTILE_NAMES
-from tests.lake.lake import FullLake
+from tests.lake.lake import FullLake, quoted
 from tests.support.checks import within
 from tests.support.middle import Answer, middle_of
+from tests.support.put import registered, write
 from tests.support.resolving import SCOPE, Configure, attach, register, unavailable
 
 
@@ -61,6 +62,36 @@ def test_the_site_of_this_machine_comes_first(configure: Configure) -> None:
     assert {file.replicas[-1].rse for file in files} == {"CERN-EOS"}
     files = attach("data_A.GamGam", schemes=("https", "root")).files  # CERN-EOS has both, TRIUMF-DISK only root
     assert {(file.replica.rse, file.replica.scheme) for file in files} == {("TRIUMF-DISK", "root")}
+
+
+@pytest.mark.parametrize(("site", "domain"), [("", "lan"), ("HERE", "wan")])
+def test_protocols_for_the_other_side_of_a_sites_border(
+    lake: FullLake, configure: Configure, site: str, domain: str
+) -> None:
+    """Rucio gives LAN protocols to machines of the RSE's site, and WAN protocols to all others."""
+    rse = f"{domain.upper()}-{uuid4().hex[:8].upper()}"
+    lake.rest("POST", quoted("rses", rse), json={"deterministic": True})
+    lake.rest("POST", quoted("rses", rse, "attr", "site"), json={"value": "HERE"})
+    known = next(each for each in lake.rest("GET", quoted("rses", "WEB-DISK")).json()["protocols"])
+    domains = {name: {"read": int(name == domain) or None, "write": None, "delete": None} for name in ("lan", "wan")}
+    lake.rest("POST", quoted("rses", rse, "protocols", known["scheme"]), json={**known, "domains": domains})
+    name = f"only.{domain}.{uuid4().hex[:8]}"
+    try:
+        write(lake, "WEB-DISK", name, b"bytes")  # the same storage
+        lake.rest("POST", "/replicas", json={"rse": rse, "files": [registered(name, b"bytes")]})
+        configure(site=site)
+        said = {str(unavailable(name)), str(unavailable(name, access="download"))}
+        with pytest.raises(OSError, match="cannot be read") as caught:
+            fsspec.filesystem("rucio").cat(attach(name, access="lake").files[0].url)
+        for words in (*said, str(caught.value)):
+            assert re.search(rf"{rse}: the RSE has no known protocol .*site.* in rucio_lab.toml", words), words
+        configure(site="" if site else "HERE")
+        (file,) = attach(name).files
+        assert file.replica.domain == domain
+        with fsspec.open(file.url) as stream:
+            assert stream.read() == b"bytes"
+    finally:
+        lake.rest("DELETE", quoted("rses", rse))
 
 
 def test_rse_expressions(configure: Configure) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rucio_lab.core.copies.base_folder import empty, usage
 from rucio_lab.core.errors import BadRequest, ConfigurationError
-from rucio_lab.core.transfer.base_folder import empty, usage
 from tests.support.checks import assert_clear
 from tests.support.downloads import fetch
 

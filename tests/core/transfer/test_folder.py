@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.copies.base_folder import mark
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import Replica, ResolvedFile
-from rucio_lab.core.transfer.base_folder import mark
 from rucio_lab.core.transfer.fetch import Fetcher
 from tests.lake.lake import FullLake
 from tests.support.downloads import fetch, forked

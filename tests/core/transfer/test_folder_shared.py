@@ -224,10 +224,10 @@ def test_a_file_that_appears_at_the_last_moment_stays(alice: User, shared: Path,
         from pathlib import Path
 
         from rucio_lab.core.config.settings import Instance
+        from rucio_lab.core.copies.folder import Folder
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
         from rucio_lab.core.transfer.fetch import Fetcher
-        from rucio_lab.core.transfer.folder import Folder
 
         look = Folder.status
 
@@ -283,8 +283,8 @@ def test_a_shared_folder_is_emptied_by_who_created_it(alice: User, bob: User, sh
     def note(base: str, instance: str) -> str:
         from pathlib import Path
 
+        from rucio_lab.core.copies.base_folder import empty, mark
         from rucio_lab.core.errors import RucioLabError
-        from rucio_lab.core.transfer.base_folder import empty, mark
 
         mark(Path(base), instance)
         Path(base, instance).mkdir(exist_ok=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.copies.places import component, place, places
 from rucio_lab.core.did import DID
 from rucio_lab.core.model import Replica, ResolvedFile
 from rucio_lab.core.transfer.fetch import Fetcher
-from rucio_lab.core.transfer.places import component, place, places
 
 pytestmark = pytest.mark.usefixtures("configure")
 

@@ -29,6 +29,9 @@ def component(name: str) -> str:
     name
         Any text: a scope, or the name of a DID or an instance.
     """
+    plain = name.isascii() and name.isprintable() and _ESCAPED.isdisjoint(name)
+    if plain and len(name) <= _MOST_BYTES and not name.startswith((".", "-")):
+        return name
     escaped = "".join(
         "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
         if character in _ESCAPED or not character.isprintable() or (not number and character in ".-")

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rucio_lab.core.copies.folder import PARTIAL, STAMPS, Folder
+from rucio_lab.core.copies.places import component
 from rucio_lab.core.errors import BadRequest, ConfigurationError
 from rucio_lab.core.private import own_file, unreadable
-from rucio_lab.core.transfer.folder import PARTIAL, STAMPS, Folder
-from rucio_lab.core.transfer.places import component
 
 
 def checked_base(folder: str) -> Path:

@@ -56,20 +56,21 @@ class Folder:
     base
         The folder that the user chose. Its own path can contain symbolic links.
     parts
-        Folders below it, which are created if missing.
+        Folders below it.
+    make
+        Whether to create missing folders.
 
     Raises
     ------
     ConfigurationError
-        If a folder cannot be created, or is a symbolic link or a file.
+        If a folder is missing or cannot be created, or is a symbolic link or a file.
     """
 
-    def __init__(self, base: Path, parts: Sequence[str] = ()) -> None:
+    def __init__(self, base: Path, parts: Sequence[str] = (), *, make: bool = True) -> None:
         self.path = base.joinpath(*parts)
-        self._fd = _opened(base, parts)
+        self._fd = _opened(base, parts, make=make)
         self.shared = not is_own(os.fstat(self._fd))
         self._stamps_name = f"{STAMPS}-{os.geteuid()}" if self.shared else STAMPS
-        self._stamps: dict[str, Stamp] | None = None
         self._lock = threading.Lock()
         self._journal = -1  # the file of stamps, opened for appending when the first is written
 
@@ -159,19 +160,36 @@ class Folder:
 
     def stamp(self, name: str, status: os.stat_result) -> Stamp | None:
         """Give the stamp of a file; None if there is none, or if others could have changed the file."""
-        if not is_own(status):
-            return None
-        if self._stamps is None:
-            self._stamps = self._read_stamps()
-        return self._stamps.get(name)
+        return self.stamps.get(name) if is_own(status) else None
+
+    def is_verified(self, name: str, stamp: Stamp | None, size: int, checksum: str) -> bool:
+        """Whether a file is still what was verified, and what Rucio has registered.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        stamp
+            Its stamp.
+        size, checksum
+            As registered in Rucio now.
+        """
+        status = self.status(name)
+        return (
+            status is not None
+            and stat.S_ISREG(status.st_mode)
+            and is_own(status)
+            and status.st_size == size
+            and stamp == Stamp.of(status, checksum)
+        )
 
     def write_stamp(self, name: str, stamp: Stamp) -> None:
         """Record that a file of our own was just verified. If this fails, the file will only have to be read again."""
         line = json.dumps([name, *stamp], ensure_ascii=True).encode() + b"\n"
         with suppress(OSError):
             os.write(self._appended(), line)  # in one piece, as other processes may be appending, too
-        if self._stamps is not None:
-            self._stamps[name] = stamp
+        if "stamps" in self.__dict__:
+            self.stamps[name] = stamp
 
     def _appended(self) -> int:
         with self._lock:
@@ -179,7 +197,9 @@ class Folder:
                 self._journal = self.open(self._stamps_name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             return self._journal
 
-    def _read_stamps(self) -> dict[str, Stamp]:
+    @cached_property
+    def stamps(self) -> dict[str, Stamp]:
+        """The stamps of this user's: name -> stamp."""
         try:
             with os.fdopen(self.open(self._stamps_name, os.O_RDONLY), "rb") as file:
                 return dict(_stamps(file)) if is_own(os.fstat(file.fileno())) else {}
@@ -194,16 +214,18 @@ def _stamps(lines: Iterable[bytes]) -> Iterator[tuple[str, Stamp]]:
             yield str(name), Stamp(int(size), int(mtime_ns), int(inode), str(checksum))
 
 
-def _opened(base: Path, parts: Sequence[str]) -> int:
+def _opened(base: Path, parts: Sequence[str], *, make: bool) -> int:
     at = base
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        if make:
+            base.mkdir(parents=True, exist_ok=True)
         fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for part in parts:
             at /= part
             with _closing(fd):
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=fd)
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=fd)
                 fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     except (OSError, ValueError) as error:
         raise _no_folder(at, error) from None

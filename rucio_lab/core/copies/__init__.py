@@ -1,0 +1,1 @@
+"""Downloaded files: where they are, whose they are, and which of them were verified."""
