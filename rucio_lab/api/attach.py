@@ -122,20 +122,16 @@ def _request(dids: Iterable[DidLike | Iterable[DidLike]], **options: Unpack[Atta
     """Make a request of DIDs and options; whatever is wrong with them is an error before Rucio is asked."""
     given = list(flat(dids))
     texts = tuple(str(did_of(did_text(did))) for did in given)
-    access, limit, to = options.get("access"), options.get("limit"), options.get("to")
-    if not texts:
-        raise BadRequest("No DID was given.", "Name one or more, for example opendata13TeV:GamGam.")
+    access, to = options.get("access"), options.get("to")
     if access is not None and access not in get_args(Access):
         raise BadRequest(f"There is no access {access!r}.", f"It is one of {', '.join(get_args(Access))}.")
-    if limit is not None and limit < 1:
-        raise BadRequest(f"A limit of {limit} leaves no file.", "Give 1 or more.")
     return Request(
         dids=texts,
         instance=instance_of(given, options.get("instance")) or "",
         access=access or "",
         schemes=schemes_of(options.get("scheme") or ()),
         rse=options.get("rse") or "",
-        limit=limit,
+        limit=options.get("limit"),
         allow_missing=options.get("allow_missing", False),
         folder=folder_of(to),
     )

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import RucioLabError
 from rucio_lab.core.model import DidInfo, Replica, Resolution, ResolvedFile
@@ -25,7 +27,13 @@ def encode(value: Row) -> bytes:
 
 def line(row: Row) -> bytes:
     """Encode one row of a list."""
-    return encode({"row": row})
+    try:
+        return _encoder.encode({"row": row}) + b"\n"
+    except UnicodeEncodeError:  # half of a character, which Python's encoder escapes
+        return encode({"row": row})
+
+
+_encoder = msgspec.json.Encoder()
 
 
 def error(error: RucioLabError) -> Row:

@@ -25,8 +25,8 @@ THREADS = 8
 QUEUE_SECONDS = 30.0
 """How long a request waits for a free thread before it is refused, in seconds."""
 
-BATCH = 50
-"""The largest number of rows that are sent at once."""
+BATCH = 500
+"""The largest number of rows that are sent at once; the first batches are smaller."""
 
 BATCH_SECONDS = 0.1
 """Rows that arrive slowly are sent after this time, in seconds, however few they are."""
@@ -77,7 +77,7 @@ class Workers:
         Yields
         ------
         asynchronous iterator of list
-            The rows in batches of at most `BATCH`, the first row alone.
+            The rows in batches of at most `BATCH`: the first row alone, then more and more.
         """
         batches: asyncio.Queue[list[T] | None] = asyncio.Queue(maxsize=2)
         left = threading.Event()
@@ -169,14 +169,15 @@ def _read(
 ) -> None:
     """Put rows into a queue, in batches, until its reader has left."""
     batch: list[T] = []
-    last = 0.0  # the first row is sent at once, because somebody is watching
+    most, last = 50, 0.0  # the first row is sent at once, because somebody is watching
     with closing(rows()) as source:  # type: ignore[type-var]
         for row in source:
             batch.append(row)
-            if len(batch) >= BATCH or time.monotonic() - last > BATCH_SECONDS:
+            if len(batch) >= most or time.monotonic() - last > BATCH_SECONDS:
                 if left.is_set():
                     return
                 asyncio.run_coroutine_threadsafe(batches.put(batch), loop).result()
+                most = min(BATCH, most + len(batch))
                 batch, last = [], time.monotonic()
     if batch and not left.is_set():
         asyncio.run_coroutine_threadsafe(batches.put(batch), loop).result()

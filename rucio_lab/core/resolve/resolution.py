@@ -61,7 +61,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     if not request.dids:
         raise BadRequest("No DID was given.", "Give one as scope:name, for example opendata13TeV:GamGam.")
     if request.limit is not None and request.limit < 1:
-        raise BadRequest(f"A limit of {request.limit} files makes no sense.", "Ask for at least 1.")
+        raise BadRequest(f"A limit of {request.limit} leaves no file.", "Give 1 or more.")
     instance = load_instances().get(request.instance or None)
     choosy = bool(request.schemes or request.rse)
     usual = "auto" if choosy and instance.access == "lake" else instance.access
