@@ -1,16 +1,23 @@
 """``root://`` and ``roots://`` for fsspec, as in fsspec-xrootd, but a redirect cannot choose options of the client.
 
-fsspec-xrootd registers only ``root://``, and opens addresses unchanged.
+fsspec-xrootd registers only ``root://``, opens addresses unchanged, and reads by callback, which a fork of the process
+does not survive (see `rucio_lab.core.reading.xrootd_calls`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import fsspec_xrootd.xrootd
 from fsspec_xrootd import XRootDFileSystem
 from XRootD.client import FileSystem
 
-from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reading import xrootd, xrootd_calls
+
+_AT_ONCE = 64  # requests: each takes a thread
+
+# For the file systems of fsspec-xrootd that are in use already, too.
+fsspec_xrootd.xrootd._async_wrap = xrootd_calls.awaitable  # type: ignore[assignment]
 
 
 class RootFileSystem(XRootDFileSystem):
@@ -19,7 +26,7 @@ class RootFileSystem(XRootDFileSystem):
     protocol = "root"
 
     def __init__(self, hostid: str, **storage_options: Any) -> None:
-        super().__init__(hostid, **storage_options)
+        super().__init__(hostid, **{"batch_size": _AT_ONCE, **storage_options})
         self._myclient = FileSystem(xrootd.with_usual_options(f"{self.protocol}://{hostid}//"))
 
     def invalidate_cache(self, path: str | None = None) -> None:

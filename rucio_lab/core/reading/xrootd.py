@@ -99,9 +99,14 @@ def _keep_tokens() -> None:
 
 @cache
 def _register() -> None:
-    from fsspec import register_implementation
+    from fsspec.registry import register_implementation, registry
 
-    register_implementation("root", "rucio_lab.core.reading.root_filesystem.RootFileSystem", clobber=True)
+    if "root" in registry:  # it was used before, and a name would not replace the class
+        from rucio_lab.core.reading.root_filesystem import RootFileSystem
+
+        register_implementation("root", RootFileSystem, clobber=True)
+    else:
+        register_implementation("root", "rucio_lab.core.reading.root_filesystem.RootFileSystem", clobber=True)
 
 
 # ------------------------------------------------------------------------------------------------ addresses

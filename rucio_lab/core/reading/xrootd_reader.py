@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import math
-import os
 import re
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswerYet
-from typing import Any, TypeVar
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
-from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reading import xrootd, xrootd_calls
 from rucio_lab.core.reading.http import wait_for
 from rucio_lab.core.reading.reader import SLOWEST, UNKNOWN, Reader, Span, wrong_size
 from rucio_lab.core.reasons import Reason
@@ -31,11 +32,13 @@ _NOT_AUTHORIZED = (3010, 3030, 3031)  # errors of a server: not authorized, auth
 
 _LOGIN_FAILED = (203, 204)  # errors of the client: login or authentication failed
 
+_CLOSE = 10  # seconds
+
 _SERVER_FAILED = range(101, 304)  # errors of the client: sockets, connections, time limits, invalid answers
 
 
 class RootReader(Reader):
-    """Reads through XRootD's own client, always by callback: its blocking calls cannot be limited or interrupted."""
+    """Reads through XRootD's own client, in threads that are abandoned if an answer takes too long."""
 
     _file: Any = None  # an interrupt can come before it is set
 
@@ -95,33 +98,28 @@ class RootReader(Reader):
         XRootD reports nothing while a request is running. So after a while without an answer, we greet the server on a
         new connection: only if it greets back may a large request take longer.
         """
-        answered = threading.Event()
-        answer: list[Any] = []
-        file = self._file  # must outlive the request
-
-        def callback(status: Any, response: Any, _hosts: Any) -> None:
-            answer.extend((status, response))
-            answered.set()
-            _under_way.discard(file)
-
         most = silence + size / SLOWEST
-        _under_way.add(file)
+        answer = xrootd_calls.start(partial(self._ask, method, args, math.ceil(most) + 1))
         try:
-            submitted = method(*args, timeout=math.ceil(most) + 1, callback=callback)
+            status, response = self._wait(answer, most, silence)
         except ValueError:  # another thread's request found the connection broken
-            _under_way.discard(file)
             raise StorageFailed("closed the connection", concerns="server") from None
-        if not submitted.ok:
-            _under_way.discard(file)
-            raise self._failure(submitted)
-        if not answered.wait(0.75 * silence):
-            there = _greets(self.replica, 0.25 * silence)
-            if not answered.wait(most - 0.75 * silence if there else 0):
-                raise StorageFailed(f"did not answer within {silence:g} s", concerns="server", slow=there)
-        status, response = answer
         if not status.ok:
             raise self._failure(status)
         return response
+
+    def _ask(self, method: Callable[..., Any], args: tuple[Any, ...], seconds: int) -> Any:
+        """Block until XRootD answers. This keeps the reader alive, so that it closes a file that opens too late."""
+        return method(*args, timeout=seconds)
+
+    def _wait(self, answer: Future[Any], most: float, silence: float) -> Any:
+        with suppress(NoAnswerYet):
+            return answer.result(0.75 * silence)
+        there = _greets(self.replica, 0.25 * silence)
+        try:
+            return answer.result(most - 0.75 * silence if there else 0)
+        except NoAnswerYet:
+            raise StorageFailed(f"did not answer within {silence:g} s", concerns="server", slow=there) from None
 
     def _failure(self, status: Any) -> StorageFailed:
         said = " ".join(status.message.split())[:200].rstrip(".")
@@ -141,11 +139,8 @@ class RootReader(Reader):
         """Close the file without waiting for an answer."""
         file = self._file
         if file is not None and file.is_open():
-            _under_way.add(file)
-            file.close(callback=lambda *_: _under_way.discard(file))
-
-
-_under_way: set[Any] = set()
+            with suppress(RuntimeError):  # at exit, when no thread can be started, XRootD closes all files
+                xrootd_calls.start(lambda: file.close(timeout=_CLOSE))
 
 
 def _set_property(file: Any, name: str, value: str) -> None:
@@ -199,18 +194,3 @@ def _greets(replica: Replica, seconds: float) -> bool:
         return wait_for(ask()) is None
     except (OSError, TimeoutError, NoAnswerYet, ValueError):
         return False
-
-
-_inherited: list[Any] = []
-
-
-def _after_fork() -> None:
-    """Start a forked child without requests. The parent's stay referenced, so that nothing ends them."""
-    global _under_way  # noqa: PLW0603
-    _inherited.append(_under_way)
-    _under_way = set()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-_T = TypeVar("_T")
