@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Literal
 
 from rucio_lab._version import __version__
-from rucio_lab.core.config.instances import Instances, check_remote, load_instances
+from rucio_lab.core.config.instances import Instances, check_remote, load_downloads, load_instances
 from rucio_lab.core.config.layers import config_files
 from rucio_lab.core.config.rucio_cfg import is_file, rucio_cfg_path
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.base_folder import checked_base
 from rucio_lab.core.errors import RucioLabError, SignInNeeded
+from rucio_lab.core.locks import work_in
+from rucio_lab.core.private import lab_folder
 from rucio_lab.core.storage import readable_schemes
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import until
@@ -69,6 +72,7 @@ def run(_options: argparse.Namespace) -> int:
         "Kernels": check_kernels,
         "Sidebar": check_sidebar,
         "Configuration": check_configuration,
+        "Disks": check_disks,
         "JupyterHub": check_hub,
         "Instances": check_instances,
     }
@@ -253,6 +257,27 @@ def check_site() -> Iterator[Finding]:
     else:
         age = (datetime.now(UTC) - datetime.fromtimestamp(copy.fetched, UTC)).total_seconds() / 3600
         yield Finding("note", copy.failure, f"The cached copy from {age:.1f} hours ago is used.")
+
+
+def check_disks() -> Iterator[Finding]:
+    """Check whether the disks of downloads and jobs have locks."""
+    try:
+        downloads = checked_base(load_downloads().folder)
+    except RucioLabError as error:
+        yield Finding("bad", error.message, error.remedy)
+        return
+    for what, folder, remedy in (
+        (
+            "Downloads",
+            downloads,
+            "They work, but after a kill a file is fetched anew. Or set folder in [downloads].",
+        ),
+        ("Jobs", lab_folder("jobs"), "They work, but see each other on this machine only. Or set JUPYTER_DATA_DIR."),
+    ):
+        if work_in(folder):
+            yield Finding("good", f"{what} are kept in {folder}")
+        else:
+            yield Finding("note", f"{what} are kept in {folder}, on a disk without file locks.", remedy)
 
 
 def check_hub() -> Iterator[Finding]:

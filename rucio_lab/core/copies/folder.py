@@ -13,12 +13,14 @@ import os
 import secrets
 import stat
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from rucio_lab.core import locks
 from rucio_lab.core.errors import ConfigurationError
 from rucio_lab.core.private import is_own
 
@@ -29,6 +31,9 @@ If others can write to the folder, each user has one, with their user id at the 
 """
 
 PARTIAL = ".part"
+
+_OWN = f"~own{PARTIAL}"
+_ABANDONED = 86400.0  # seconds without a write
 
 
 class Stamp(NamedTuple):
@@ -70,6 +75,7 @@ class Folder:
         self.path = base.joinpath(*parts)
         self._fd = _opened(base, parts, make=make)
         self.shared = not is_own(os.fstat(self._fd))
+        self.has_locks = not make or locks.work_in(self.path)
         self._stamps_name = f"{STAMPS}-{os.geteuid()}" if self.shared else STAMPS
         self._lock = threading.Lock()
         self._journal = -1  # the file of stamps, opened for appending when the first is written
@@ -133,7 +139,7 @@ class Folder:
 
     def publish(self, name: str, new: str) -> bool:
         """Rename a file, unless the new name exists: then nothing changes, and the result is False."""
-        if not self.shared:  # nobody else creates files here
+        if not self.shared and self.has_locks:  # nobody else creates files here
             self.rename(name, new)
             return True
         try:
@@ -152,6 +158,22 @@ class Folder:
         if self.shared:  # a digest, because a long name would leave no room for the user id
             known = f"{hashlib.sha256(os.fsencode(known)).hexdigest()[:32]}~{os.geteuid()}"
         return f".{known}{PARTIAL}"
+
+    def partial_names_without_locks(self, partial: str) -> tuple[str, str]:
+        """Name two partial files for a disk without locks: one of this download alone, and one that is nobody's.
+
+        Whoever renames the latter may continue it.
+        """
+        known = hashlib.sha256(os.fsencode(partial)).hexdigest()[:32]
+        user = os.geteuid()
+        return f".{known}~{user}~{secrets.token_hex(8)}{_OWN}", f".{known}~{user}{PARTIAL}"
+
+    def remove_abandoned(self) -> None:
+        """Remove the partial files of downloads that were killed on a disk without locks."""
+        for name in self.names():
+            status = self.status(name) if name.startswith(".") and name.endswith(_OWN) else None
+            if status and status.st_uid == os.geteuid() and time.time() - status.st_mtime > _ABANDONED:
+                self.remove(name)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""

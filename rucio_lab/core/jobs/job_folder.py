@@ -2,8 +2,9 @@
 
 ``job.json`` says what to download. Each line of ``journal.ndjson`` is a complete snapshot of the progress; a line that
 was cut by a crash is skipped. ``log.txt`` is a log for people. The process holds a lock on the file ``lock`` from
-before it starts until it ends, however it ends. So others see
-whether it is alive, even if its process id was given to another process.
+before it starts until it ends, however it ends. So others see whether it is alive, even if its process
+id was given to another process. If the disk has no locks, the lock is on a file of this machine
+(`rucio_lab.core.locks`), and what runs on other machines is only known from the journal.
 
 A job that waits for its turn is a file ``queued`` in its folder.
 """
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from rucio_lab.core.jobs.job import Job
+from rucio_lab.core.locks import lock_path, work_in
 from rucio_lab.core.private import is_own
 
 _TAIL = 65536  # bytes at the end of a journal that contain the last snapshot
+_LONGEST_SILENCE = 86400.0  # seconds after which a job on another machine counts as ended
 _MOST_JOURNAL = 1_000_000  # bytes; the journal of a job that waits for days is then started again
 
 
@@ -50,19 +53,29 @@ def is_queued(folder: Path) -> bool:
 def is_alive(folder: Path) -> bool:
     """Whether somebody holds the lock of a job."""
     try:
-        with (folder / "lock").open("rb") as lock:
+        with lock_path(folder / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
+        pass
+    return _runs_elsewhere(folder)
+
+
+def _runs_elsewhere(folder: Path) -> bool:
+    """Whether a job seems to run on another machine, if its lock cannot tell."""
+    if work_in(folder):
         return False
-    return False
+    last = last_snapshot(folder)
+    active = last.get("state") in ("queued", "running", "waiting") and last.get("pid")
+    recent = time.time() - last.get("updated", 0.0) < _LONGEST_SILENCE
+    return bool(active) and recent and last.get("host") != os.uname().nodename
 
 
 def holds_lock(folder: Path) -> bool:
     """Whether this process inherited the lock of a job as its standard input."""
     with suppress(OSError):
-        return os.path.samestat(os.fstat(0), (folder / "lock").stat())
+        return os.path.samestat(os.fstat(0), lock_path(folder / "lock").stat())
     return False
 
 
@@ -70,15 +83,15 @@ def holds_lock(folder: Path) -> bool:
 def locked(folder: Path) -> Iterator[IO[bytes] | None]:
     """Hold the lock of a job; None if its process is alive."""
     try:
-        lock = (folder / "lock").open("ab")
+        file = (folder / "lock").open("ab")
     except FileNotFoundError:
         raise Forgotten from None
-    with lock:
-        if not take_lock(lock):
+    with file, lock_path(folder / "lock").open("ab") as lock:
+        if not take_lock(lock) or _runs_elsewhere(folder):
             yield None
             return
         try:
-            same = os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat())
+            same = os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat())
         except FileNotFoundError:
             same = False
         if not same:

@@ -42,6 +42,7 @@ from rucio_lab.core.jobs.job_folder import (
     write_file,
     write_snapshot,
 )
+from rucio_lab.core.locks import lock_path
 from rucio_lab.core.model import Request
 from rucio_lab.core.private import lab_folder, own_folder
 from rucio_lab.core.text import printable
@@ -340,7 +341,7 @@ class Jobs:
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from starting the next job. If one of them hangs, an extra job may start, but none twice."""
     folder.mkdir(exist_ok=True)
-    with (folder / "queue").open("ab") as lock:
+    with lock_path(folder / "queue").open("ab") as lock:
         take_lock(lock, tries=100)
         yield
 

@@ -25,6 +25,7 @@ from rucio_lab.core.identity.x509 import find_proxy
 from rucio_lab.core.jobs.job import Job
 from rucio_lab.core.jobs.job_folder import holds_lock, write_snapshot
 from rucio_lab.core.jobs.registry import Jobs
+from rucio_lab.core.locks import lock_path, work_in
 from rucio_lab.core.model import Request
 from rucio_lab.core.storage.storage_token import find_token
 from rucio_lab.core.text import printable
@@ -67,7 +68,7 @@ def run(jobs: Jobs, id: str) -> int:
     """
     job = jobs.get(id)
     folder = jobs.folder / id
-    with (folder / "lock").open("ab") as lock:
+    with lock_path(folder / "lock").open("ab") as lock:
         given = holds_lock(folder)
         if not given:
             try:
@@ -101,6 +102,8 @@ class _Run:
         """Run the job, and record how it ended."""
         threading.Thread(target=self._watch_for_cancel, daemon=True).start()
         try:
+            if not work_in(self._folder):
+                self._say(f"The disk of {self._folder} has no file locks: only this machine knows if this job runs.")
             self._take_turn()
             self._note(state="running", message="Asking Rucio for the files.")
             return self._finish(self._download())
@@ -300,7 +303,7 @@ class _Run:
 def _free_slot(folder: Path) -> IO[bytes] | None:
     """Take the lock of a free slot; None if all jobs that may run at a time are running."""
     for number in range(load_downloads().jobs):
-        slot = (folder / str(number)).open("ab")
+        slot = lock_path(folder / str(number)).open("ab")
         with suppress(BlockingIOError):
             fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return slot

@@ -24,6 +24,7 @@ from rucio_lab.core.words import count
 Watch = Callable[[Progress], None]
 
 _MOST_NAMES = 3
+_said_of_locks: set[Path] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Download:
         instance = load_instances().get(resolution.request.instance)
         files = _remote_files(resolution.files, instance)
         wanted = _placed(files, target, instance.name)
-        self._missing = resolution.missing
+        self._missing, self._target = resolution.missing, target
         self._fetcher = Fetcher(instance, wanted, target.base, parallel=load_downloads().parallel)
         self.progress = self._fetcher.progress
 
@@ -136,7 +137,8 @@ class Download:
             forget()
         downloaded = tuple(outcome for outcome in outcomes if outcome.state in ("there", "fetched"))
         failed = tuple(outcome for outcome in outcomes if outcome.state == "failed")
-        return Result(downloaded, failed, self._missing | {outcome.file.did: outcome.reason for outcome in failed})
+        missing = self._missing | {outcome.file.did: outcome.reason for outcome in failed}
+        return Result(downloaded, failed, missing, self._target.base if self._fetcher.without_locks else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +154,14 @@ class Result:
     missing
         All files that are not on this machine, with the reason: those that failed, and those without a readable
         replica.
+    without_locks
+        The folder, if its disk has no locks.
     """
 
     downloaded: tuple[Outcome, ...]
     failed: tuple[Outcome, ...]
     missing: dict[DID, str]
+    without_locks: Path | None = None
 
     @property
     def total(self) -> int:
@@ -184,6 +189,12 @@ class Result:
             notes.append(f"Not shown: {count(len(faults) - _MOST_NAMES, 'more failure')} of replicas.")
         if unchecked := self.unchecked():
             notes.append(f"Rucio has no checksum of {_names(unchecked)}: only the size was checked.")
+        if self.without_locks and self.without_locks not in _said_of_locks:
+            _said_of_locks.add(self.without_locks)
+            notes.append(
+                f"The disk of {self.without_locks} has no file locks. So two downloads of the same file at once both "
+                "fetch it, and a file whose download was killed is fetched from its beginning."
+            )
         return notes
 
     def unchecked(self) -> list[DID]:

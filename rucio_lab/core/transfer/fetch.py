@@ -58,6 +58,13 @@ class Fetcher:
         The folder.
     parallel
         The number of files to fetch at a time.
+
+    Attributes
+    ----------
+    progress
+        The progress.
+    without_locks
+        Whether a file was fetched to a disk without locks.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class Fetcher:
         self._stopped = threading.Event()
         self._streams: set[Stream] = set()
         self._broken: BaseException | None = None
+        self.without_locks = False
 
     def run(self, watch: Callable[[Progress], None] = lambda _: None) -> list[Outcome]:
         """Fetch all files. Returns when each has been fetched or has failed.
@@ -247,7 +255,9 @@ class _Folders:
     def get(self, parts: Place) -> Folder:
         with self._lock:
             if parts not in self._open:
-                self._open[parts] = Folder(self._base, parts)
+                folder = self._open[parts] = Folder(self._base, parts)
+                if not folder.has_locks:
+                    folder.remove_abandoned()
             return self._open[parts]
 
     def done(self, parts: Place) -> None:
@@ -297,7 +307,7 @@ class _Arrival:
         try:
             if self._is_there():
                 return "there", None
-            with self._own_part() as part:
+            with self._own_part() if self._folder.has_locks else self._part_without_lock() as part:
                 if part is None:
                     return "there", None
                 return "fetched", self._fill(part, faults)
@@ -377,6 +387,27 @@ class _Arrival:
                     fcntl.flock(fd, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep it
                 os.close(fd)
 
+    @contextmanager
+    def _part_without_lock(self) -> Iterator[int]:
+        """Use a partial file of this download alone, because the disk has no locks.
+
+        So two downloads of the same file never write to the same partial file. What is left of one becomes nobody's
+        when it stops, and is continued by whoever renames it first.
+        """
+        self._fetcher.without_locks = True
+        self._part, nobodys = self._folder.partial_names_without_locks(self._part)
+        with suppress(FileNotFoundError):
+            self._folder.rename(nobodys, self._part)
+        fd = self._open_part()
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+            if self._at == 0:
+                self._folder.remove(self._part)
+            with suppress(FileNotFoundError):  # it was published
+                self._folder.rename(self._part, nobodys)
+
     def _open_part(self) -> int:
         """Open or create the partial file. What others put in its place is removed.
 
@@ -404,10 +435,6 @@ class _Arrival:
             except BlockingIOError:
                 self._check_stopped()
                 time.sleep(_LOCK_TICK)
-            except OSError as error:
-                raise _Hopeless(
-                    f"the disk of {self._folder.path} does not support file locks ({error.strerror})"
-                ) from None
             else:
                 return
 

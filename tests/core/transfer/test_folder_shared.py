@@ -256,10 +256,10 @@ def test_a_disk_that_does_not_distinguish_users(alice: User, users: Users) -> No
         from pathlib import Path
 
         from rucio_lab.core.config.settings import Instance
+        from rucio_lab.core.copies import folder as folders
         from rucio_lab.core.did import DID
         from rucio_lab.core.model import Replica, ResolvedFile
         from rucio_lab.core.transfer import fetch
-        from rucio_lab.core.transfer import folder as folders
 
         folders.is_own = fetch.is_own = lambda status: False
         content = Path(source).read_bytes()
