@@ -162,8 +162,13 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
         count = sum(file.replica.scheme == "rucio" for file in files)
         everything = "The file" if count == 1 else "The files"
         which = f"{count:,} of {len(files):,} files" if count < len(files) else everything
-        are, asks = ("is", "its storage asks") if count == 1 else ("are", "their storages ask")
-        notes.append(f"{which} {are} read as rucio://, because {asks} for credentials that a plain URL cannot carry.")
+        are = "is" if count == 1 else "are"
+        causes = {left.why.cause for file in files for left in file.left_out if file.replica.scheme == "rucio"}
+        asks = "its storage asks" if count == 1 else "their storages ask"
+        why = f"{asks} for credentials that a plain URL cannot carry"
+        if Cause.NEEDS_PROXY in causes:
+            why = "readers of a plain URL do not use the proxy of the environment"
+        notes.append(f"{which} {are} read as rucio://, because {why}.")
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."
