@@ -26,7 +26,7 @@ export function isWritable(did: string): boolean {
  * Quote an argument in the line of a magic, which is parsed like a shell command.
  */
 export function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'"'"'`)}'`;
+  return /^[\w@%+=:./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'"'"'`)}'`;
 }
 
 /**

@@ -234,4 +234,7 @@ class Session(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send one request."""
         _check_left()
-        return super().send(request, **kwargs)
+        answer = super().send(request, **kwargs)
+        if answer.status_code == requests.codes.proxy_authentication_required:
+            raise requests.exceptions.ProxyError("the proxy asks for credentials (HTTP 407)", request=request)
+        return answer

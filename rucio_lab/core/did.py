@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.text import hidden_in
 
 _REMEDY = "Write it as scope:name, for example opendata13TeV:GamGam."
+_OPENING = tuple("'\"`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a[({<$#")
+"""Quotation marks, brackets and the like, which other syntax puts before a DID; no scope begins with one."""
+
+_ALMOST = "\uff1a\ufe55\ufe13\u2236\ua789\u02d0\u0589\u05c3"
+"""Characters that look like a colon."""
+
 _VISIBLE = "Write it as scope:name without them; if its name has them, use the dataset that contains it."
 
 
@@ -40,10 +47,12 @@ class DID(NamedTuple):
                 f"{stripped!r} is not a DID: it contains invisible or control characters ({hidden}).", _VISIBLE
             )
         if "://" in stripped:
-            raise BadRequest(f"{stripped.partition('?')[0]!r} is a URL, not a DID.", f"Open it as it is, or: {_REMEDY}")
+            raise BadRequest(f"{stripped.partition('?')[0]!r} is a URL, not a DID.", _instead_of(stripped))
+        if stripped[:1] in _OPENING:
+            raise BadRequest(f"{stripped!r} is not a DID: it begins with {stripped[0]}.", _REMEDY)
         scope, colon, name = stripped.partition(":")
         if not colon:
-            raise BadRequest(f"{stripped!r} is not a DID: it has no colon between scope and name.", _REMEDY)
+            raise BadRequest(f"{stripped!r} is not a DID: {_without_colon(stripped)}.", _REMEDY)
         if not scope or not name:
             missing = "name" if scope else "scope"
             raise BadRequest(f"{stripped!r} is not a DID: its {missing} is empty.", _REMEDY)
@@ -60,3 +69,21 @@ class DID(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.scope}:{self.name}"
+
+
+def _without_colon(text: str) -> str:
+    """Say what is wrong with a text without a colon."""
+    almost = next((character for character in text if character in _ALMOST), "")
+    if almost:
+        return f"{almost!r} (U+{ord(almost):04X}) only looks like a colon"
+    return "it has no colon between scope and name"
+
+
+def _instead_of(url: str) -> str:
+    """Say what to do with a URL. Pages of Rucio's web interface have the DID in their query."""
+    try:
+        query = parse_qs(urlsplit(url).query)
+    except ValueError:
+        query = {}
+    scope, name = query.get("scope", [""])[0], query.get("name", [""])[0]
+    return f"Write {scope}:{name}." if scope and name else f"Open it as it is, or: {_REMEDY}"

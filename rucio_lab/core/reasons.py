@@ -33,6 +33,7 @@ class Cause(Enum):
     SILENT = auto()
     REFUSES_CONNECTIONS = auto()
     UNREACHABLE = auto()
+    NEEDS_PROXY = auto()
     CLOSED_CONNECTION = auto()
     NO_XROOTD = auto()
     NO_WEB_SERVER = auto()
@@ -71,6 +72,7 @@ _TEXTS = {
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
+    Cause.NEEDS_PROXY: "can be reached only through the proxy {}, which readers of a plain URL do not use",
     Cause.CLOSED_CONNECTION: "closed the connection",
     Cause.NO_XROOTD: "is not an XRootD server",
     Cause.NO_WEB_SERVER: "does not answer as a web server ({})",
@@ -99,6 +101,7 @@ _OF_SERVER = _OF_ONE_FILE | {
     Cause.SILENT,
     Cause.REFUSES_CONNECTIONS,
     Cause.UNREACHABLE,
+    Cause.NEEDS_PROXY,
     Cause.CLOSED_CONNECTION,
     Cause.NO_XROOTD,
     Cause.NO_WEB_SERVER,
@@ -108,7 +111,13 @@ _OF_SERVER = _OF_ONE_FILE | {
     Cause.READ_FAILED,
 }
 _DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSED_CONNECTION, Cause.READ_FAILED}
-_BY_CREDENTIALS = {Cause.WANTS_CREDENTIALS, Cause.NEEDS_OURS, Cause.UNTRUSTED, Cause.REFUSES_TLS}
+_BY_CREDENTIALS = {
+    Cause.WANTS_CREDENTIALS,
+    Cause.NEEDS_OURS,
+    Cause.NEEDS_PROXY,
+    Cause.UNTRUSTED,
+    Cause.REFUSES_TLS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,7 @@ class Reason:
 
     @property
     def wants_credentials(self) -> bool:
-        """Whether credentials or a CA could fix it."""
+        """Whether credentials, a CA or a proxy could fix it."""
         return self.cause in _BY_CREDENTIALS
 
     @property

@@ -44,9 +44,17 @@ def printable(text: str) -> str:
 
 
 def hidden_in(text: str) -> str:
-    """Name the first few hidden characters of a text, for an error: ``U+202E, U+000A``; empty if there are none."""
-    found = dict.fromkeys(_HIDDEN.findall(text))
-    return ", ".join(f"U+{ord(character):04X}" for character in list(found)[:3])
+    """Name the first few hidden characters of a text, for an error; empty if there are none.
+
+    For example: ``U+200B after 'GamGam', U+000A at the beginning``.
+    """
+    found = {match[0]: match.start() for match in reversed(list(_HIDDEN.finditer(text)))}
+    return ", ".join(f"U+{ord(one):04X} {_where(text[:at])}" for one, at in list(reversed(found.items()))[:3])
+
+
+def _where(before: str) -> str:
+    visible = re.search(r"\w+$|.$", _HIDDEN.sub("", before), re.DOTALL)
+    return f"after {visible[0]!r}" if visible else "at the beginning"
 
 
 def sendable(text: str) -> bool:

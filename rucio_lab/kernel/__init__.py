@@ -6,6 +6,7 @@ are imported at first use.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 MAGICS = ("rucio_attach", "rucio_download", "rucio_search", "rucio_ls", "rucio_login", "rucio_logout")
@@ -24,11 +25,13 @@ class LineMagic:
 
         return magics.help_of(self.__name__)
 
-    def __call__(self, line: str) -> Any:
+    needs_local_scope = True  # asks IPython for the variables of a function that uses the magic
+
+    def __call__(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run the magic."""
         from rucio_lab.kernel import magics
 
-        return magics.run(self._shell, self.__name__, line)
+        return magics.run(self._shell, self.__name__, line, local_ns)
 
 
 def rucio_lab_matcher(context: Any) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def load_ipython_extension(ip: Any) -> None:
     from IPython.core.magic import no_var_expand
 
     for name in MAGICS:
-        magic = no_var_expand(LineMagic(ip, name))  # or IPython would fill in the {} and $ of a DID
+        magic = no_var_expand(LineMagic(ip, name))  # or IPython would also fill in the {} and $ of a DID in quotes
         ip.register_magic_function(magic, "line", name)
     # Before all other matchers, to keep them from offering Python names and files for a DID.
     matcher = context_matcher(priority=1000)(rucio_lab_matcher)

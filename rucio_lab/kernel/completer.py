@@ -24,7 +24,7 @@ MOST_THREADS = 4
 TIMEOUT = 5.0
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%?(rucio_\w+)\s+(.*)$")
-_BARE = re.compile(r"[\w@%+=:,./*-]+")  # needs no quotes
+_BARE = re.compile(r"[\w@%+=:./*-]+")  # needs no quotes
 _WORD = re.compile(r"""'[^']*(?:'|$)|"[^"]*(?:"|$)|\S+""")
 
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import argparse
+import dis
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,18 +19,34 @@ from rucio_lab.kernel.names import variable_name
 from rucio_lab.kernel.parsers import PARSERS
 
 
-def _attach(shell: Any, args: argparse.Namespace) -> None:
+def _attach(shell: Any, args: argparse.Namespace) -> Any:
     dids, asked = args.words, None
     if dids[-2:-1] == ["as"]:
         *dids, _, asked = dids
-    name = variable_name(asked, dids, shell.user_ns)
+    assigned = _is_assigned()
+    name = None if assigned and asked is None else variable_name(asked, dids, shell.user_ns)
     from rucio_lab.api.attach import find_files
 
     files = find_files(dids, **options_of(args))
-    shell.push({name: files})
-    print(f"{name}: {files!r}")
+    if name is not None:
+        shell.push({name: files})
+        print(f"{name}: {files!r}")
     for note in files.notes:
         print(f"Warning: {note}", file=sys.stderr)
+    return files if assigned else None
+
+
+def _is_assigned() -> bool:
+    """Whether the cell uses the value of its magic, as in ``files = %rucio_attach DID``, and does not only show it."""
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_name != "run_line_magic":
+        frame = frame.f_back
+    caller = frame.f_back if frame else None
+    if caller is None:
+        return False
+    after = next((each for each in dis.get_instructions(caller.f_code) if each.offset > caller.f_lasti), None)
+    printed = ("PRINT_EXPR", "CALL_INTRINSIC_1")  # until Python 3.11, and from then on
+    return after is not None and after.opname not in ("POP_TOP", *printed)
 
 
 def _download(_shell: Any, args: argparse.Namespace) -> Any:
@@ -95,7 +113,7 @@ def help_of(name: str) -> str:
     return PARSERS[name].format_help()
 
 
-def run(shell: Any, name: str, line: str) -> Any:
+def run(shell: Any, name: str, line: str, variables: Mapping[str, Any] | None = None) -> Any:
     """Run a magic.
 
     Parameters
@@ -106,13 +124,15 @@ def run(shell: Any, name: str, line: str) -> Any:
         Name of the magic.
     line
         The arguments of the magic.
+    variables
+        The local variables of the function that uses the magic; those of the user count, too.
     """
     parser = PARSERS[name]
     with _one_line_errors(parser.prog):
         if {"-h", "--help"} & set(line.split()):  # before the parser complains about missing arguments
             print(parser.format_help())
             return None
-        return _COMMANDS[name](shell, parser.parse_line(line))
+        return _COMMANDS[name](shell, parser.parse_line(line, {**shell.user_ns, **(variables or {})}))
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from rucio_lab.api.options import add_attach_options, add_choice_options
 from rucio_lab.core.errors import BadRequest
+from rucio_lab.kernel.lines import dids_of, words_of
 
 
 class MagicParser(argparse.ArgumentParser):
@@ -31,13 +32,16 @@ class MagicParser(argparse.ArgumentParser):
         """Refuse a line."""
         raise BadRequest(f"{self.prog}: {message}.", f"{self.prog}? shows how to use it.")
 
-    def parse_line(self, line: str) -> argparse.Namespace:
-        """Split a line as a shell does, with quotes but without any expansion."""
+    def parse_line(self, line: str, variables: Mapping[str, Any] | None = None) -> argparse.Namespace:
+        """Split a line into words, fill in the variables of the user, and read it."""
         try:
-            words = shlex.split(line)
+            words = words_of(line, variables or {})
         except ValueError:
             self.error("a quote is not closed; put a name that contains a quote into quotes of the other kind")
-        return self.parse_intermixed_args(words)
+        parsed = self.parse_intermixed_args(words)
+        for name in {"words", "dids"} & vars(parsed).keys():
+            setattr(parsed, name, dids_of(getattr(parsed, name)))
+        return parsed
 
     def options(self) -> dict[str, argparse.Action]:
         """Give the long options with their argparse actions."""
@@ -60,7 +64,9 @@ def _attach_parser() -> MagicParser:
         "examples:\n"
         "  %rucio_attach opendata13TeV:GamGam as files\n"
         "  %rucio_attach opendata13TeV:data_* 'user.me:a name with blanks' as files --scheme https --limit 10\n"
-        "\nWithout a name, the variable is named after the DID (scope:GamGam.Data -> GamGam_Data).",
+        "  files = %rucio_attach {did}\n"
+        "\nWithout a name, the variable is named after the DID (scope:GamGam.Data -> GamGam_Data).\n"
+        "{name} and $name are filled in, and # begins a comment, but not in quotes.",
     )
     parser.add_argument(
         "words",

@@ -57,6 +57,14 @@ def test_the_line_of_the_sidebar_is_one_statement(sidebar: TypeScript, name: str
     assert not sidebar.call("code.isWritable", f"-{did}")
 
 
+@pytest.mark.parametrize("did", ["s:a,b:c", "s:a,", "s:{x}", "s:$x", "s:a #b"])
+def test_names_that_mean_something_else_without_quotes(sidebar: TypeScript, did: str) -> None:
+    line = sidebar.call("code.attachLine", did, "files", None).removeprefix("%rucio_attach ")
+    assert PARSERS["rucio_attach"].parse_line(line, {"x": "secret"}).words == [did, "as", "files"]
+    line = completer._quoted(did, "")
+    assert PARSERS["rucio_attach"].parse_line(line, {"x": "secret"}).words == [did]
+
+
 @alike
 @given(name=names)
 def test_the_addresses_of_the_sidebar_are_one_list(sidebar: TypeScript, name: str) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from rucio_lab import DID, DidInfo, attach
 from rucio_lab.core.errors import BadRequest, ConfigurationError, RucioLabError
 from rucio_lab.kernel.parsers import PARSERS
+from tests.lake.lake import FullLake
 
 Run = Callable[[str], Any]
 
@@ -29,6 +31,14 @@ def words(line: str) -> list[str]:
         (""""s:it's" 's:say "x"' """, ["s:it's", 's:say "x"']),
         ("s:a{b}c$d#e%f", ["s:a{b}c$d#e%f"]),
         ("s:/a/b:c..d/é", ["s:/a/b:c..d/é"]),
+        ("s:n as f  # what it is", ["s:n", "as", "f"]),
+        ("s:n as f # it's mine", ["s:n", "as", "f"]),
+        ("s:n#1 's:# 2'", ["s:n#1", "s:# 2"]),
+        ("s:a, s:b , s:c,s:d as f", ["s:a", "s:b", "s:c", "s:d", "as", "f"]),
+        ("s:a,b 's:c,s:d' 's:e,'", ["s:a,b", "s:c,s:d", "s:e,"]),
+        ("s:a\u00a0s:b\u3000as f ", ["s:a", "s:b", "as", "f"]),
+        ("'s:a\u3000b'", ["s:a\u3000b"]),
+        (r"s:a\ b", ["s:a b"]),
     ],
 )
 def test_reads_a_line(line: str, expected: list[str]) -> None:
@@ -118,7 +128,63 @@ def test_every_error_is_public() -> None:
     assert all(getattr(rucio_lab, name) for name in rucio_lab.__all__)
 
 
-def test_ipython_expands_no_variables_in_a_line(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
-    shell.user_ns.update(x="1", y="2")
-    result = run("%rucio_attach {x}$y as z")
-    assert "'{x}$y' is not a DID" in result.text
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("{did} as f", ["s:a b, c", "as", "f"]),
+        ("$did, as f", ["s:a b, c", "as", "f"]),
+        ("{scope}:{name}.$number", ["s:n.7"]),
+        ("$dids {found}", ["s:1", "s:2", "s:3"]),
+        ("'{did}' \"$did\" s:{other}", ["{did}", "$did", "s:{other}"]),
+        ("{scope}:{dids}", ["s:{dids}"]),
+    ],
+)
+def test_variables_are_filled_in_but_not_in_quotes(line: str, expected: list[str]) -> None:
+    known = {"did": "s:a b, c", "scope": "s", "name": "n", "number": 7}
+    known |= {"dids": ["s:1", DID("s", "2")], "found": DidInfo(DID("s", "3"), "dataset", 1, 1)}
+    assert PARSERS["rucio_attach"].parse_line(line, known).words == expected
+
+
+def test_a_variable_of_the_cell_or_of_its_function(run: Run, shell: InteractiveShell, unconfigured: None) -> None:
+    shell.user_ns.update(did="nocolon")
+    assert "'nocolon' is not a DID" in run("%rucio_attach {did} as z").text
+    assert "'inner' is not a DID" in run("def f(did):\n    %rucio_attach $did as z\nf('inner')").text
+
+
+def test_a_variable_that_does_not_exist(run: Run, unconfigured: None) -> None:
+    result = run("%rucio_attach {did} as z")
+    assert isinstance(result.error, BadRequest)
+    assert "There is no variable did for {did}. Define it, or write the DID itself." in result.text
+
+
+@pytest.mark.parametrize(
+    ("did", "says"),
+    [
+        ("scope:Gam\u200bGam", "(U+200B after 'Gam')"),
+        ("\ufeffscope:n", "(U+FEFF at the beginning)"),
+        ("scope\uff1aname", "'\uff1a' (U+FF1A) only looks like a colon"),
+        ("\u201cscope:name\u201d", "it begins with \u201c"),
+        ("['s:n']", "it begins with ["),
+        ("{scope}:name", "it begins with {"),
+        ("https://rucio-ui.example.org/did?scope=s&name=n", "is a URL, not a DID. Write s:n."),
+        ("https://x/[y?scope=s", "is a URL, not a DID."),
+    ],
+)
+def test_what_only_looks_like_a_did(run: Run, unconfigured: None, did: str, says: str) -> None:
+    result = run(f"%rucio_attach {did} as x")
+    assert isinstance(result.error, BadRequest)
+    assert says in result.text
+
+
+def test_the_list_can_be_assigned(run: Run, shell: InteractiveShell, lake: FullLake) -> None:
+    did = "opendata13TeV:GamGam.Data"
+    shell.user_ns["did"] = did
+    assigned = run("files = %rucio_attach {did}")
+    assert (assigned.error, assigned.text, assigned.value) == (None, "", None)
+    assert shell.user_ns["files"] == attach(did)
+    assert "GamGam_Data" not in shell.user_ns
+    shown = run("%rucio_attach $did as shown")
+    assert (shown.text.count("shown: "), shown.value) == (1, None)
+    assert run("%rucio_attach $did\n1").value == 1
+    assert shell.user_ns["shown"] == shell.user_ns["GamGam_Data"] == shell.user_ns["files"]
+    assert run("def f():\n    x = %rucio_attach $did as y\n    return x\nf()").value == attach(did)

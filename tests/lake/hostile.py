@@ -64,6 +64,8 @@ class HostileRucio(ThreadingHTTPServer):
         Beginning of a path -> its answer; the longest match counts.
     asked
         Paths so far, with their queries.
+    authorizations
+        The same paths, each with the header ``Authorization``.
     left
         Set when a client has left in the middle of an answer.
     """
@@ -76,6 +78,7 @@ class HostileRucio(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.replies: dict[str, Reply] = {}
         self.asked: list[str] = []
+        self.authorizations: list[tuple[str, str]] = []
         self.left = threading.Event()
         self.honest()
 
@@ -143,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append(self.path)
+        self.server.authorizations.append((self.path, self.headers.get("Authorization", "")))
         path = self.path.partition("?")[0]
         fitting = [known for known in self.server.replies if path.startswith(known)]
         if not fitting and path.startswith("/storage/"):

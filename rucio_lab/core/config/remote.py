@@ -195,6 +195,7 @@ def _why(error: Exception) -> str:
     if "timed out" in str(error):
         return "it is too slow"
     kinds = {
+        requests.exceptions.ProxyError: "the proxy of the environment does not let us reach it",
         requests.exceptions.SSLError: "its certificate is not accepted",
         requests.exceptions.ConnectionError: "nobody answers, or the connection broke",
         UnicodeDecodeError: "it is not text",

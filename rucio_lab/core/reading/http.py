@@ -12,6 +12,7 @@ from concurrent.futures import TimeoutError as NoAnswerYet
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rucio_lab.core import proxies
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
@@ -23,6 +24,7 @@ from rucio_lab.core.storage.tls import tls_context
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
 
 _T = TypeVar("_T")
 
@@ -42,7 +44,7 @@ def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
 def http_session(instance: Instance) -> aiohttp.ClientSession:
     """Give the session for an instance's storages, with their CAs and certificate. Call it in fsspec's loop.
 
-    The session uses no cookies, environment variables or netrc.
+    The session uses no cookies, and no netrc. `http_get` uses the proxy of the environment.
     """
     import aiohttp
 
@@ -64,7 +66,13 @@ _sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientS
 
 
 async def http_get(
-    session: aiohttp.ClientSession, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: dict[str, str],
+    silence: float,
+    allowed: Collection[str],
+    *,
+    through_proxy: bool = True,
 ) -> aiohttp.ClientResponse:
     """Send a GET request, following redirects.
 
@@ -76,11 +84,13 @@ async def http_get(
         How long the server may be silent, in seconds.
     allowed
         Hosts that may redirect from https to plain http (``redirects_to_http``).
+    through_proxy
+        Whether to use the proxy of the environment.
 
     Raises
     ------
     StorageFailed
-        If a redirect is not allowed, or there are too many.
+        If a redirect is not allowed, or there are too many, or the proxy does not work.
     """
     import aiohttp
     import yarl
@@ -88,13 +98,33 @@ async def http_get(
     limits = aiohttp.ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
     for _ in range(redirects.MOST + 1):
         where = yarl.URL(url, encoded="?" in url)  # a signature is only valid for the exact URL
-        response = await session.get(where, headers=headers, timeout=limits, allow_redirects=False)
+        response = await _get(session, where, headers, limits, proxies.proxy_for(url) if through_proxy else "")
         if response.status not in _REDIRECTS or "Location" not in response.headers:
             return response
         response.close()
         target = redirects.redirected(url, response.headers["Location"], allowed)
         url, headers = target, redirects.without_credentials(headers, url, target)
     raise StorageFailed("redirects too often")
+
+
+async def _get(
+    session: aiohttp.ClientSession, url: yarl.URL, headers: dict[str, str], limits: aiohttp.ClientTimeout, proxy: str
+) -> aiohttp.ClientResponse:
+    """Send one request, through a proxy unless it is empty."""
+    import aiohttp
+
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise proxies.failed(proxy, "is not a web proxy: rucio_lab cannot use it for storages")
+    try:
+        return await session.get(url, headers=headers, timeout=limits, allow_redirects=False, proxy=proxy or None)
+    except aiohttp.ClientProxyConnectionError as error:
+        raise proxies.failed(proxy, http_failure(error.os_error).message) from None
+    except aiohttp.ClientHttpProxyError as error:
+        raise proxies.failed(proxy, proxies.meaning(error.status)) from None
+    except TimeoutError:
+        if not proxy:
+            raise
+        raise proxies.failed(proxy, "did not answer in time", slow=True) from None
 
 
 def http_failure(error: Exception) -> StorageFailed:

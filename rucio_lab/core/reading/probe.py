@@ -1,7 +1,7 @@
 """Whether replicas are reachable: probed quickly, in parallel, and remembered for some minutes.
 
-A probe sends the same request as a reader of the plain URL: without credentials. `refusals` finds out whether the
-storage accepts the credentials of the instance, so that ``rucio://`` can read the file.
+A probe sends the same request as a reader of the plain URL: without credentials, and not through a proxy. `refusals`
+finds out whether the storage accepts the credentials of the instance, so that ``rucio://`` can read the file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from rucio_lab.core import proxies
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
@@ -103,7 +104,8 @@ def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) 
         import aiohttp  # noqa: F401 - before the clock starts: on a network disk this can take seconds
     answers = asyncio.run_coroutine_threadsafe(_probe_all(asked, redirects_to_http), get_loop()).result()
     now = time.monotonic()
-    for replica, reason in zip(asked, answers, strict=True):
+    for replica, answer in zip(asked, answers, strict=True):
+        reason = _behind_proxy(replica) or answer if answer and answer.is_down else answer
         server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
         if reason and reason.is_of_one_file:
             _by_file[server] = until
@@ -145,7 +147,7 @@ async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
     try:
         async with (
             aiohttp.ClientSession() as session,
-            await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed) as response,
+            await http_get(session, url, {"Range": "bytes=0-0"}, TIMEOUT, allowed, through_proxy=False) as response,
         ):
             empty = response.status == 200 and response.content_length == 0  # an empty file has no parts
             return None if empty else _judge_http(response.status)
@@ -155,6 +157,17 @@ async def _probe_http(url: str, allowed: Collection[str]) -> Reason | None:
         return Reason(Cause.NO_SENSE)
     except (aiohttp.ClientError, ssl.SSLError) as error:
         return _no_answer(error, url)
+
+
+def _behind_proxy(replica: Replica) -> Reason | None:
+    """Say that a storage which gave no answer has to be asked through a proxy; None if the environment names none."""
+    if replica.scheme not in ("https", "http"):
+        return None
+    try:
+        proxy = proxies.proxy_for(replica.url)
+    except ValueError:
+        return None
+    return Reason(Cause.NEEDS_PROXY, (proxies.shown(proxy),)) if proxy else None
 
 
 def _no_answer(error: Exception, url: str) -> Reason:

@@ -158,6 +158,10 @@ def _unavailable(missing: dict[DID, list[str]], total: int) -> FilesUnavailable:
     )
 
 
+def _is_left_out_by(cause: Cause, file: ResolvedFile) -> bool:
+    return any(left.why.cause is cause for left in file.left_out)
+
+
 def _through_lake(number: int, total: int, why: str) -> str:
     everything = "The file" if number == 1 else "The files"
     which = f"{number:,} of {total:,} files" if number < total else everything
@@ -170,11 +174,18 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
     schemes = {file.replica.scheme for file in files}
     if "rucio" in schemes:
         through = [file for file in files if file.replica.scheme == "rucio"]
-        packed = sum(any(left.why.cause is Cause.IN_ARCHIVE for left in file.left_out) for file in through)
+        packed = sum(_is_left_out_by(Cause.IN_ARCHIVE, file) for file in through)
         if packed:
             it = "it is in a zip archive" if packed == 1 else "they are in zip archives"
             notes.append(_through_lake(packed, len(files), f"{it}, which a plain URL cannot look into"))
-        if closed := len(through) - packed:
+        behind = sum(
+            _is_left_out_by(Cause.NEEDS_PROXY, file) and not _is_left_out_by(Cause.IN_ARCHIVE, file) for file in through
+        )
+        if behind:
+            notes.append(
+                _through_lake(behind, len(files), "readers of a plain URL do not use the proxy of the environment")
+            )
+        if closed := len(through) - packed - behind:
             asks = "its storage asks" if closed == 1 else "their storages ask"
             notes.append(_through_lake(closed, len(files), f"{asks} for credentials that a plain URL cannot carry"))
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Literal
 
+from rucio_lab.core import proxies
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica
@@ -62,5 +63,7 @@ def failure(
             return StorageFailed(f"has no such file (HTTP {status})")
         case Answer.TOO_SHORT:
             return StorageFailed(f"has a file shorter than the {size:,} bytes that Rucio has registered")
+        case _ if (proxy := proxies.proxy_for(replica.url)) and (status == 407 or replica.scheme == "http"):
+            return proxies.failed(proxy, proxies.meaning(status))
         case _:
             return StorageFailed(f"answers with an error (HTTP {status})", concerns=error_concerns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Protocol
 
 import urllib3
 
+from rucio_lab.core import proxies
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.errors import StorageFailed
 from rucio_lab.core.model import Replica, ResolvedFile
@@ -85,7 +87,7 @@ class Sources:
     def __init__(self, instance: Instance, connections: int) -> None:
         self._instance = instance
         self._connections = connections
-        self._pools: dict[ssl.SSLContext, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[ssl.SSLContext, str], urllib3.PoolManager] = {}
         self._context, self._looked = tls_context(instance), time.monotonic()
         self._tools = _Tools()
         self._readers = ThreadPoolExecutor(_AHEAD * connections, "rucio-lab-read")
@@ -108,18 +110,26 @@ class Sources:
             If it cannot be read, or does not have the registered size.
         """
         if replica.scheme in ("https", "http") and replica.domain != "zip":
-            return _open_http(self._pool(), self._instance, replica, (offset, file.bytes), silence)
+            return _open_http(self._pool, self._instance, replica, (offset, file.bytes), silence)
         if replica.scheme in ("root", "roots", "file", "https", "http"):
             reader = open_replica(replica, self._instance, file.bytes, name=file.did.name, silence=silence)
             return _Parts(reader, offset, silence, self._readers)
         return _through_rucio(file, replica, self._instance, offset, self._tools)
 
-    def _pool(self) -> urllib3.PoolManager:
+    def _pool(self, proxy: str) -> urllib3.PoolManager:
+        """Give the connections to all servers, through a proxy unless it is empty."""
         if time.monotonic() - self._looked > _LOOK:
             self._context, self._looked = tls_context(self._instance), time.monotonic()
-        if self._context not in self._pools:
-            self._pools[self._context] = urllib3.PoolManager(ssl_context=self._context, maxsize=self._connections)
-        return self._pools[self._context]
+        key = (self._context, proxy)
+        if key not in self._pools:
+            self._pools[key] = (
+                urllib3.ProxyManager(
+                    proxy, proxy_headers=_who(proxy), ssl_context=self._context, maxsize=self._connections
+                )
+                if proxy
+                else urllib3.PoolManager(ssl_context=self._context, maxsize=self._connections)
+            )
+        return self._pools[key]
 
     def close(self) -> None:
         """Close all connections, and end Rucio's own tools."""
@@ -132,16 +142,26 @@ class Sources:
 # ------------------------------------------------------------------------------------------------ https, http
 
 
-def _open_http(
-    pool: urllib3.PoolManager, instance: Instance, replica: Replica, span: tuple[int, int], silence: float
-) -> Stream:
+def _who(proxy: str) -> dict[str, str]:
+    """Give the header with the user and password in the address of a proxy, if there are any."""
+    from requests.utils import get_auth_from_url
+
+    user, password = get_auth_from_url(proxy)
+    return urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else {}
+
+
+Pools = Callable[[str], urllib3.PoolManager]
+"""Proxy, or an empty text -> the connections through it."""
+
+
+def _open_http(pools: Pools, instance: Instance, replica: Replica, span: tuple[int, int], silence: float) -> Stream:
     headers = {"Accept-Encoding": "identity", "User-Agent": "rucio-lab"}
     if span[0]:
         headers["Range"] = f"bytes={span[0]}-"
     if token := authorization(replica, instance):
         headers["Authorization"] = token
     try:
-        response = _get(pool, replica.url, headers, silence, instance.storage.redirects_to_http)
+        response = _get(pools, replica.url, headers, silence, instance.storage.redirects_to_http)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise _no_answer(error, replica, instance, silence) from None
     try:
@@ -152,14 +172,20 @@ def _open_http(
 
 
 def _get(
-    pool: urllib3.PoolManager, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
+    pools: Pools, url: str, headers: dict[str, str], silence: float, allowed: Collection[str]
 ) -> urllib3.BaseHTTPResponse:
     """Request a file, following redirects."""
     limits = urllib3.Timeout(connect=min(CONNECT, silence), read=silence)
     for _ in range(redirects.MOST + 1):
-        response = pool.request(
-            "GET", url, headers=headers, timeout=limits, preload_content=False, redirect=False, retries=False
-        )
+        proxy = proxies.proxy_for(url)
+        try:
+            response = pools(proxy).request(
+                "GET", url, headers=headers, timeout=limits, preload_content=False, redirect=False, retries=False
+            )
+        except urllib3.exceptions.ProxyError as error:
+            raise proxies.failed(proxy, _what_proxy_does(error)) from None
+        except urllib3.exceptions.ProxySchemeUnknown:
+            raise proxies.failed(proxy, "is not a web proxy: rucio_lab cannot use it for storages") from None
         location = response.get_redirect_location()
         if not location:
             return response
@@ -167,6 +193,13 @@ def _get(
         target = redirects.redirected(url, location, allowed)
         url, headers = target, redirects.without_credentials(headers, url, target)
     raise StorageFailed("redirects too often")
+
+
+def _what_proxy_does(error: urllib3.exceptions.ProxyError) -> str:
+    said = str(error.original_error)
+    if status := re.search(r"Tunnel connection failed: (\d+)", said):
+        return proxies.meaning(status[1])
+    return "refuses connections" if "refused" in said else "cannot be reached"
 
 
 def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: Instance, span: tuple[int, int]) -> int:

@@ -21,6 +21,7 @@ from rucio_lab.core.errors import (
     RucioLabError,
     SignInNeeded,
 )
+from rucio_lab.core.proxies import REMEDY, proxy_for, shown
 from rucio_lab.core.text import printable
 from rucio_lab.core.upstream.rucio_api import exception
 
@@ -140,8 +141,8 @@ def _unconnected(error: Exception, instance: Instance) -> RucioLabError:
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return LakeUnreachable(
-            f"Rucio ({instance.name}) cannot be reached through the proxy of the environment: {reason}.",
-            "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            f"Rucio ({instance.name}) cannot be reached through the proxy {shown(proxy_for(instance.url))}: {reason}.",
+            REMEDY,
         )
     if "Read timed out" in text:  # in the middle of a stream, requests raises a ConnectionError
         return _stopped(instance)
@@ -180,6 +181,8 @@ def first_line(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     """Find the operating system's message in an error of requests, which nests it deeply."""
     text = str(error)
+    if "407" in text and "prox" in text.lower():
+        return "the proxy asks for credentials (HTTP 407)"
     for words in ("Connection refused", "Name or service not known", "No route to host", "timed out", "reset by peer"):
         if words in text:
             return {"timed out": "no connection within the time limit"}.get(words, words[0].lower() + words[1:])

@@ -105,6 +105,16 @@ def test_an_answer_to_another_question(hostile: HostileRucio) -> None:
     assert_fails(lambda: attach(f"{SCOPE}:{CONTAINER}"), LakeBroken, "s:other when it was asked for s:c")
 
 
+@pytest.mark.parametrize("what", ["attach", "files", "metadata"])
+def test_redirects_without_end(hostile: HostileRucio, what: str) -> None:
+    ask = everything(hostile.instance())[what]
+    path = next(iter(asked_by(hostile, ask)))
+    hostile.asked.clear()
+    hostile.replies = {"/": Reply(status=302, headers={"Location": f"{path}?again"})}
+    assert_fails(ask, LakeBroken, "sent an answer that cannot be read: Exceeded 5 redirects")
+    assert len(hostile.asked) == 1 + 5
+
+
 def test_an_endless_chain_of_containers(hostile: HostileRucio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rucio_lab.core.catalogue.lake.MOST_CONTAINERS", 20)
     numbers = itertools.count()
