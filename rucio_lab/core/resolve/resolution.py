@@ -15,6 +15,7 @@ from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable
+from rucio_lab.core.garbage import rarely_searched
 from rucio_lab.core.model import DidInfo, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.reading import probe, xrootd
 from rucio_lab.core.reasons import Cause, Reason
@@ -30,6 +31,7 @@ from rucio_lab.core.resolve.expand import Tell, Wanted, expand, find_replicas
 from rucio_lab.core.storage import readable_schemes
 
 
+@rarely_searched()
 def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     """Find the replica to read for each file of some DIDs, without downloading anything.
 
