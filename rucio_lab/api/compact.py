@@ -90,18 +90,19 @@ class Forms:
 
     def split(self, file: ResolvedFile) -> tuple[Form, bytes]:
         """Give the form of a file, and its facts."""
-        facts, sums = file.bytes.to_bytes(8, "big"), []
-        for kind, digits in _SUMS.items():
-            text = getattr(file, kind)
-            if text is not None and len(text) == digits and _is_hexadecimal(text):
-                facts += bytes.fromhex(text)
+        facts = file.bytes.to_bytes(8, "big")
+        sums = []
+        for kind, text in (("adler32", file.adler32), ("md5", file.md5)):
+            if text and (digits := _digits(kind, text)):
+                facts += digits
                 sums.append(kind)
-        url, name, every = file.url, file.did.name, (*file.replicas, *(left.replica for left in file.left_out))
-        if any(_END in text for each in every for text in (each.url, each.pfn)):
+        every = [*file.replicas, *[left.replica for left in file.left_out]]
+        url, name = file.url, file.did.name
+        if _END in "".join([text for each in every for text in (each.url, each.pfn)]):
             return Form(self._source, file), facts
         path = url.split("/")
         parts = name.count("/") + 1
-        plain = path[-parts:] == name.split("/")
+        plain = path[-1] == name if parts == 1 else path[-parts:] == name.split("/")
         quoted = not plain and unquote(path[-1]) == name
         parts = parts if plain else int(quoted)
         end = _common_end(path, parts, every)
@@ -111,11 +112,12 @@ class Forms:
             file.did.scope if parts else file.did,
             parts,
             quoted,
-            *sums,
-            *(getattr(file, kind) for kind in _SUMS if kind not in sums),
             len(file.replicas),
+            *sums,
+            None if "adler32" in sums else file.adler32,
+            None if "md5" in sums else file.md5,
             *cut,
-            *(left.why for left in file.left_out),
+            *[left.why for left in file.left_out],
         )
         if (form := self._known.get(key)) is None:
             common = _without(file, cut, parts, sums)
@@ -140,11 +142,14 @@ def _without(
     )
 
 
-def _common_end(path: list[str], parts: int, replicas: tuple[Replica, ...]) -> str:
+def _common_end(path: list[str], parts: int, replicas: list[Replica]) -> str:
     """Find an end that the addresses of a file have in common: a hash and the name, or the name, or nothing."""
     for several in (parts + 2, parts) if parts else ():
         end = "/".join(path[-several:])
-        if all(each.url.endswith(end) for each in replicas if each.url):
+        for each in replicas:
+            if each.url and not each.url.endswith(end):
+                break
+        else:
             return end
     return ""
 
@@ -163,8 +168,10 @@ def _with_end(replica: Replica, end: str) -> Replica:
     return Replica(replica.rse, url, pfn, replica.domain, replica.priority)
 
 
-def _is_hexadecimal(text: str) -> bool:
+def _digits(kind: str, text: str) -> bytes:
+    """Give a checksum as bytes; empty if it is not written in the usual way."""
     try:
-        return bytes.fromhex(text).hex() == text
+        digits = bytes.fromhex(text)
     except ValueError:
-        return False
+        return b""
+    return digits if len(digits) * 2 == _SUMS[kind] and digits.hex() == text else b""

@@ -16,6 +16,7 @@ from rucio_lab.api.tables import html_table
 from rucio_lab.core.address import without_query
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable
+from rucio_lab.core.garbage import rarely_searched
 from rucio_lab.core.model import LeftOut, Replica, Request, Resolution, ResolvedFile
 from rucio_lab.core.text import printable
 from rucio_lab.core.words import count, several, size
@@ -142,7 +143,8 @@ class FileList(list[str]):
         if isinstance(files, Resolution):
             source = Source.of(files)
             forms = Forms(source)
-            super().__init__(FileEntry(file.url, *forms.split(file)) for file in files.files)
+            with rarely_searched():
+                super().__init__(FileEntry(file.url, *forms.split(file)) for file in files.files)
             self._whole = (source,)
         else:
             super().__init__(files)

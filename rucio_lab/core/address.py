@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -80,7 +81,12 @@ def lake_url(instance: str, did: DID) -> str:
     did
         A file, dataset or container.
     """
-    return PREFIX + Address(instance, *did).path
+    return f"{_start(instance, did.scope)}/{quote(did.name, safe='')}"
+
+
+@lru_cache(maxsize=256)
+def _start(instance: str, scope: str) -> str:
+    return PREFIX + Address(instance, scope).path
 
 
 def without_query(url: str) -> str:

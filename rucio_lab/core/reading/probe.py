@@ -13,10 +13,12 @@ import selectors
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 
 from rucio_lab.core import proxies
 from rucio_lab.core.config.settings import Instance
@@ -85,6 +87,12 @@ def forget() -> None:
     """Forget all results, so that every endpoint is probed again."""
     _verdicts.clear()
     _by_file.clear()
+
+
+def prepare() -> None:
+    """Import in a thread what probes of web servers need: it takes as long as an answer of Rucio."""
+    if "aiohttp" not in sys.modules:
+        threading.Thread(target=import_module, args=("aiohttp",), name="rucio-lab-import", daemon=True).start()
 
 
 def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) -> None:

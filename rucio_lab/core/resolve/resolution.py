@@ -15,8 +15,9 @@ from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import BadRequest, FilesUnavailable
+from rucio_lab.core.garbage import rarely_searched
 from rucio_lab.core.model import DidInfo, Replica, Request, Resolution, ResolvedFile
-from rucio_lab.core.reading import xrootd
+from rucio_lab.core.reading import probe, xrootd
 from rucio_lab.core.reasons import Cause, Reason
 from rucio_lab.core.resolve.choose import (
     Draft,
@@ -31,6 +32,7 @@ from rucio_lab.core.resolve.expand import Tell, Wanted, expand, find_replicas
 from rucio_lab.core.storage import readable_schemes
 
 
+@rarely_searched()
 def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     """Find the replica to read for each file of some DIDs, without downloading anything.
 
@@ -72,6 +74,8 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
             "Access lake accepts no schemes and no RSE expression, because it chooses a replica when a file is opened.",
             "Leave them out, or set schemes and rse of the instance in rucio_lab.toml.",
         )
+    if request.access != "lake":
+        probe.prepare()
     wanted = expand(lake, request, tell)
     chosen = sorted(wanted.files)[: request.limit]
     if request.access == "lake":
