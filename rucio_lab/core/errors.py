@@ -130,6 +130,9 @@ class StorageFailed(RucioLabError):  # noqa: N818
         What it affects: the whole ``server``, the ``credentials`` it was shown, or only this ``file``.
     slow
         Whether it only did not answer in time, and may do so with more time.
+    retry_after
+        When it can be tried again, in seconds: at once (0) if only a connection was lost, later if the storage is busy;
+        None if there is no reason to.
     """
 
     code, status = "storage_failed", 502
@@ -141,10 +144,17 @@ class StorageFailed(RucioLabError):  # noqa: N818
         *,
         concerns: Literal["server", "credentials", "file"] = "file",
         slow: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, remedy)
         self.concerns = concerns
         self.slow = slow
+        self.retry_after = retry_after
+
+    @property
+    def busy(self) -> bool:
+        """Whether the storage works, but has asked to be tried again later."""
+        return bool(self.retry_after)
 
 
 class LakeUnreachable(RucioLabError):  # noqa: N818

@@ -40,7 +40,6 @@ class Cause(Enum):
     UNTRUSTED = auto()
     REFUSES_TLS = auto()
     NO_RANGES = auto()
-    READ_FAILED = auto()
 
     # Found out from its server, about one file
     WANTS_CREDENTIALS = auto()
@@ -79,7 +78,6 @@ _TEXTS = {
     Cause.UNTRUSTED: "has a certificate that Python does not trust here (SSL_CERT_FILE can name its CA)",
     Cause.REFUSES_TLS: "refuses the TLS connection (it may require a client certificate)",
     Cause.NO_RANGES: "does not serve parts of files (no Range requests), so it cannot be streamed from",
-    Cause.READ_FAILED: "{}",
     Cause.WANTS_CREDENTIALS: "asks for credentials that a plain URL cannot carry ({})",
     Cause.ERROR: "answers with an error ({})",
     Cause.BAD_REDIRECT: "{}",
@@ -108,9 +106,8 @@ _OF_SERVER = _OF_ONE_FILE | {
     Cause.UNTRUSTED,
     Cause.REFUSES_TLS,
     Cause.NO_RANGES,
-    Cause.READ_FAILED,
 }
-_DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSED_CONNECTION, Cause.READ_FAILED}
+_DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSED_CONNECTION}
 _BY_CREDENTIALS = {
     Cause.WANTS_CREDENTIALS,
     Cause.NEEDS_OURS,

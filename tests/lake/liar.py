@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.lake.pki import Authority
 
 _HAVE_TLS, _GO_TLS, _SERVER = 0x80000000, 0x40000000, 0x1
-_OK, _ERROR, _REDIRECT = 0, 4003, 4004
+_OK, _ERROR, _REDIRECT, _WAIT = 0, 4003, 4004, 4005
 _QUERY, _CLOSE, _PROTOCOL, _LOGIN, _OPEN, _READ, _STAT, _READV, _LOCATE = (
     *(3001, 3003, 3006, 3007),
     *(3010, 3013, 3017, 3025, 3027),
@@ -63,6 +63,8 @@ class Liar:
         Whether it switches each connection to TLS, even for a ``root://`` address.
     on_open, on_read
         Return the address to redirect the client of a path to; an empty one serves the path.
+    busy
+        How many seconds it asks to wait, for each of the next requests to open or read.
     credentials, paths
         The credentials it received, and the paths it was asked to open, with their options.
     everything
@@ -77,6 +79,7 @@ class Liar:
     tls: bool = False
     on_open: Callable[[str], str] = _nowhere
     on_read: Callable[[str], str] = _nowhere
+    busy: list[int] = field(default_factory=list)
     credentials: list[bytes] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     everything: bytes = b""
@@ -183,7 +186,9 @@ class _Connection:
 
     def _redirect(self, stream: bytes, where: Callable[[str], str], else_data: bytes) -> None:
         target = where(self._path)
-        if target:
+        if self._told.busy:
+            self._answer(stream, _WAIT, struct.pack(">i", self._told.busy.pop(0)) + b"busy\0")
+        elif target:
             self._answer(stream, _REDIRECT, struct.pack(">i", 0) + target.encode())
         else:
             self._answer(stream, _OK, else_data)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.catalogue.replies import FileReplicas
@@ -28,6 +29,7 @@ from rucio_lab.core.text import printable
 
 _REMEMBER_BAD = 120.0  # seconds for which a replica that failed is tried after the others
 _BLOCK = 16 << 20  # bytes of one read when the whole file is copied
+_RESTART = 2.5  # seconds; XRootD's client does not connect again for 2 s to a server that refused (StreamErrorWindow)
 _MOST_FILES = 256  # to keep in memory, each with an open replica
 
 
@@ -60,6 +62,7 @@ class LakeFile:
         self._replicas, self._left_out = readable_replicas(instance, row)
         self._asked = time.monotonic()
         self._bad: dict[str, tuple[str, float]] = {}  # URL -> why, until when
+        self._worked: set[Replica] = set()
         self._reader: Reader | None = None
         self._lock = threading.Lock()
         self._holds = 0
@@ -118,8 +121,9 @@ class LakeFile:
         """Read some parts, and say which replica gave them. The replicas in `failures` are not used."""
         news: list[str] = []
         asked_again = False
+        retries = _Retries(self._instance.storage.patience)
         while True:
-            replica = self._next(failures)
+            replica = self._next(failures) or retries.wait_for(failures, self._worked)
             if replica is None and not asked_again and self._ask_again(failures):
                 asked_again = True
                 continue
@@ -131,7 +135,8 @@ class LakeFile:
                 failures[replica] = error
                 news += self._note(replica, error)
                 continue
-            if news:
+            self._worked.add(replica)
+            if news and replica not in failures:
                 _warn(f"{self.did}: {'; '.join(news)}. Reading continues from {_where(replica)}.")
             return parts, replica
 
@@ -161,8 +166,10 @@ class LakeFile:
         why, until = self._bad.get(replica.url, ("", 0.0))
         if why and until > time.monotonic():
             return why
-        fault = probe.fault_of((replica.rse, replica.endpoint)) if replica.scheme != "file" else None
-        return str(fault or "")
+        if replica.scheme == "file":
+            return ""
+        fault = probe.fault_of((replica.rse, replica.endpoint))
+        return str(fault or "") or ("failed lately" if probe.is_suspect(replica) else "")
 
     def _silence(self) -> float:
         """How long a storage may stay silent: not long if there are other replicas."""
@@ -226,10 +233,47 @@ class LakeFile:
     def _note(self, replica: Replica, error: StorageFailed) -> list[str]:
         """Remember a failure. Returns its description, unless it was already known."""
         known = bool(self._known_bad(replica))
-        self._bad[replica.url] = (error.message, time.monotonic() + _REMEMBER_BAD)
-        if error.concerns == "server" and replica.scheme != "file":
-            known = not probe.remember(replica, error.message) or known
+        lasts = min(error.retry_after or _REMEMBER_BAD, _REMEMBER_BAD)
+        self._bad[replica.url] = (error.message, time.monotonic() + lasts)
+        if error.concerns == "server" and replica.scheme != "file" and not error.busy:
+            known = not probe.suspect(replica, error, self._instance.storage.redirects_to_http) or known
         return [] if known else [f"{_where(replica)} {error.message}"]
+
+
+class _Retries:
+    """Which of the replicas that failed is tried again in the same read, and when.
+
+    Parameters
+    ----------
+    patience
+        How long to wait for busy storages and servers that restart, in seconds.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._until = time.monotonic() + patience
+        self._tries: Counter[Replica] = Counter()
+
+    def wait_for(self, failures: Mapping[Replica, StorageFailed], worked: Collection[Replica]) -> Replica | None:
+        """Wait for the replica that can be tried again first; None if there is no reason to wait for any."""
+        waits = {replica: self._wait(replica, error, replica in worked) for replica, error in failures.items()}
+        wait, replica = min(
+            ((wait, replica) for replica, wait in waits.items() if wait is not None),
+            key=itemgetter(0),
+            default=(0.0, None),
+        )
+        if replica is None or time.monotonic() + wait > self._until:
+            return None
+        time.sleep(wait)
+        self._tries[replica] += 1
+        return replica
+
+    def _wait(self, replica: Replica, error: StorageFailed, worked: bool) -> float | None:
+        tries = self._tries[replica]
+        if error.retry_after is None:
+            return None
+        if error.busy:
+            return error.retry_after
+        return 0 if tries == 0 else _RESTART if tries == 1 and worked else None
 
 
 def _warn(words: str) -> None:

@@ -147,7 +147,7 @@ def http_failure(error: Exception) -> StorageFailed:
         ((ConnectionError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError), "closed the connection"),
     ):
         if isinstance(error, kind):
-            return StorageFailed(words, concerns="server")
+            return StorageFailed(words, concerns="server", retry_after=0)
     unknown = f"does not answer as a web server ({type(error).__name__})"
     words = f"cannot be reached ({error.strerror or error})" if isinstance(error, OSError) else unknown
     return StorageFailed(words, concerns="server")
@@ -201,7 +201,8 @@ class HttpReader(Reader):
                 while len(content) < stop - start and (more := await response.content.read(stop - start)):
                     content += more
         if len(content) != stop - start:
-            raise StorageFailed(f"sent {len(content):,} of {stop - start:,} bytes", concerns="server")
+            words = f"sent {len(content):,} of {stop - start:,} bytes"
+            raise StorageFailed(words, concerns="server", retry_after=0)
         return content
 
     def _judge(self, response: aiohttp.ClientResponse, start: int, stop: int) -> None:
@@ -226,7 +227,8 @@ class HttpReader(Reader):
                 words = "does not serve parts of files (no Range requests), so it cannot be streamed from"
                 raise StorageFailed(words, concerns="server")
         else:
-            raise http_status.failure(status, self.replica, self._instance, self.size)
+            asked = response.headers.get("Retry-After")
+            raise http_status.failure(status, self.replica, self._instance, self.size, retry_after=asked)
 
     def close(self) -> None:
         """Do nothing: the connections belong to the session."""

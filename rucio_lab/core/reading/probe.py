@@ -43,6 +43,7 @@ Endpoint = tuple[str, str]
 
 _verdicts: dict[Endpoint, tuple[Reason | None, float]] = {}
 _by_file: dict[Endpoint, float] = {}
+_suspects: dict[Endpoint, float] = {}
 
 
 def endpoint(replica: Replica) -> Endpoint:
@@ -62,24 +63,45 @@ def fault_of(where: Endpoint) -> Reason | None:
     return _verdicts[where][0] if is_known(where) else None
 
 
-def remember(replica: Replica, failure: str) -> bool:
-    """Remember that the server of a replica failed while a file was read.
+def is_suspect(replica: Replica) -> bool:
+    """Whether the server of a replica has failed lately while a file was read: others are better tried first."""
+    return _suspects.get((replica.rse, replica.endpoint), 0) > time.monotonic()
+
+
+def suspect(replica: Replica, failure: StorageFailed, redirects_to_http: Collection[str] = ()) -> bool:
+    """Probe the server of a replica in the background, because a read has failed. Only the probe can call it dead.
 
     Parameters
     ----------
     replica
         The replica that was read.
     failure
-        What the server did, as text that continues its address.
+        What happened. If only a connection was lost, the suspicion ends when the server answers the probe.
+    redirects_to_http
+        As for `probe`.
 
     Returns
     -------
     bool
-        True if this was not known before.
+        True if the server was not suspect before.
     """
+    from fsspec.asyn import get_loop
+
     where = (replica.rse, replica.endpoint)
-    news = fault_of(where) is None
-    _verdicts[where] = (Reason(Cause.READ_FAILED, (failure,)), time.monotonic() + _REMEMBER_DEAD)
+    news = not is_suspect(replica) and fault_of(where) is None
+    _suspects[where] = time.monotonic() + _REMEMBER_DEAD
+    if news:
+        _verdicts.pop(where, None)
+
+        async def check() -> None:
+            (reason,) = await _probe_all([replica], redirects_to_http)
+            if where not in _suspects:  # all was forgotten meanwhile
+                return
+            _keep(replica, reason)
+            if reason is None and failure.retry_after == 0:
+                _suspects.pop(where, None)
+
+        asyncio.run_coroutine_threadsafe(check(), get_loop())
     return news
 
 
@@ -87,6 +109,7 @@ def forget() -> None:
     """Forget all results, so that every endpoint is probed again."""
     _verdicts.clear()
     _by_file.clear()
+    _suspects.clear()
 
 
 def prepare() -> None:
@@ -111,15 +134,20 @@ def probe(replicas: Iterable[Replica], redirects_to_http: Collection[str] = ()) 
     if any(replica.scheme in ("https", "http") for replica in asked):
         import aiohttp  # noqa: F401 - before the clock starts: on a network disk this can take seconds
     answers = asyncio.run_coroutine_threadsafe(_probe_all(asked, redirects_to_http), get_loop()).result()
-    now = time.monotonic()
     for replica, answer in zip(asked, answers, strict=True):
-        reason = _behind_proxy(replica) or answer if answer and answer.is_down else answer
-        server, until = (replica.rse, replica.endpoint), now + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
-        if reason and reason.is_of_one_file:
-            _by_file[server] = until
-        elif reason:
-            _by_file.pop(server, None)
-        _verdicts[endpoint(replica)] = (reason, until)
+        _keep(replica, answer)
+
+
+def _keep(replica: Replica, answer: Reason | None) -> None:
+    """Remember the result of a probe. If a server is down, a proxy may be the only way to it."""
+    reason = _behind_proxy(replica) or answer if answer and answer.is_down else answer
+    until = time.monotonic() + (_REMEMBER_DEAD if reason else _REMEMBER_ALIVE)
+    server = (replica.rse, replica.endpoint)
+    if reason and reason.is_of_one_file:
+        _by_file[server] = until
+    elif reason:
+        _by_file.pop(server, None)
+    _verdicts[endpoint(replica)] = (reason, until)
 
 
 async def _probe_all(replicas: Sequence[Replica], allowed: Collection[str]) -> list[Reason | None]:
@@ -196,9 +224,9 @@ def _no_answer(error: Exception, url: str) -> Reason:
 
 
 def _judge_http(status: int) -> Reason | None:
-    """Say why a file cannot be streamed from its plain URL. A missing file is no reason: its server works."""
+    """Say why a file cannot be streamed from its plain URL. No reason is a missing file, or a server that is busy."""
     match meaning(status):
-        case Answer.PART | Answer.NO_FILE | Answer.TOO_SHORT:  # TOO_SHORT: of an empty file
+        case Answer.PART | Answer.NO_FILE | Answer.TOO_SHORT | Answer.BUSY:  # TOO_SHORT: of an empty file
             return None
         case Answer.WHOLE:
             return Reason(Cause.NO_RANGES)
@@ -230,7 +258,7 @@ def refusals(replicas: Iterable[tuple[Replica, int]], instance: Instance) -> dic
             reader.read([(0, 1 if size else 0)], TIMEOUT)
             reader.close()
         except StorageFailed as error:
-            return Reason(Cause.REFUSES_OURS, (error.message,))
+            return None if error.busy else Reason(Cause.REFUSES_OURS, (error.message,))
         return None
 
     asked = {(replica.rse, replica.endpoint): (replica, size) for replica, size in replicas}

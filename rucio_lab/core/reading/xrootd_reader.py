@@ -20,6 +20,7 @@ from rucio_lab.core.reading import xrootd, xrootd_calls
 from rucio_lab.core.reading.http import wait_for
 from rucio_lab.core.reading.reader import SLOWEST, UNKNOWN, Reader, Span, wrong_size
 from rucio_lab.core.reasons import Reason
+from rucio_lab.core.storage import http_status
 from rucio_lab.core.storage.shown import why_refused
 from rucio_lab.core.storage.tls import authority_paths
 
@@ -31,6 +32,12 @@ _LARGEST_REQUEST = 32 << 20  # bytes
 _NOT_AUTHORIZED = (3010, 3030, 3031)  # errors of a server: not authorized, authentication failed
 
 _LOGIN_FAILED = (203, 204)  # errors of the client: login or authentication failed
+
+_OVERLOADED = 3024  # error of a server
+
+_NO_CONNECTION = 108  # error of the client
+
+_EXPIRED = 206  # error of the client: the time limit of a request
 
 _CLOSE = 10  # seconds
 
@@ -103,7 +110,7 @@ class RootReader(Reader):
         try:
             status, response = self._wait(answer, most, silence)
         except ValueError:  # another thread's request found the connection broken
-            raise StorageFailed("closed the connection", concerns="server") from None
+            raise StorageFailed("closed the connection", concerns="server", retry_after=0) from None
         if not status.ok:
             raise self._failure(status)
         return response
@@ -127,12 +134,10 @@ class RootReader(Reader):
             return StorageFailed(why_refused(self.replica, self._instance, _brief(said)), concerns="credentials")
         if status.errno == 3011 or status.code == 304:
             return StorageFailed(f"has no such file ({_brief(said)})")
-        if status.code == 108:
-            return StorageFailed("cannot be reached", concerns="server")
-        if status.code == 110:
-            return StorageFailed("has no TLS certificate, or one that is not trusted here", concerns="server")
+        if status.errno == _OVERLOADED:
+            return http_status.busy(_brief(said))
         if status.code in _SERVER_FAILED:
-            return StorageFailed(f"broke off ({_brief(said)})", concerns="server")
+            return _broken(status.code, said)
         return StorageFailed(f"answers with an error ({_brief(said)})")
 
     def close(self) -> None:
@@ -141,6 +146,16 @@ class RootReader(Reader):
         if file is not None and file.is_open():
             with suppress(RuntimeError):  # at exit, when no thread can be started, XRootD closes all files
                 xrootd_calls.start(lambda: file.close(timeout=_CLOSE))
+
+
+def _broken(code: int, said: str) -> StorageFailed:
+    """Say what happened to a connection."""
+    if code == 110:
+        return StorageFailed("has no TLS certificate, or one that is not trusted here", concerns="server")
+    if code == _EXPIRED:  # or the server asked to wait beyond the time limit
+        return StorageFailed("did not answer in time", concerns="server", slow=True)
+    words = "cannot be reached" if code == _NO_CONNECTION else f"broke off ({_brief(said)})"
+    return StorageFailed(words, concerns="server", retry_after=0)
 
 
 def _set_property(file: Any, name: str, value: str) -> None:

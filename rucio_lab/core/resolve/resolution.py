@@ -11,6 +11,7 @@ from dataclasses import replace
 from rucio_lab.core.address import lake_url
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.catalogue.lake import Lake
+from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.config.settings import Instance
 from rucio_lab.core.did import DID
@@ -81,17 +82,7 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
     if request.access == "lake":
         return _in_lake(instance, request, wanted, chosen)
     rows = find_replicas(lake, request, wanted, chosen, tell)
-    sorter = Sorter(instance, request)
-    drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
-    check_mounts(drafts)
-    if request.access == "auto" and not choosy:
-        put_copies_first(instance, drafts)
-    if request.access == "download":
-        put_dead_last(instance, drafts)
-    else:
-        drop_dead(instance, drafts)
-    if request.access == "auto" and not choosy:
-        through_lake(instance, drafts)
+    drafts = _choose(instance, request, chosen, rows)
     files = tuple(draft.file(wanted.files[draft.did]) for draft in drafts if draft.candidates)
     missing = _missing(lake, request, [draft for draft in drafts if not draft.candidates])
     if missing and not (request.allow_missing and files):
@@ -107,6 +98,23 @@ def resolve(request: Request, tell: Tell = lambda *_: None) -> Resolution:
         shared=sum(len(wanted.files[file.did]) > 1 for file in files),
         notes=(*wanted.notes, *_notes(files)),
     )
+
+
+def _choose(instance: Instance, request: Request, chosen: list[DID], rows: dict[DID, FileReplicas]) -> list[Draft]:
+    """Choose the replica of each file."""
+    sorter = Sorter(instance, request)
+    drafts = [sorter.draft(did, rows.get(did)) for did in chosen]
+    check_mounts(drafts)
+    free = request.access == "auto" and not (request.schemes or request.rse)
+    if free:
+        put_copies_first(instance, drafts)
+    if request.access == "download":
+        put_dead_last(instance, drafts)
+    else:
+        drop_dead(instance, drafts)
+    if free:
+        through_lake(instance, drafts)
+    return drafts
 
 
 def _in_lake(instance: Instance, request: Request, wanted: Wanted, chosen: list[DID]) -> Resolution:

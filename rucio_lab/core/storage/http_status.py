@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Literal
 
@@ -20,6 +22,7 @@ class Answer(Enum):
     NO_FILE = auto()
     TOO_SHORT = auto()
     REFUSED = auto()
+    BUSY = auto()
     ERROR = auto()
 
 
@@ -32,7 +35,11 @@ _MEANINGS = {
     404: Answer.NO_FILE,
     410: Answer.NO_FILE,
     416: Answer.TOO_SHORT,
+    429: Answer.BUSY,
+    503: Answer.BUSY,
 }
+
+_USUAL_WAIT = 1.0  # seconds, if a busy storage does not say how long to wait
 
 
 def meaning(status: int) -> Answer:
@@ -40,8 +47,32 @@ def meaning(status: int) -> Answer:
     return _MEANINGS.get(status, Answer.ERROR)
 
 
+def wait_of(header: str | None) -> float:
+    """Give how long a busy storage asks to wait, in seconds.
+
+    Parameters
+    ----------
+    header
+        ``Retry-After``, with seconds or a date (RFC 9110, section 10.2.3); None if there is none.
+    """
+    said = (header or "").strip()
+    if said.isdecimal():
+        return max(float(said), _USUAL_WAIT)
+    try:
+        when = parsedate_to_datetime(said)
+    except ValueError:
+        return _USUAL_WAIT
+    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), _USUAL_WAIT)
+
+
 def failure(
-    status: int, replica: Replica, instance: Instance, size: int, *, error_concerns: Literal["server", "file"] = "file"
+    status: int,
+    replica: Replica,
+    instance: Instance,
+    size: int,
+    *,
+    retry_after: str | None = None,
+    error_concerns: Literal["server", "file"] = "file",
 ) -> StorageFailed:
     """Say why a storage did not send part of a file.
 
@@ -53,6 +84,8 @@ def failure(
         The replica that was requested, and the instance it belongs to.
     size
         Size of the file in bytes, as registered in Rucio.
+    retry_after
+        Its header ``Retry-After``.
     error_concerns
         What an internal error of the storage affects: the whole ``server``, or only this ``file``.
     """
@@ -63,7 +96,24 @@ def failure(
             return StorageFailed(f"has no such file (HTTP {status})")
         case Answer.TOO_SHORT:
             return StorageFailed(f"has a file shorter than the {size:,} bytes that Rucio has registered")
+        case Answer.BUSY:
+            return busy(f"HTTP {status}", wait_of(retry_after))
         case _ if (proxy := proxies.proxy_for(replica.url)) and (status == 407 or replica.scheme == "http"):
             return proxies.failed(proxy, proxies.meaning(status))
         case _:
             return StorageFailed(f"answers with an error (HTTP {status})", concerns=error_concerns)
+
+
+def busy(said: str, wait: float = _USUAL_WAIT) -> StorageFailed:
+    """Say that a storage is busy.
+
+    Parameters
+    ----------
+    said
+        How it said so.
+    wait
+        How long it asks to wait, in seconds.
+    """
+    remedy = "Try again later, or raise patience in [instances.NAME.storage] of rucio_lab.toml to wait longer."
+    words = f"is busy ({said}), and asks to wait {wait:.0f} s"
+    return StorageFailed(words, remedy, concerns="server", retry_after=wait)

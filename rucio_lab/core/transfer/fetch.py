@@ -301,6 +301,8 @@ class _Arrival:
         self._checksum = Checksum(file.adler32, file.md5)
         self._part = folder.partial_name(name, file.bytes, self._checksum.expected)
         self._at = self._began = 0
+        self._waited = 0.0  # seconds, for busy storages
+        self._not_before: dict[Replica, float] = {}  # busy storages: the time when they may be asked again
 
     def fetch(self, faults: list[Fault]) -> tuple[Literal["there", "fetched", "stopped"], Replica | None]:
         """Fetch the file, unless it exists."""
@@ -475,9 +477,17 @@ class _Arrival:
                 faults.append(Fault(replica.rse, f"{_where(replica)} {error.message}", error.concerns))
                 if error.concerns == "server":
                     self._fetcher._servers.note(replica)
-                gave_more = self._at - self._began >= CHUNK
-                if (gave_more or error.concerns == "server") and tries < (_MOST_TRIES if gave_more else _ROUNDS):
-                    waiting.append((replica, tries + 1))
+                if again := self._next_try(replica, tries, error):
+                    waiting.append((replica, again))
+
+    def _next_try(self, replica: Replica, tries: int, error: StorageFailed) -> int:
+        """Give the number of the next try of a replica that failed; 0 if there is none."""
+        if error.retry_after:  # it is busy
+            self._not_before[replica] = time.monotonic() + error.retry_after
+            return tries if self._waited + error.retry_after <= self._fetcher._instance.storage.patience else 0
+        gave_more = self._at - self._began >= CHUNK
+        again = gave_more or error.concerns == "server"
+        return tries + 1 if again and tries < (_MOST_TRIES if gave_more else _ROUNDS) else 0
 
     def _resume(self, part: int) -> None:
         """Continue the partial file of an earlier download; it is read again for its checksum."""
@@ -492,8 +502,11 @@ class _Arrival:
         """Append what one replica gives to the partial file."""
         fetcher = self._fetcher
         self._began = self._at
-        if tries > 1 and fetcher._stopped.wait(_PAUSE):
-            raise _Stopped
+        pause = max(_PAUSE if tries > 1 else 0, self._not_before.pop(replica, 0) - time.monotonic())
+        if pause > 0:
+            self._waited += pause
+            if fetcher._stopped.wait(pause):
+                raise _Stopped
         settings = fetcher._instance.storage
         with fetcher._stream(self._file, replica, self._at, settings.patience if last else settings.timeout) as stream:
             if stream.start != self._at:

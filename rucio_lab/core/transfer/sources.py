@@ -206,7 +206,8 @@ def _first_byte(response: urllib3.BaseHTTPResponse, replica: Replica, instance: 
     """Look at the head of an answer, and say at which byte of the file it begins."""
     status = response.status
     if status not in (200, 206):
-        raise http_status.failure(status, replica, instance, span[1], error_concerns="server")
+        asked = response.headers.get("Retry-After")
+        raise http_status.failure(status, replica, instance, span[1], retry_after=asked, error_concerns="server")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise StorageFailed("sends the file compressed, which was not asked for")
     start, total = _range_of(response.headers.get("Content-Range", "")) if status == 206 else (0, None)

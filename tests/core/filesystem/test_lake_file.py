@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,7 +130,9 @@ def test_a_replica_that_failed_is_not_tried_first_again(
         lake_file._files.clear()
         fs.cat_file(url(FAULTY), 0, 10)
     where = ("FAULTY-HTTPS", f"https://127.0.0.1:{lake.faulty['https'].port}")
-    assert probe.fault_of(where)
+    with within(5):
+        while not probe.fault_of(where):  # by the probe that the failure has started
+            time.sleep(0.1)
 
 
 def test_the_next_replica_replaces_a_dead_mount(

@@ -62,9 +62,9 @@ def judge(url: str, rse: str = "RSE") -> str:
         (401, "credentials"),
         (403, "credentials"),
         (405, "HTTP 405"),
-        (429, "HTTP 429"),
+        (429, ""),
         (500, "HTTP 500"),
-        (503, "HTTP 503"),
+        (503, ""),
     ],
 )
 def test_statuses_of_a_web_server(server: TcpProxy, status: int, words: str) -> None:

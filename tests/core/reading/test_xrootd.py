@@ -30,7 +30,7 @@ from rucio_lab.core.reading.root_filesystem import RootFileSystem
 from tests.lake.content import SCOPE
 from tests.lake.lake import FullLake
 from tests.lake.liar import KRB5, ZTN, Liar, gsi, liar, sss
-from tests.support.checks import instance_of
+from tests.support.checks import instance_of, within
 from tests.support.doors import DOORS, go_through
 from tests.support.middle import Answer, Middle, middle_of
 
@@ -232,6 +232,19 @@ def reader(lake: FullLake, url: str, **settings: object) -> Reader:
     return replicas.open_replica(
         Replica("RSE", url, url), instance_of(lake, storage=StorageSettings(**known)), 2000, silence=3
     )
+
+
+def test_a_server_that_asks_to_wait_is_waited_for(lake: FullLake, lying: Liar) -> None:
+    lying.busy = [1, 1]
+    with within(6):
+        its = reader(lake, lying.url())
+        lying.busy = [1]
+        assert its.read([(0, 4)], 3) == [b"root"]
+        its.close()
+    lying.busy = [100]
+    with within(6), pytest.raises(StorageFailed, match="did not answer") as caught:
+        reader(lake, lying.url("/other"))
+    assert caught.value.slow
 
 
 def test_a_redirect_to_a_local_file_is_refused(lake: FullLake, lying: Liar, tmp_path: Path) -> None:

@@ -131,16 +131,15 @@ def test_references_taken_by_xrootd_are_returned(lake: FullLake, tmp_path: Path)
 
 
 def test_the_next_replica_continues_where_one_broke_off(lake: FullLake, tmp_path: Path) -> None:
-    large = lake.path("CERN-EOS", SCOPE, file_names(LARGE)[0])
-    content = large.read_bytes()
-    http, root = lake.storages["http"], lake.faulty["root"]
-    path = str(large.relative_to(lake.store))
+    content = os.urandom(12_000_000)  # in three parts, two of them at a time and in any order
+    served(lake, {"large": content})
+    http, root, path = lake.storages["http"], lake.faulty["root"], "web/served/large"
     replicas = (
         Replica("FIRST", f"root://127.0.0.1:{root.port}//{path}"),
         Replica("SECOND", f"http://127.0.0.1:{http.port}/{path}"),
     )
     file = ResolvedFile(DID(SCOPE, "large"), (), len(content), f"{zlib.adler32(content):08x}", replicas)
-    root.cut(4_500_000)
+    root.cut(9_000_000)
     sent = http.sent()
     (outcome,) = Fetcher(load_instances().get(), [(file, ("large",))], tmp_path / "d", parallel=1).run()
     assert outcome.state == "fetched"
