@@ -96,7 +96,7 @@ def test_wrong_bytes_are_never_handed_out(
 
 @pytest.mark.parametrize("copy", COPIES)
 @pytest.mark.parametrize("kind", SUMS)
-def test_a_replica_with_wrong_bytes_makes_place_for_the_next(
+def test_after_wrong_bytes_the_next_replica_is_copied(
     lake: FullLake, fs: LakeFileSystem, tmp_path: Path, copy: Copy, kind: str
 ) -> None:
     name = put(lake, CONTENT, "CERN-EOS", "WEB-DISK", **SUMS[kind])

@@ -195,7 +195,7 @@ def test_a_plain_replica_comes_first(lake: FullLake) -> None:
     assert (file.rse, file.scheme) == ("WEB-DISK", "http")
 
 
-def test_wrong_bytes_in_an_archive_make_place_for_the_next(
+def test_after_wrong_bytes_in_an_archive_the_next_replica_is_copied(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, fs: LakeFileSystem
 ) -> None:
     configure(lake, monkeypatch, schemes=["root", "http"])
