@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.catalogue.replies import FileReplicas
@@ -107,6 +108,9 @@ class LakeFile:
                 if news:
                     _warn(f"{self.did}: {'; '.join(news)}. It was copied from another replica.")
                 return
+            if not self.size:
+                words = f"{self.did} is empty, but Rucio has registered the checksum {checksum.expected}."
+                raise NoReplicaLeft(words, "Tell its owner.")
             if len(sources) == 1:
                 (source,) = sources
                 wrong[source] = StorageFailed(checksum.fault)
@@ -233,7 +237,8 @@ class LakeFile:
 
 
 def _warn(words: str) -> None:
-    warnings.warn(printable(words), stacklevel=4)
+    with suppress(UserWarning):  # where warnings are errors: what was read is right
+        warnings.warn(printable(words), stacklevel=4)
 
 
 def _where(replica: Replica) -> str:

@@ -111,6 +111,26 @@ def test_after_wrong_bytes_the_next_replica_is_copied(
 
 
 @pytest.mark.parametrize("copy", COPIES)
+def test_copies_succeed_where_warnings_are_errors(
+    lake: FullLake, fs: LakeFileSystem, tmp_path: Path, copy: Copy
+) -> None:
+    name = put(lake, CONTENT, "CERN-EOS", "WEB-DISK")
+    write(lake, "CERN-EOS", name, flipped(CONTENT))
+    unchecked = put(lake, CONTENT, "CERN-EOS", adler32=None)
+    for each in (name, unchecked):
+        (tmp_path / each).mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            assert copy(fs, each, tmp_path / each) == CONTENT
+
+
+def test_an_empty_file_with_another_checksum(lake: FullLake, fs: LakeFileSystem, tmp_path: Path) -> None:
+    name = put(lake, b"", "CERN-EOS", adler32="0000abcd")
+    with pytest.raises(OSError, match="is empty, but Rucio has registered the checksum adler32:0000abcd"):
+        fs.get(url(name), str(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("copy", COPIES)
 def test_without_a_checksum_that_is_said(lake: FullLake, fs: LakeFileSystem, tmp_path: Path, copy: Copy) -> None:
     name = put(lake, CONTENT, "CERN-EOS", adler32=None)
     with warnings.catch_warnings(record=True) as caught:
