@@ -152,7 +152,7 @@ export interface IResolvedFile {
 
 export interface IReplica {
   rse: string;
-  /** The server, as scheme://host:port; empty on a mounted RSE. */
+  /** The server, as scheme://host:port; empty on a mounted RSE, and for a copy on this machine. */
   endpoint: string;
 }
 

@@ -270,9 +270,9 @@ def check_disks() -> Iterator[Finding]:
         (
             "Downloads",
             downloads,
-            "They work, but after a kill a file is fetched anew. Or set folder in [downloads].",
+            "To resume downloads that were killed, set folder in [downloads] to another disk.",
         ),
-        ("Jobs", lab_folder("jobs"), "They work, but see each other on this machine only. Or set JUPYTER_DATA_DIR."),
+        ("Jobs", lab_folder("jobs"), "To see jobs on other machines, set JUPYTER_DATA_DIR to another disk."),
     ):
         if work_in(folder):
             yield Finding("good", f"{what} are kept in {folder}")

@@ -146,7 +146,7 @@ def file(file: ResolvedFile) -> Row:
 
 
 def replica(replica: Replica) -> Row:
-    """Describe a replica: its RSE and server. Without a server if the RSE is mounted, or it cannot be read."""
+    """Describe a replica: its RSE and server. Neither for a copy on this machine; no server on a mounted RSE."""
     return {"rse": replica.rse, "endpoint": replica.endpoint if "://" in replica.url else ""}
 
 

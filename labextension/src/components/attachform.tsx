@@ -122,7 +122,9 @@ const ACCESSES: Access[] = ['auto', 'stream', 'mount', 'lake', 'download'];
 /** Say what a way to make files usable is. */
 function accessText(access: Access, trans: TranslationBundle): string {
   return {
-    auto: trans.__('Whatever is best: a copy that was downloaded before, a path if the RSE is mounted, otherwise a URL.'),
+    auto: trans.__(
+      'Whatever is best: a copy that was downloaded before, a path if the RSE is mounted, otherwise a URL.'
+    ),
     stream: trans.__('URLs that are read over the network.'),
     mount: trans.__('Paths on RSEs that are mounted here.'),
     lake: trans.__(

@@ -102,8 +102,7 @@ function Part(props: {
             )}
             {(endpoint || fate === 'taken' || fate === 'in reserve') && (
               <span className="jp-RucioLab-endpoint">
-                {printable(endpoint) ||
-                  (rse ? trans.__('mounted') : trans.__('downloaded before'))}
+                {printable(endpoint) || (rse ? trans.__('mounted') : trans.__('downloaded before'))}
               </span>
             )}
             {why && <span className="jp-RucioLab-why">{printable(why)}</span>}

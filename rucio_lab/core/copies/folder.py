@@ -160,7 +160,7 @@ class Folder:
         return f".{known}{PARTIAL}"
 
     def partial_names_without_locks(self, partial: str) -> tuple[str, str]:
-        """Name two partial files for a disk without locks: one of this download alone, and one that is nobody's.
+        """Name the partial file of one download on a disk without locks, and the name that it gets when it stops.
 
         Whoever renames the latter may continue it.
         """

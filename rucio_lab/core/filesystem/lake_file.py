@@ -110,6 +110,9 @@ class LakeFile:
                 if news:
                     _warn(f"{self.did}: {'; '.join(news)}. It was copied from another replica.")
                 return
+            if not self.size:
+                words = f"{self.did} is empty, but Rucio has registered the checksum {checksum.expected}."
+                raise NoReplicaLeft(words, "Tell its owner.")
             if len(sources) == 1:
                 (source,) = sources
                 wrong[source] = StorageFailed(checksum.fault)

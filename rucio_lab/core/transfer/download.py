@@ -199,7 +199,7 @@ class Result:
 
     def unchecked(self) -> list[DID]:
         """Give the files that could not be verified, because Rucio has no checksum."""
-        return [outcome.file.did for outcome in self.downloaded if not (outcome.file.adler32 or outcome.file.md5)]
+        return [outcome.file.did for outcome in self.downloaded if not outcome.verified]
 
 
 def _placed(files: Sequence[ResolvedFile], target: Target, instance: str) -> list[tuple[ResolvedFile, Place]]:

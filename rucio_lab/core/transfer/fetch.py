@@ -393,13 +393,13 @@ class _Arrival:
     def _part_without_lock(self) -> Iterator[int]:
         """Use a partial file of this download alone, because the disk has no locks.
 
-        So two downloads of the same file never write to the same partial file. What is left of one becomes nobody's
-        when it stops, and is continued by whoever renames it first.
+        So two downloads of the same file never write to the same partial file. When a download stops, it gives its
+        partial file a free name; the next one continues it if it is the first to rename it.
         """
         self._fetcher.without_locks = True
-        self._part, nobodys = self._folder.partial_names_without_locks(self._part)
+        self._part, free = self._folder.partial_names_without_locks(self._part)
         with suppress(FileNotFoundError):
-            self._folder.rename(nobodys, self._part)
+            self._folder.rename(free, self._part)
         fd = self._open_part()
         try:
             yield fd
@@ -408,7 +408,7 @@ class _Arrival:
             if self._at == 0:
                 self._folder.remove(self._part)
             with suppress(FileNotFoundError):  # it was published
-                self._folder.rename(self._part, nobodys)
+                self._folder.rename(self._part, free)
 
     def _open_part(self) -> int:
         """Open or create the partial file. What others put in its place is removed.

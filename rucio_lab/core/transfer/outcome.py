@@ -50,6 +50,11 @@ class Outcome:
     reason: str = ""
     faults: tuple[Fault, ...] = ()
 
+    @property
+    def verified(self) -> bool:
+        """Whether its checksum was compared with Rucio's, and not only its size."""
+        return self.state in ("there", "fetched") and bool(self.file.adler32 or self.file.md5)
+
 
 @dataclass(slots=True)
 class Progress:

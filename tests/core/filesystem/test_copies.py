@@ -96,7 +96,7 @@ def test_wrong_bytes_are_never_handed_out(
 
 @pytest.mark.parametrize("copy", COPIES)
 @pytest.mark.parametrize("kind", SUMS)
-def test_a_replica_with_wrong_bytes_makes_place_for_the_next(
+def test_after_wrong_bytes_the_next_replica_is_copied(
     lake: FullLake, fs: LakeFileSystem, tmp_path: Path, copy: Copy, kind: str
 ) -> None:
     name = put(lake, CONTENT, "CERN-EOS", "WEB-DISK", **SUMS[kind])
@@ -108,6 +108,26 @@ def test_a_replica_with_wrong_bytes_makes_place_for_the_next(
         (said,) = {str(each.message) for each in caught if "wrong bytes" in str(each.message)}
         assert "CERN-EOS (root://" in said
         assert said.endswith("It was copied from another replica.")
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copies_succeed_where_warnings_are_errors(
+    lake: FullLake, fs: LakeFileSystem, tmp_path: Path, copy: Copy
+) -> None:
+    name = put(lake, CONTENT, "CERN-EOS", "WEB-DISK")
+    write(lake, "CERN-EOS", name, flipped(CONTENT))
+    unchecked = put(lake, CONTENT, "CERN-EOS", adler32=None)
+    for each in (name, unchecked):
+        (tmp_path / each).mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            assert copy(fs, each, tmp_path / each) == CONTENT
+
+
+def test_an_empty_file_with_another_checksum(lake: FullLake, fs: LakeFileSystem, tmp_path: Path) -> None:
+    name = put(lake, b"", "CERN-EOS", adler32="0000abcd")
+    with pytest.raises(OSError, match="is empty, but Rucio has registered the checksum adler32:0000abcd"):
+        fs.get(url(name), str(tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("copy", COPIES)

@@ -27,7 +27,7 @@ from rucio_lab.core.reasons import Cause
 from rucio_lab.core.resolve.choose import Sorter
 from tests.lake.lake import FullLake
 from tests.support.lake_files import BRANCHES, LARGE, configure, content_of, forget, read_branches, url
-from tests.support.put import SCOPE, dataset_of, flipped, put, put_archive
+from tests.support.put import SCOPE, dataset_of, flipped, put, put_archive, write
 
 METHODS = {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED}
 
@@ -168,6 +168,25 @@ def test_the_archive_is_never_read_as_a_whole(
     assert lake.storages[scheme].sent() - before < 100_000
 
 
+def test_the_index_is_read_once_for_many_files(lake: FullLake, fs: LakeFileSystem) -> None:
+    many = {f"member.{uuid4().hex[:8]}": os.urandom(10) for _ in range(20)}
+    fillers = {f"{n:05d}": b"" for n in range(5_000)}
+    put_archive(lake, zipped({**many, **fillers}), many, "CERN-EOS")
+    before = lake.storages["root"].sent()
+    assert {name: fs.cat(url(name)) for name in many} == many
+    assert lake.storages["root"].sent() - before < 600_000
+
+
+def test_an_archive_that_was_replaced(lake: FullLake, fs: LakeFileSystem) -> None:
+    """Its size differs, so its index is read again."""
+    content, name = os.urandom(1_000), f"member.{uuid4().hex[:8]}"
+    archive_name = put_archive(lake, zipped({name: content}), {name: content}, "CERN-EOS")
+    assert fs.cat(url(name)) == content
+    forget()
+    write(lake, "CERN-EOS", archive_name, zipped({"before": b"x" * 77, name: content}))
+    assert fs.cat(url(name)) == content
+
+
 def test_a_plain_replica_comes_first(lake: FullLake) -> None:
     content = os.urandom(1_000)
     name = member(lake, content, "CERN-EOS")
@@ -176,7 +195,7 @@ def test_a_plain_replica_comes_first(lake: FullLake) -> None:
     assert (file.rse, file.scheme) == ("WEB-DISK", "http")
 
 
-def test_wrong_bytes_in_an_archive_make_place_for_the_next(
+def test_after_wrong_bytes_in_an_archive_the_next_replica_is_copied(
     lake: FullLake, monkeypatch: pytest.MonkeyPatch, fs: LakeFileSystem
 ) -> None:
     configure(lake, monkeypatch, schemes=["root", "http"])
