@@ -9,6 +9,11 @@ from enum import Enum, auto
 class Cause(Enum):
     """What prevents a replica from being read."""
 
+    @staticmethod
+    def _generate_next_value_(name: str, *_: object) -> str:
+        """Give each value its name, which is what pickles contain: a number would change with every new cause."""
+        return name
+
     # According to Rucio
     NO_REPLICA = auto()
     NO_PROTOCOL_OUTSIDE = auto()

@@ -204,12 +204,12 @@ def test_what_is_meant_for_other_tools_is_plain(files: FileList) -> None:
 # Written before entries shared anything: a.1, b.1 and a string of the user's own.
 _OLD = zlib.decompress(
     base64.b64decode(
-        "eNqFksFu00AQhh3sJjkgRaJVhXrqqSIInAZ6IZeqalOpDaTILUdUdu0Ja8nOut419IJED4lUaW4Mr8YL8CKMTRqnlRC+eHfl/9t/"
-        "Pvm79/PXI6d6cD0vwlhfJkL6Iov9SZyAIWxf5mCszoF+kHKwea6LPCw33Rv6SM9wo06F/JWf6ggSwlYAVwUH6w9dMwhpRuhFkGpC"
-        "h7qqM75VHZDfCJ88oERxROgenRxxHhtco3FNc7rh9Gc9BTIj9xZbkbDCgGXoyMHGlN8gZ+VdqoWPAzA6+QLRMY+xLKHW1Qa6wu9X"
-        "sGrXENV6Rqeffm862N4VffkqfB0RQ3iILIlDUQ/RPhwG45fDs3PC7VxrO+j1QBsfrkWaJTDo777Zq0565R2qg+5XMeV2INWLBaF5"
-        "EZx8eHdMuKWszQwDbB4X6eSOsUiqfpmaVy3ewsSeFbXKJcu7OHg/JHy6aGJFBkvMPQ5uPvCbgzB6yl6bQbWq2fu4digKUzobeTMK"
-        "qAuy1DrmGda4z/aqSbliUu3UTmV1Ov/rVD2/K6x6/7EmVzovQ3v/VCXvqeouKqKXxvyPwJzL+38At3sP3g=="
+        "eNqFkM9r1EAUx1PT7q4gLtjSQ+mheJAGabJrvbieSruFuroraT3KOpO8ZQLJTswkbS+CPexC4d36/P8E/xEnY5psBXFOM8P7/nif7+s/"
+        "fj6yzMHNrAgiOY0Zd1kaubMoBkXYmWagcpkB3ZGwsHUuiywoH84NfaZ93GpUgZ5yExlCTNj24Wuhhc2grQYBLQjXQ0gkoUWO6I5vRRf4"
+        "N8Jnf7mEUUhon5ydaD2u6Rp24PZpSTfaWc73cpYCqZF964wsB/iiDBBtfOKDkvElhKe6e50sNsUW2qzSm9caM/cFvfvya9vCTo/1+avg"
+        "MCRtopuncRSwpnnneOiPD4aTc8K9TMp84HkglQvXLEljGPR7b16bH6/MEF20r9icRhZwsV85tC78s08fTgl3RJ6nShvkWVQks3uPSikO"
+        "StXStHgPs3xSNPxqr8emzcXRxyHhdlWn5FF7ede1lR54yDUDpuRc82z55tbYv8WNY1aoEhu2J+OpCViQT5pvSXis19nQ1XZXofIVqOJ5"
+        "g5eb3+UfvOLFfXfx8j8A+QqGWtT7JzX+gJpTVcSnXp6kXhLN9b46jWCp13B/A5AeETo="
     )
 )
 

@@ -25,6 +25,8 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rucio_lab.core.config.rucio_cfg import TRUSTED
@@ -101,12 +103,10 @@ def _keep_tokens() -> None:
 def _register() -> None:
     from fsspec.registry import register_implementation, registry
 
+    ours: Any = "rucio_lab.core.reading.root_filesystem.RootFileSystem"
     if "root" in registry:  # it was used before, and a name would not replace the class
-        from rucio_lab.core.reading.root_filesystem import RootFileSystem
-
-        register_implementation("root", RootFileSystem, clobber=True)
-    else:
-        register_implementation("root", "rucio_lab.core.reading.root_filesystem.RootFileSystem", clobber=True)
+        ours = resolve_name(ours)
+    register_implementation("root", ours, clobber=True)
 
 
 # ------------------------------------------------------------------------------------------------ addresses
