@@ -25,6 +25,7 @@ class Cause(Enum):
     MOUNT_UNREADABLE = auto()
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
+    DOUBLE_COLON = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -62,6 +63,7 @@ _TEXTS = {
     Cause.MOUNT_UNREADABLE: "{}: {}",
     Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
+    Cause.DOUBLE_COLON: "its address contains ::, which fsspec takes for two addresses",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
@@ -107,6 +109,7 @@ _DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSE
 _BY_CREDENTIALS = {
     Cause.WANTS_CREDENTIALS,
     Cause.NEEDS_OURS,
+    Cause.DOUBLE_COLON,
     Cause.NEEDS_PROXY,
     Cause.UNTRUSTED,
     Cause.REFUSES_TLS,
@@ -148,5 +151,5 @@ class Reason:
 
     @property
     def wants_credentials(self) -> bool:
-        """Whether credentials, a CA or a proxy could fix it."""
+        """Whether it concerns plain URLs only, so that ``rucio://`` may work: it has credentials, CAs and the proxy."""
         return self.cause in _BY_CREDENTIALS

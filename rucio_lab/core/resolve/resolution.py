@@ -168,6 +168,8 @@ def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
         why = f"{asks} for credentials that a plain URL cannot carry"
         if Cause.NEEDS_PROXY in causes:
             why = "readers of a plain URL do not use the proxy of the environment"
+        elif Cause.DOUBLE_COLON in causes:
+            why = "fsspec takes a plain URL with :: for two addresses"
         notes.append(f"{which} {are} read as rucio://, because {why}.")
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
