@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 for success, 1 for a failure, 130 if interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(map(_readable, sys.argv[1:]) if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # in the locale of the terminal, print what can be printed
     parser = argparse.ArgumentParser("rucio-lab", description="The Rucio Data Lake inside the notebook.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="{" + ",".join(_VERBS) + "}")
@@ -51,3 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _readable(word: str) -> str:
+    """Read an argument as UTF-8 if it makes no sense in the locale."""
+    if not re.search("[\udc80-\udcff]", word):
+        return word
+    try:
+        return os.fsencode(word).decode()
+    except UnicodeDecodeError:
+        return word

@@ -36,9 +36,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _on_one_line(address: str) -> str:
-    """Percent-encode the invisible characters of an address. A path that has some becomes a ``file://`` address."""
-    if is_printable(address):
+    """Percent-encode the characters of an address that are invisible, or that the locale does not have.
+
+    A path that contains some becomes a ``file://`` address.
+    """
+    if _can_be_shown(address):
         return address
     if "://" not in address:
         address = f"file://{quote(address, errors='surrogatepass')}"
-    return "".join(each if is_printable(each) else quote(each, errors="surrogatepass") for each in address)
+    return "".join(each if _can_be_shown(each) else quote(each, errors="surrogatepass") for each in address)
+
+
+def _can_be_shown(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return is_printable(text)

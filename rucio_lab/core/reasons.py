@@ -33,6 +33,7 @@ class Cause(Enum):
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
     IN_ARCHIVE = auto()
+    DOUBLE_COLON = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -73,6 +74,7 @@ _TEXTS = {
     Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
     Cause.IN_ARCHIVE: "it is in a zip archive, which only rucio:// and downloads can look into",
+    Cause.DOUBLE_COLON: "its address contains ::, which fsspec takes for two addresses",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
@@ -116,6 +118,7 @@ _DOWN = {Cause.SILENT, Cause.REFUSES_CONNECTIONS, Cause.UNREACHABLE, Cause.CLOSE
 _BY_CREDENTIALS = {
     Cause.WANTS_CREDENTIALS,
     Cause.NEEDS_OURS,
+    Cause.DOUBLE_COLON,
     Cause.NEEDS_PROXY,
     Cause.UNTRUSTED,
     Cause.REFUSES_TLS,
@@ -157,7 +160,7 @@ class Reason:
 
     @property
     def wants_credentials(self) -> bool:
-        """Whether credentials, a CA or a proxy could fix it."""
+        """Whether it concerns plain URLs only, so that ``rucio://`` may work: it has credentials, CAs and the proxy."""
         return self.cause in _BY_CREDENTIALS
 
     @property

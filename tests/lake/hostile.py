@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -73,9 +74,11 @@ class HostileRucio(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, 0), _Handler)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
         self.replies: dict[str, Reply] = {}
         self.asked: list[str] = []
         self.authorizations: list[tuple[str, str]] = []
@@ -186,9 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hostile_rucio() -> Iterator[HostileRucio]:
+def hostile_rucio(host: str = "127.0.0.1") -> Iterator[HostileRucio]:
     """Run a hostile Rucio."""
-    with HostileRucio() as server:
+    with HostileRucio(host) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

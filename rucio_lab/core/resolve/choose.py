@@ -104,6 +104,7 @@ class Sorter:
         storage = instance.storage
         ours = storage.token_file or storage.token_command or storage.proxy or storage.ca
         self._ours_for_roots = request.access == "auto" and bool(ours)
+        self._may_be_lake = request.access == "auto" and not (request.schemes or request.rse)
         self._cache_endpoint = instance.storage.xcache.rstrip("/") if self._stream else ""
         self._download = request.access == "download"
         self._any_scheme = self._download and not request.schemes
@@ -159,6 +160,8 @@ class Sorter:
             if scheme != "file" and self._stream:
                 reason = self._against(scheme) or archived
                 ours = Reason(Cause.NEEDS_OURS) if scheme == "roots" and self._ours_for_roots else None
+                if "::" in url and self._may_be_lake:
+                    ours = Reason(Cause.DOUBLE_COLON)
                 yield replica, reason or ours
                 if scheme == "root" and self._is_asked_for(scheme) and self._through_cache(replica):
                     yield replace(replica, url=f"{self._cache_endpoint}//{url}"), reason

@@ -6,6 +6,7 @@ those that cannot be read here (`Sorter`) or turn out to be dead (`drop_dead`), 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from rucio_lab.core.address import lake_url
@@ -170,36 +171,38 @@ def _unavailable(missing: dict[DID, list[str]], total: int) -> FilesUnavailable:
     )
 
 
-def _is_left_out_by(cause: Cause, file: ResolvedFile) -> bool:
-    return any(left.why.cause is cause for left in file.left_out)
+_PLAIN_URL_LACKS = {
+    Cause.IN_ARCHIVE: (
+        "it is in a zip archive, which a plain URL cannot look into",
+        "they are in zip archives, which a plain URL cannot look into",
+    ),
+    Cause.NEEDS_PROXY: ("readers of a plain URL do not use the proxy of the environment",) * 2,
+    Cause.DOUBLE_COLON: ("fsspec takes a plain URL with :: for two addresses",) * 2,
+}
+_CREDENTIALS = (
+    "its storage asks for credentials that a plain URL cannot carry",
+    "their storages ask for credentials that a plain URL cannot carry",
+)
 
 
-def _through_lake(number: int, total: int, why: str) -> str:
+def _why_rucio(file: ResolvedFile) -> tuple[str, str]:
+    """Say why a file is read over ``rucio://``, if it is the only one, and if there are several."""
+    causes = {left.why.cause for left in file.left_out}
+    return next((words for cause, words in _PLAIN_URL_LACKS.items() if cause in causes), _CREDENTIALS)
+
+
+def _through_rucio(number: int, total: int, one: str, several: str) -> str:
     everything = "The file" if number == 1 else "The files"
     which = f"{number:,} of {total:,} files" if number < total else everything
-    return f"{which} {'is' if number == 1 else 'are'} read as rucio://, because {why}."
+    return f"{which} {'is' if number == 1 else 'are'} read as rucio://, because {one if number == 1 else several}."
 
 
 def _notes(files: tuple[ResolvedFile, ...]) -> list[str]:
     """Say what a user should know about how the files will be read."""
     notes = []
     schemes = {file.replica.scheme for file in files}
-    if "rucio" in schemes:
-        through = [file for file in files if file.replica.scheme == "rucio"]
-        packed = sum(_is_left_out_by(Cause.IN_ARCHIVE, file) for file in through)
-        if packed:
-            it = "it is in a zip archive" if packed == 1 else "they are in zip archives"
-            notes.append(_through_lake(packed, len(files), f"{it}, which a plain URL cannot look into"))
-        behind = sum(
-            _is_left_out_by(Cause.NEEDS_PROXY, file) and not _is_left_out_by(Cause.IN_ARCHIVE, file) for file in through
-        )
-        if behind:
-            notes.append(
-                _through_lake(behind, len(files), "readers of a plain URL do not use the proxy of the environment")
-            )
-        if closed := len(through) - packed - behind:
-            asks = "its storage asks" if closed == 1 else "their storages ask"
-            notes.append(_through_lake(closed, len(files), f"{asks} for credentials that a plain URL cannot carry"))
+    through_rucio = Counter(_why_rucio(file) for file in files if file.replica.scheme == "rucio")
+    notes += [_through_rucio(number, len(files), *why) for why, number in through_rucio.items()]
     if "root" in schemes and (broken := readable_schemes.broken_uproot()):
         notes.append(
             f"uproot {broken} cannot iterate over root:// URLs: install another version, or add --access lake."

@@ -19,7 +19,9 @@ from rucio.client.baseclient import BaseClient
 from rucio.common import exception
 
 from rucio_lab.core.catalogue.lake import Lake
-from rucio_lab.core.errors import LakeBroken, SignInNeeded
+from rucio_lab.core.config.instances import load_instances
+from rucio_lab.core.config.rucio_cfg import TRUSTED
+from rucio_lab.core.errors import LakeBroken, RucioLabError, SignInNeeded
 from rucio_lab.core.identity import client
 from rucio_lab.core.identity.client import RucioClient, client_for
 from rucio_lab.core.identity.signing_in import sign_in, signed_in
@@ -134,6 +136,36 @@ print(client.whoami()["account"], client.request_retries)
 
 
 # ------------------------------------------------------------------------------------------------ never mixed
+
+
+def test_x509_cert_dir_names_the_cas_for_rucio(lake: FullLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for Rucio's own client, and more than ca_cert does; but not if we have set it for XRootD."""
+    monkeypatch.delenv("RUCIO_LAB_CONFIG")
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    for ca_cert in ("", str(tmp_path / "missing.pem")):
+        monkeypatch.setenv("RUCIO_CONFIG", str(lake.rucio_cfg(ca_cert=ca_cert)))
+        monkeypatch.delenv("X509_CERT_DIR", raising=False)
+        with pytest.raises(RucioLabError, match=r"cannot be used|is not trusted"):
+            sign_in(load_instances().get())
+        monkeypatch.setenv("X509_CERT_DIR", str(lake.authority.certificates))
+        assert sign_in(load_instances().get()).account == "alice"
+        monkeypatch.setenv(TRUSTED, str(lake.authority.certificates))
+        assert load_instances().get().ca == ca_cert
+        monkeypatch.delenv(TRUSTED)
+
+
+def test_cas_that_are_named_to_xrootd_are_not_those_of_rucio(lake: FullLake) -> None:
+    code = """
+import os
+from rucio_lab.core.reading.xrootd import trust
+trust((os.environ.pop("CAS"),))
+from rucio_lab.core.config.instances import load_instances
+print(load_instances().get().ca)
+"""
+    cfg = lake.rucio_cfg()
+    known = {"RUCIO_CONFIG": str(cfg), "CAS": str(lake.authority.certificates), "HOME": str(cfg.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{lake.authority.ca}\n"
 
 
 def test_instances_and_accounts_never_mix(middle: Middle, lake: FullLake) -> None:
