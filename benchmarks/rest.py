@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import psutil
@@ -21,6 +21,7 @@ import requests
 
 from benchmarks.table import Row, pairs
 from rucio_lab.demo.processes import free_port
+from rucio_lab.server.workers import THREADS
 from tests.lake.lake import FullLake
 
 _TOKEN = "benchmark"
@@ -133,6 +134,46 @@ def _while_rucio_hangs(lake: FullLake, base: str) -> Iterator[Row]:
         yield Row(f"{name}, Rucio hangs in {' / '.join(hung)}", ours, f"{quiet * 1000:.0f} ms otherwise")
 
 
+def _another_instance(lake: FullLake, base: str) -> Iterator[Row]:
+    """Time a hundred searches at one instance while another one hangs with as many questions as it may have."""
+
+    def search(instance: str) -> None:
+        _get(base, "rucio-lab/dids", instance=instance, pattern=f"{SCOPE}:GamGam*")
+
+    search("slow")  # signs in
+    quiet = _p95([_seconds(partial(search, "test")) for _ in range(100)])
+    lake.faulty["rucio"].silent()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in range(THREADS):
+            pool.submit(search, "slow")
+        time.sleep(0.3)
+        hung = _p95([_seconds(partial(search, "test")) for _ in range(100)])
+        lake.faulty["rucio"].forward()
+    what = f"a search while another instance hangs with {THREADS} questions, p95 of 100"
+    yield Row(what, f"{hung * 1000:.0f} ms", f"{quiet * 1000:.0f} ms otherwise", hung / quiet)
+
+
+def _p95(seconds: list[float]) -> float:
+    return quantiles(seconds, n=20)[-1]
+
+
+def _very_many(lake: FullLake, base: str) -> Iterator[Row]:
+    """Resolve 100,000 files, and compare with Rucio's own listing of them."""
+    name = "bulk.100000.rest"
+    lake.add_many(name, 100_000, "BULK-MOCK")
+    headers = {"X-Rucio-Auth-Token": lake.token()}
+
+    def resolved(read: Callable[[requests.Response], object]) -> float:
+        return _seconds(lambda: read(_get(base, "rucio-lab/resolve", stream=True, did=f"{SCOPE}:{name}")))
+
+    def listed() -> int:
+        return _all_lines(lake.request("GET", f"/dids/{SCOPE}/{name}/files", headers=headers, stream=True))
+
+    first, whole, theirs = resolved(_first_line), resolved(_all_lines), _seconds(listed)
+    yield Row("resolve 100,000 files, first row", f"{first:.2f} s", f"{theirs:.2f} s raw listing", first / theirs)
+    yield Row("resolve 100,000 files, all", f"{whole:.2f} s", f"{theirs:.2f} s raw listing", whole / theirs)
+
+
 def _sign_in(base: str, instance: str) -> requests.Response:
     headers = {"Authorization": f"token {_TOKEN}"}
     given = {"username": "alice", "password": "alice-pass"}
@@ -163,5 +204,6 @@ def measure(lake: FullLake, bulk: str) -> list[Row]:
     config = lake.config(test={}, slow={"url": address, "auth_url": address, "timeout": 5.0})
     os.environ["RUCIO_LAB_CONFIG"] = str(config)
     with _jupyter(extension=True) as (base, _, _):
-        rows = [*_while_rucio_hangs(lake, base), *_searches(lake, base, bulk)]
+        rows = [*_while_rucio_hangs(lake, base), *_another_instance(lake, base)]
+        rows += [*_searches(lake, base, bulk), *_very_many(lake, base)]
     return [*rows, *_starts()]

@@ -6,6 +6,7 @@ The files of a dataset usually have the same replicas, except for the end of eac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 from urllib.parse import unquote
 
@@ -87,6 +88,7 @@ class Forms:
     def __init__(self, source: Any) -> None:
         self._source = source
         self._known: dict[tuple[Any, ...], Form] = {}
+        self._last: Form | None = None
 
     def split(self, file: ResolvedFile) -> tuple[Form, bytes]:
         """Give the form of a file, and its facts."""
@@ -96,6 +98,8 @@ class Forms:
             if text and (digits := _digits(kind, text)):
                 facts += digits
                 sums.append(kind)
+        if self._last is not None and _fits(file, self._last, sums):
+            return self._last, facts
         every = [*file.replicas, *[left.replica for left in file.left_out]]
         url, name = file.url, file.did.name
         if _END in "".join([text for each in every for text in (each.url, each.pfn)]):
@@ -122,7 +126,35 @@ class Forms:
         if (form := self._known.get(key)) is None:
             common = _without(file, cut, parts, sums)
             form = self._known[key] = Form(self._source, common, len(url) - len(end), parts, quoted, tuple(sums))
+        self._last = form
         return form, facts
+
+
+def _fits(file: ResolvedFile, form: Form, sums: list[str]) -> bool:
+    """Whether a file has this form: a quick look, which may overlook it."""
+    common, name = form.file, file.did.name
+    if form.start is None or not form.parts or form.quoted or len(file.replicas) != len(common.replicas):
+        return False
+    end = file.url[form.start :]
+    left_out = [LeftOut(_with_end(left.replica, end), left.why) for left in common.left_out]
+    return (
+        (end == name or end.endswith(f"/{name}"))
+        and name.count("/") + 1 == form.parts
+        and (file.did.scope, file.datasets, *sums) == (common.did.scope, common.datasets, *form.sums)
+        and ("adler32" in sums or file.adler32 == common.adler32)
+        and ("md5" in sums or file.md5 == common.md5)
+        and [*file.left_out] == left_out
+        and all(map(_same, file.replicas, common.replicas, repeat(end)))
+    )
+
+
+def _same(replica: Replica, common: Replica, end: str) -> bool:
+    url, pfn = common.url, common.pfn
+    return (
+        replica.url == (url[:-1] + end if url.endswith(_END) else url)
+        and replica.pfn == (pfn[:-1] + end if pfn.endswith(_END) else pfn)
+        and (replica.rse, replica.domain, replica.priority) == (common.rse, common.domain, common.priority)
+    )
 
 
 def _without(

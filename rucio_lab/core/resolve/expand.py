@@ -43,8 +43,8 @@ class Wanted:
 
 def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
     """Find all files that a request asks for. If they are few, ask for their replicas meanwhile."""
-    asked = _asked(lake, request)
     wanted = Wanted()
+    asked = _at_once(lake, request, wanted) if _were_few(lake, request) else _asked(lake, request)
     for info in asked:
         if info.type == "file":
             wanted.files[info.did] = ()
@@ -56,7 +56,8 @@ def expand(lake: Lake, request: Request, tell: Tell) -> Wanted:
     if not _are_few(request, asked):
         _list(lake, asked, wanted, tell)
     elif len(asked) == 1 and asked[0].type == "dataset":
-        wanted.replicas = _by_did(_of_all(lake, request, asked, tell))
+        _remember_few(lake, asked[0].did)
+        wanted.replicas = wanted.replicas or _by_did(_of_all(lake, request, asked, tell))
         if len(wanted.replicas) == asked[0].length:  # then they are the files of the dataset
             wanted.files = dict.fromkeys(wanted.replicas, (asked[0].did,))
         else:
@@ -81,6 +82,37 @@ def _asked(lake: Lake, request: Request) -> list[DidInfo]:
     )
     whole = {info.did: info for info in together(lake.instance, [partial(lake.info, did) for did in matches])}
     return list({info.did: whole.get(info.did, info) for its in found for info in its}.values())
+
+
+_few: set[tuple[tuple[str, ...], DID]] = set()
+"""Datasets that had few files when they were last looked up, each with the key of its instance."""
+
+_MOST_FEW = 10_000
+
+
+def _were_few(lake: Lake, request: Request) -> bool:
+    """Whether a request is for one dataset that had few files before, so that everything can be asked at once."""
+    if len(request.dids) != 1 or request.limit is not None or request.access == "lake":
+        return False
+    return (lake.instance.key, DID.parse(request.dids[0])) in _few
+
+
+def _at_once(lake: Lake, request: Request, wanted: Wanted) -> list[DidInfo]:
+    """Look up a dataset that had few files before, and meanwhile its replicas."""
+    alike = [DidInfo(DID.parse(text), "dataset") for text in request.dids]
+    with meanwhile(lake.instance, lambda: list(_of_all(lake, request, alike, lambda *_: None))) as rows:
+        asked = _asked(lake, request)
+        if _are_few(request, asked):
+            wanted.replicas = _by_did(rows())
+        else:  # it has grown: the replicas are not waited for
+            _few.clear()
+    return asked
+
+
+def _remember_few(lake: Lake, dataset: DID) -> None:
+    if len(_few) >= _MOST_FEW:
+        _few.clear()
+    _few.add((lake.instance.key, dataset))
 
 
 def _are_few(request: Request, asked: list[DidInfo]) -> bool:

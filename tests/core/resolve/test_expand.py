@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from rucio_lab.core.catalogue import pfns
 from rucio_lab.core.catalogue.lake import Lake
 from rucio_lab.core.config.instances import load_instances
 from rucio_lab.core.did import DID
@@ -73,8 +74,34 @@ def test_few_questions_wait_for_each_other(
         middle.forget()
         middle.slow = 0.4
         assert attach(*names, access=access).files == expected.files
-    assert len(middle.asked) == questions, middle.asked
-    assert middle.chain == chain
+        assert len(middle.asked) == questions, middle.asked
+        assert middle.chain == chain
+
+
+def test_a_dataset_that_was_small_before_is_asked_about_at_once(
+    lake: FullLake, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"growing.{uuid4().hex[:8]}"
+    files = [f"{name}._{number}" for number in range(3)]
+    register(lake, "WEB-DISK", dict.fromkeys(files, 1))
+    dids = [{"scope": SCOPE, "name": file} for file in files]
+    lake.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET", "dids": dids[:2]}])
+    with middle_of(lake) as middle:
+        configure(url=middle.url, auth_url=lake.url, timeout=30.0)
+        first = attach(name)
+        middle.forget()
+        middle.slow = 0.4
+        assert attach(name).files == first.files
+        assert (len(middle.asked), middle.chain) == (2, 1)
+        middle.slow = 0
+        lake.rest("POST", f"/dids/{SCOPE}/{name}/dids", json={"dids": dids[2:]})
+        assert [file.did.name for file in attach(name).files] == files
+        with monkeypatch.context() as patch:
+            patch.setattr(pfns, "MANY", 2)  # as if it had grown to many files
+            assert [file.did.name for file in attach(name).files] == files
+        lake.rest("DELETE", f"/dids/{SCOPE}/{name}/dids", json={"dids": dids})
+        with pytest.raises(NotFound, match="is empty"):
+            attach(name)
 
 
 def test_an_incomplete_answer_about_replicas_is_completed(lake: FullLake, configure: Configure) -> None:
