@@ -35,6 +35,7 @@ class _Connection:
     task: asyncio.Task[None] | None
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     sent: int = 0
+    stalled: bool = False
 
     def end(self, *, reset: bool) -> None:
         for writer in self.writers:
@@ -141,6 +142,11 @@ class TcpProxy:
         """Close the open connections; new ones are served as before."""
         self._change(self._mode, abort=True)
 
+    def stall(self) -> None:
+        """Forward nothing more on the open connections, as a firewall that has forgotten them; serve new ones."""
+        for connection in list(self._connections):
+            connection.stalled = True
+
     def forget(self) -> None:
         """Reset the counters."""
         self.connections = self.received = self.sent = self.messages = 0
@@ -210,7 +216,8 @@ class TcpProxy:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
         connection.writers.append(server_writer)
         await asyncio.gather(
-            self._pump_out(reader, server_writer), self._pump_in(connection, server_reader, writer, mode.limit)
+            self._pump_out(connection, reader, server_writer),
+            self._pump_in(connection, server_reader, writer, mode.limit),
         )
 
     async def _wait(self, writer: asyncio.StreamWriter, delay: float = 0, *, sent: int = 0) -> None:
@@ -222,8 +229,12 @@ class TcpProxy:
     def _holds_back(self, sent: int) -> bool:
         return self._mode.kind == "silent" or (self._mode.hold is not None and sent >= self._mode.hold)
 
-    async def _pump_out(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+    async def _pump_out(
+        self, connection: _Connection, reader: asyncio.StreamReader, server: asyncio.StreamWriter
+    ) -> None:
         while data := await reader.read(_CHUNK):
+            if connection.stalled:
+                continue
             self.received += len(data)
             self.messages += 1
             await self._wait(server, self._mode.delay)

@@ -264,7 +264,7 @@ class _Retries:
             key=itemgetter(0),
             default=(0.0, None),
         )
-        if replica is None or time.monotonic() + wait > self._until:
+        if replica is None or (wait and time.monotonic() + wait > self._until):
             return None
         time.sleep(wait)
         self._tries[replica] += 1

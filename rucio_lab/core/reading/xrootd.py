@@ -22,6 +22,7 @@ import ssl
 import stat
 import struct
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -40,7 +41,7 @@ from rucio_lab.core.storage.storage_token import StorageToken, find_token, may_s
 # Name of XRootD's setting: (its default, ours), times in seconds. With the defaults, a server that is down blocks a
 # read for 480 s, and one that never answers for half an hour. StreamErrorWindow is how long a server that failed is not
 # tried again, TimeoutResolution how often XRootD checks its time limits. A metalink is a list of addresses, with
-# options, that a server can send instead of a file.
+# options, that a server can send instead of a file. Without keep-alive, a firewall forgets connections that are idle.
 _SETTINGS = {
     "ConnectionWindow": (120, 60),
     "ConnectionRetry": (5, 1),
@@ -48,6 +49,10 @@ _SETTINGS = {
     "StreamErrorWindow": (1800, 2),
     "TimeoutResolution": (15, 1),
     "MetalinkProcessing": (1, 0),
+    "TCPKeepAlive": (0, 1),
+    "TCPKeepAliveTime": (7200, 60),
+    "TCPKeepAliveInterval": (75, 15),
+    "TCPKeepAliveProbes": (9, 4),
 }
 
 _USUAL = ("krb5", "gsi", "sss", "unix", "host")
@@ -132,7 +137,8 @@ def _is_for_client(option: str) -> bool:
 def xrootd_url(replica: Replica, instance: Instance) -> str:
     """Write the address of a replica for XRootD's client, with all options that name a file or a protocol.
 
-    A token is sent only over TLS. A different user name for each set of credentials keeps their connections apart.
+    A token is sent only over TLS. A different user name for each set of credentials keeps their connections apart, and
+    new ones from those that were left.
     """
     scheme, _, rest = replica.url.partition("://")
     url = f"{scheme}://{without_options(rest)}"
@@ -140,10 +146,18 @@ def xrootd_url(replica: Replica, instance: Instance) -> str:
     if token and _found_first() not in ("", token.text):
         token = None  # XRootD would send the token of the environment, which is not meant for this storage
     proxy = _proxy(instance)
-    shown = [token.text if token else "", rsa_proxy(proxy)]
+    shown = [token.text if token else "", rsa_proxy(proxy), "/" * _left[replica.endpoint]]
     if any(shown) and "@" not in rest.partition("/")[0]:
         url = f"{scheme}://{_digest(*shown)}@{without_options(rest)}"
     return with_options(url, token_file=_private_file(token) if token else "", proxy=proxy)
+
+
+def leave_connection(replica: Replica) -> None:
+    """Open the next files of a server through a new connection, because nothing arrives on the old one."""
+    _left[replica.endpoint] += 1
+
+
+_left: Counter[str] = Counter()  # endpoint -> how many connections were left
 
 
 def _proxy(instance: Instance) -> str:

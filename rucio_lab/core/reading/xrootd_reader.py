@@ -126,7 +126,11 @@ class RootReader(Reader):
         try:
             return answer.result(most - 0.75 * silence if there else 0)
         except NoAnswerYet:
-            raise StorageFailed(f"did not answer within {silence:g} s", concerns="server", slow=there) from None
+            if there:  # on a new connection; the old one may be dead
+                xrootd.leave_connection(self.replica)
+            again = 0 if there else None
+            words = f"did not answer within {silence:g} s"
+            raise StorageFailed(words, concerns="server", slow=there, retry_after=again) from None
 
     def _failure(self, status: Any) -> StorageFailed:
         said = " ".join(status.message.split())[:200].rstrip(".")

@@ -79,6 +79,16 @@ def test_many_threads_survive_a_lost_connection(
         assert all(pool.map(part, range(120)))
 
 
+def test_a_stalled_connection_is_replaced(lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, content = only_on(lake, monkeypatch, "root", patience=2), content_of(lake)
+    assert fs.cat_file(url(FAULTY), 0, 10) == content[:10]
+    proxy.stall()
+    with within(4):
+        assert fs.cat_file(url(FAULTY), 500_000, 500_010) == content[500_000:500_010]
+    with within(1):
+        assert fs.cat_file(url(FAULTY), 700_000, 700_010) == content[700_000:700_010]
+
+
 @pytest.mark.parametrize("scheme", ["root", "https"])
 def test_a_server_may_restart_in_the_middle(
     lake: FullLake, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, scheme: str, later: list[threading.Timer]
