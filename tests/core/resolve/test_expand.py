@@ -199,7 +199,7 @@ def test_an_empty_dataset_among_others() -> None:
 
 
 def test_several_empty_datasets(lake: FullLake) -> None:
-    name = f"nothing.{uuid4().hex[:8]}"
+    name = f"hollow.{uuid4().hex[:8]}"
     lake.rest("POST", "/dids", json=[{"scope": SCOPE, "name": name, "type": "DATASET"}])
     with pytest.raises(NotFound, match=f"empty, {SCOPE}:{name} are empty: Rucio lists no files in them") as caught:
         attach("empty", name)
