@@ -34,8 +34,9 @@ test: packages check $(VENV)/.installed tests/hub/node_modules/.installed  ## al
 	$(RUN_TESTS)
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
-test-soak: packages $(VENV)/.installed $(VENV)/.tools tests/hub/node_modules/.installed  ## long runs: kills, fuzzing, other examples
+test-soak: packages $(VENV)/.installed $(VENV)/.tools tests/hub/node_modules/.installed  ## long runs: kills, the oldest, the newest
 	$(BIN)/pytest -n 2 --dist loadfile -m soak --durations=20
+	$(BIN)/python scripts/supported.py
 
 check: $(NODE_MODULES)/.all $(VENV)/.tools  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -24,7 +24,7 @@ from tests.support.users import Users
 pytest_plugins = ["tests.support.shells"]
 
 _FOREIGN = ("RUCIO_", "X509_", "BEARER_TOKEN", "XrdSec")
-_OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE")
+_OURS = ("RUCIO_LAB_DEMO_HOME", "RUCIO_LAB_TEST_DATABASE", "RUCIO_LAB_TEST_RUCIO")
 _AUTHORITY = pytest.StashKey[Authority]()
 _FOLDER = pytest.StashKey[Path]()
 _WATCH = pytest.StashKey[Watch]()

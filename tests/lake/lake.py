@@ -39,7 +39,6 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _STEP_SECONDS = 180
 _TIMEOUT = 60
-_ON_POSTGRESQL = ("rucio[postgresql]>=41.5,<42", "gunicorn>=27,<28")
 _FIRST_OF_BULK = f"{content.BULK}._000000.root"
 _SIZE = 300_000_000  # bytes that a lake may take, with its bulk data and what tests add
 
@@ -107,7 +106,7 @@ class FullLake:
 
     def __enter__(self) -> FullLake:
         require_packages()
-        environment = ServerEnvironment(demo_home(), _ON_POSTGRESQL if on_postgresql() else REQUIREMENTS)
+        environment = ServerEnvironment(demo_home(), _requirements())
         environment.ensure(Progress())
         with ExitStack() as stack:
             stack.callback(os.umask, os.umask(0o022))  # if the tests run as root, XRootD runs as another user
@@ -468,6 +467,14 @@ _FOLDERS = {
     "CERN-USERDISK": "userdisk",
     "NOTEBOOK-USERDISK": "posix-user",
 }
+
+
+def _requirements() -> tuple[str, ...]:
+    """Return what to install for the Rucio server; RUCIO_LAB_TEST_RUCIO can ask for another version, such as 38.6.4."""
+    rucio, *others = REQUIREMENTS
+    version = os.environ.get("RUCIO_LAB_TEST_RUCIO")
+    wanted = f"rucio=={version}" if version else rucio
+    return (wanted.replace("rucio", "rucio[postgresql]", 1) if on_postgresql() else wanted, *others)
 
 
 def _home() -> Path:
