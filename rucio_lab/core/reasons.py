@@ -26,6 +26,7 @@ class Cause(Enum):
     MOUNT_WRONG_SIZE = auto()
     NEEDS_OURS = auto()
     DOUBLE_COLON = auto()
+    QUESTION_MARK = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -64,6 +65,7 @@ _TEXTS = {
     Cause.MOUNT_WRONG_SIZE: "{} has {} bytes, but Rucio has registered {}",
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
     Cause.DOUBLE_COLON: "its address contains ::, which fsspec takes for two addresses",
+    Cause.QUESTION_MARK: "XRootD takes what follows the ? in its name for options",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",
