@@ -42,7 +42,7 @@ class Address(NamedTuple):
         BadRequest
             If it cannot be one.
         """
-        return DID.parse(f"{self.scope}:{self.name}")
+        return DID.parse(f"{self.scope}:{self.name}")._replace(name=self.name)  # with a blank at its end
 
 
 def is_short(path: str) -> bool:

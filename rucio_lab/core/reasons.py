@@ -34,6 +34,7 @@ class Cause(Enum):
     NEEDS_OURS = auto()
     IN_ARCHIVE = auto()
     DOUBLE_COLON = auto()
+    QUESTION_MARK = auto()
 
     # Found out from its server
     SILENT = auto()
@@ -75,6 +76,7 @@ _TEXTS = {
     Cause.NEEDS_OURS: "asks for credentials that a plain URL cannot carry (those of the instance)",
     Cause.IN_ARCHIVE: "it is in a zip archive, which only rucio:// and downloads can look into",
     Cause.DOUBLE_COLON: "its address contains ::, which fsspec takes for two addresses",
+    Cause.QUESTION_MARK: "XRootD takes what follows the ? in its name for options",
     Cause.SILENT: "did not answer within {} s",
     Cause.REFUSES_CONNECTIONS: "refuses connections",
     Cause.UNREACHABLE: "cannot be reached ({})",

@@ -14,6 +14,7 @@ import pytest
 from rucio_lab import attach, download
 from rucio_lab.core.reading import probe
 from tests.lake.hostile import CONTAINER, CONTENT, FILES, RSE, SCOPE, HostileRucio, hostile_rucio, stream
+from tests.lake.lake import FullLake
 
 DID = f"{SCOPE}:{CONTAINER}"
 
@@ -108,3 +109,22 @@ print(len(attach({DID!r})), len(download({DID!r}, to={str(tmp_path)!r})))
     done = run("-W", "error", "-c", code)
     assert (done.stdout, done.returncode) == (f"{CONTENT!r}\n{FILES} {FILES}\n", 0), done.stderr
     assert "Reading continues from" in done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["https", "root"])
+def test_the_main_paths_warn_of_nothing(lake: FullLake, tmp_path: Path, scheme: str) -> None:
+    code = f"""
+import fsspec, uproot
+from rucio_lab import attach, download, ls, search
+did = "opendata13TeV:GamGam.Data"
+files = attach(did, scheme={scheme!r}, limit=2)
+with uproot.open(files[0] + ":mini") as tree:
+    print(tree.num_entries)
+with fsspec.open("rucio://test/" + str(files[0].did).replace(":", "/")) as file:
+    print(file.read(4))
+print(len(download(did, scheme={scheme!r}, limit=2, to={str(tmp_path)!r})), len(ls(did)), len(search(did + "*")))
+"""
+    done = run("-W", "error", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "b'root'" in done.stdout

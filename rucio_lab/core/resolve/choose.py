@@ -159,6 +159,8 @@ class Sorter:
                 yield replace(replica, url=path), archived
             if scheme != "file" and self._stream:
                 reason = self._against(scheme) or archived
+                if scheme in ("root", "roots") and "?" in did.name:
+                    reason = reason or Reason(Cause.QUESTION_MARK)
                 ours = Reason(Cause.NEEDS_OURS) if scheme == "roots" and self._ours_for_roots else None
                 if "::" in url and self._may_be_lake:
                     ours = Reason(Cause.DOUBLE_COLON)
@@ -230,8 +232,10 @@ def _without_options(pfn: Pfn) -> Pfn:
 
 
 def _escaped(rest: str, name: str) -> str:
-    """Escape characters of a name that have a meaning in web addresses; Rucio does not."""
-    return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=") if rest.endswith(name) else rest
+    """Escape characters of a name that have a meaning in web addresses, or ``::`` to fsspec; Rucio does not."""
+    if not rest.endswith(name):
+        return rest
+    return rest.removesuffix(name) + quote(name, safe="/:@!$&'()*+,;=").replace("::", "%3A%3A")
 
 
 def put_copies_first(instance: Instance, drafts: list[Draft]) -> None:
