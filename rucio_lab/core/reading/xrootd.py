@@ -25,6 +25,7 @@ import tempfile
 from collections import Counter
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -105,12 +106,11 @@ def _keep_tokens() -> None:
 def _register() -> None:
     from fsspec.registry import register_implementation, registry
 
+    module, name = "rucio_lab.core.reading.root_filesystem", "RootFileSystem"
     if "root" in registry:  # it was used before, and a name would not replace the class
-        from rucio_lab.core.reading.root_filesystem import RootFileSystem
-
-        register_implementation("root", RootFileSystem, clobber=True)
+        register_implementation("root", getattr(import_module(module), name), clobber=True)
     else:
-        register_implementation("root", "rucio_lab.core.reading.root_filesystem.RootFileSystem", clobber=True)
+        register_implementation("root", f"{module}.{name}", clobber=True)
 
 
 # ------------------------------------------------------------------------------------------------ addresses
