@@ -19,7 +19,7 @@ from tests.lake.lake import FullLake
 NAMES = (
     "double//slash.root",
     "question?mark.root",
-    "two  blanks.root",
+    "more  blanks.root",
     "blank at the end.root ",
     " blank.root",
     "a::b.root",

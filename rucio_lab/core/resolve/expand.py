@@ -202,9 +202,14 @@ def find_replicas(
     with closing(_told(_rows(lake, request, wanted, unknown), "Finding replicas", len(unknown), tell)) as rows:
         found = {**wanted.replicas, **_by_did(rows)}
     # of a collection, Rucio lists no archives
-    silent = [did for did in chosen if wanted.files[did] and not (did in found and found[did].states)]
+    by_file = set(unknown) if len(unknown) < len(wanted.files) else set()
+    silent = [did for did in chosen if wanted.files[did] and did not in by_file and not _is_anywhere(found.get(did))]
     rse, site = _expression(lake.instance, request), lake.instance.site
     return found | {row.did: row for row in pfns.replicas_of_files(lake, silent, rse=rse, site=site)}
+
+
+def _is_anywhere(row: FileReplicas | None) -> bool:
+    return row is not None and bool(row.states)
 
 
 def _rows(lake: Lake, request: Request, wanted: Wanted, unknown: list[DID]) -> Iterator[FileReplicas]:
