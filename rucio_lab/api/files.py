@@ -391,7 +391,7 @@ class FileList(list[str]):
         if entries and all(entry._source.request.access == "download" for entry in entries):
             parts += [size(self.bytes), f"downloaded to {_common_folder(entries)}"]
         elif entries:
-            elsewhere = [entry for entry in entries if entry._file.replica.kind != "copy"]
+            elsewhere = [entry for entry in entries if Replica(entry.rse, str(entry)).kind != "copy"]
             copies = len(entries) - len(elsewhere)
             parts.append(size(self.bytes))
             if copies:
