@@ -244,7 +244,7 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
     try:
         given = _from_environment()
         settings = {**settings_of(ClientSection(path), given.get("auth", "")), **given}
-        name = urlsplit(settings.get("url", "")).netloc or str(path)
+        name = urlsplit(settings.get("url", "")).netloc.rpartition("@")[2] or str(path)  # never a password
         return _complete(name, {**settings, "rucio_cfg": str(path)}), []
     except ConfigurationError as error:
         return None, [str(error)]
