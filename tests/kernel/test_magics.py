@@ -165,7 +165,7 @@ def test_an_expression_in_braces(run: Run, shell: InteractiveShell, unconfigured
     shell.user_ns.update(did={"k": "s:n"})
     result = run(f"%rucio_attach {word} as z")
     assert isinstance(result.error, BadRequest)
-    assert f"{word.split()[0]} cannot be filled in: only the name of a variable" in result.text
+    assert f"{word.split(maxsplit=1)[0]} cannot be filled in: only the name of a variable" in result.text
 
 
 @pytest.mark.parametrize(
