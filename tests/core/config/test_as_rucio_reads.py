@@ -158,6 +158,7 @@ ROWS = [
     Row("no address", text=cfg().replace("rucio_host", "host"), ours="no usable url"),
     Row("an address without a scheme", text=cfg(rucio_host="rucio.example.org"), ours="no usable url"),
     Row("an address of IPv6", text=cfg(rucio_host="https://[::1]:443", auth_host="https://[2001:db8::1]")),
+    Row("half an address of IPv6", text=cfg(rucio_host="https://[::1"), ours="no usable url"),
     Row("a password in the address", text=cfg(rucio_host="https://ann:hu%%sh@rucio.example.org"), ours="no usable url"),
     Row("no account", text=CFG.replace("account = ann\n", "")),
     Row("numbers of others", text=cfg(request_timeout="20s", request_retries="many")),
