@@ -126,6 +126,12 @@ class FileEntry(str):
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
 
 class FileList(list[str]):
     """The files of some DIDs, ready to be read: a list of strings, ordered by scope and name.

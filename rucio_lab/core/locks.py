@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from rucio_lab.core.private import NotOwn
 
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 _OF_THIS_MACHINE = Path("/tmp")  # noqa: S108 - not TMPDIR, which can differ between two processes
 _works: dict[int, bool] = {}  # device -> whether it has locks
 
@@ -39,8 +37,8 @@ def work_in(folder: Path) -> bool:
 def _can_be_locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in _NO_LOCKS
+    except OSError:  # not because somebody else holds it: nobody knows this file
+        return False
     return True
 
 

@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 from rucio_lab.core.errors import StorageFailed
 
+_UNUSABLE = "unusable://proxy"
+
 REMEDY = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
 """What to do about a proxy that does not work."""
 
 
 def proxy_for(url: str) -> str:
     """Give the proxy for an address, maybe with credentials; empty if there is none.
+
+    If the proxy has no valid address, the result is one that no client can use, so that the proxy is blamed.
 
     Raises
     ------
@@ -24,12 +28,19 @@ def proxy_for(url: str) -> str:
     """
     from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
-    proxy = select_proxy(url, get_environ_proxies(url)) or ""
-    return str(prepend_scheme_if_needed(proxy, "http")) if proxy else ""  # type: ignore[no-untyped-call]
+    proxy = (select_proxy(url, get_environ_proxies(url)) or "").strip()
+    if proxy and "://" not in proxy:  # requests would take the host or the user for the scheme
+        proxy = f"http://{proxy.lstrip('/')}"
+    try:
+        return str(prepend_scheme_if_needed(proxy, "http")) if proxy else ""  # type: ignore[no-untyped-call]
+    except ValueError:
+        return _UNUSABLE
 
 
 def shown(proxy: str) -> str:
     """Give the address of a proxy without its credentials."""
+    if proxy == _UNUSABLE:
+        return "of the environment"
     try:
         parts = urlsplit(proxy)
         port = f":{parts.port}" if parts.port else ""

@@ -17,6 +17,7 @@ from rucio_lab.core.errors import BadRequest
 from rucio_lab.core.model import DidInfo
 
 _CHUNK = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
+_EXPRESSION = re.compile(r"\{(?![^\W\d]\w*\})")
 _VARIABLE = re.compile(r"\{([^\W\d]\w*)\}|\$([^\W\d]\w*)")
 
 
@@ -41,12 +42,18 @@ def words_of(line: str, variables: Mapping[str, Any]) -> list[str]:
     ValueError
         If a quote is not closed.
     BadRequest
-        If a word is nothing but a variable, and that does not exist or is no DID.
+        If a word is nothing but a variable, and that does not exist or is no DID, or begins with an expression in
+        braces.
     """
     words: list[str] = []
-    text = _without_comment(line)
+    text = _without_end(_without_comment(line))
     shlex.split(text)  # raises the ValueError
     for chunk in _CHUNK.findall(text):
+        if _EXPRESSION.match(chunk):
+            raise BadRequest(
+                f"{chunk} cannot be filled in: only the name of a variable may be between the braces.",
+                "Assign it to a variable first.",
+            )
         if re.search(r"""['"\\]""", chunk):
             words += map(Quoted, shlex.split(chunk))
         else:
@@ -58,6 +65,11 @@ def _without_comment(line: str) -> str:
     """Remove a comment. It begins with a ``#`` after a blank, outside of quotes."""
     starts = (match.start() for match in _CHUNK.finditer(line) if match[0].startswith("#"))
     return line[: next(starts, len(line))]
+
+
+def _without_end(line: str) -> str:
+    """Remove a semicolon at the end. In notebooks, it means that a result is not shown."""
+    return re.sub(r"(?<!\\)\s*;[\s;]*$", "", line)
 
 
 def _filled(word: str, variables: Mapping[str, Any]) -> Iterator[str]:

@@ -242,6 +242,12 @@ def test_an_entry_pickles_to_a_plain_string(files: FileList) -> None:
     assert entry == files[0]
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_an_entry_knows_its_file(files: FileList, copied: Callable[[Any], Any]) -> None:
+    assert copied(files[0]).did == DID("s", "a.1")
+    assert copied({"first": files[0], "rest": files[1:]})["first"].did == DID("s", "a.1")
+
+
 def test_unpickles_without_rucio(files: FileList, tmp_path) -> None:
     (tmp_path / "files.pickle").write_bytes(pickle.dumps(files))
     code = (

@@ -69,6 +69,33 @@ def test_a_storage_that_only_the_proxy_reaches(
     assert f"{STORAGE} can be reached only through the proxy {proxy.url}, which readers of a plain URL" in plain
 
 
+@pytest.mark.parametrize(
+    "form", ["{host}", "ann:{password}@{host}", " {url} ", "HTTP://{host}/", "ann:{password}@@{host}"]
+)
+def test_odd_forms_of_a_proxy_that_works(
+    behind: HostileRucio, proxy: WebProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    host = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("HTTP_PROXY", form.format(url=proxy.url, host=host, password=PASSWORD))
+    with pytest.warns(UserWarning, match="do not use the proxy of the environment"):
+        files = attach(DID)
+    with fsspec.open(files[0]) as file:
+        assert file.read() == CONTENT
+    assert len(download(DID, to=tmp_path)) == FILES
+
+
+@pytest.mark.parametrize(
+    "form", ["http://[::bad", "http://127.0.0.1:port", f"http://ann:{PASSWORD}@proxy.invalid:3128", "https://{host}"]
+)
+def test_a_proxy_that_cannot_work_is_to_blame(
+    behind: HostileRucio, proxy: WebProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", form.format(host=proxy.url.removeprefix("http://")))
+    (address, *_) = attach(DID, access="lake")
+    for call in (lambda: attach(DID), lambda: fsspec.open(address).open().read(), lambda: download(DID, to=tmp_path)):
+        assert " is asked through the proxy " in said_by(call)
+
+
 def test_a_storage_in_no_proxy_is_asked_directly(
     behind: HostileRucio, proxy: WebProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,9 @@ def words(line: str) -> list[str]:
         ("s:a\u00a0s:b\u3000as f ", ["s:a", "s:b", "as", "f"]),
         ("'s:a\u3000b'", ["s:a\u3000b"]),
         (r"s:a\ b", ["s:a b"]),
+        ("s:n as f;", ["s:n", "as", "f"]),
+        ("'s:a b' ; # not shown", ["s:a b"]),
+        (r"s:a;b 's:c;' s:d\;", ["s:a;b", "s:c;", "s:d;"]),
     ],
 )
 def test_reads_a_line(line: str, expected: list[str]) -> None:
@@ -155,6 +158,14 @@ def test_a_variable_that_does_not_exist(run: Run, unconfigured: None) -> None:
     result = run("%rucio_attach {did} as z")
     assert isinstance(result.error, BadRequest)
     assert "There is no variable did for {did}. Define it, or write the DID itself." in result.text
+
+
+@pytest.mark.parametrize("word", ["{did[0]}", "{did['k']}", "{{did}}", "{ did }"])
+def test_an_expression_in_braces(run: Run, shell: InteractiveShell, unconfigured: None, word: str) -> None:
+    shell.user_ns.update(did={"k": "s:n"})
+    result = run(f"%rucio_attach {word} as z")
+    assert isinstance(result.error, BadRequest)
+    assert f"{word.split(maxsplit=1)[0]} cannot be filled in: only the name of a variable" in result.text
 
 
 @pytest.mark.parametrize(

@@ -244,10 +244,18 @@ def _from_rucio_cfg() -> tuple[Instance | None, list[str]]:
     try:
         given = _from_environment()
         settings = {**settings_of(ClientSection(path), given.get("auth", "")), **given}
-        name = urlsplit(settings.get("url", "")).netloc or str(path)
+        name = _host_in(settings.get("url", "")) or str(path)
         return _complete(name, {**settings, "rucio_cfg": str(path)}), []
     except ConfigurationError as error:
         return None, [str(error)]
+
+
+def _host_in(url: str) -> str:
+    """Give host and port of an address, without a password; empty if it is not valid."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # such as http://[::1
+        return ""
 
 
 def _from_environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def readable_rucio_cfg() -> configparser.ConfigParser:
 def _parse(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     try:
-        parser.read_string(read_utf8(path))
+        parser.read_string("\n".join(re.split("\r\n?|\n", read_utf8(path))))  # all line ends that Python's open() knows
     except configparser.Error as error:
         first = str(error).splitlines()[0].rstrip(".")
         raise ConfigurationError(f"{path} is not a valid rucio.cfg: {first}.", "Correct it.") from error

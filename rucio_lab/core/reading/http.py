@@ -112,6 +112,7 @@ async def _get(
 ) -> aiohttp.ClientResponse:
     """Send one request, through a proxy unless it is empty."""
     import aiohttp
+    import yarl
 
     if proxy and not proxy.startswith(("http://", "https://")):
         raise proxies.failed(proxy, "is not a web proxy: rucio_lab cannot use it for storages")
@@ -121,6 +122,10 @@ async def _get(
         raise proxies.failed(proxy, http_failure(error.os_error).message) from None
     except aiohttp.ClientHttpProxyError as error:
         raise proxies.failed(proxy, proxies.meaning(error.status)) from None
+    except aiohttp.ClientConnectorError as error:  # its name is unknown, or it does not speak TLS
+        if not proxy or error.host != yarl.URL(proxy).host:
+            raise
+        raise proxies.failed(proxy, http_failure(error).message) from None
     except TimeoutError:
         if not proxy:
             raise

@@ -141,6 +141,7 @@ ROWS = [
     Row("a byte order mark", text=b"\xef\xbb\xbf" + CFG.strip().encode(), ours=READ),
     Row("a byte order mark in an ASCII locale", {**GIVEN, **ASCII}, b"\xef\xbb\xbf" + CFG.encode(), ours=READ),
     Row("line ends of Windows", text=CFG.replace("\n", "\r\n")),
+    Row("line ends of old Macs", text=CFG.replace("\n", "\r")),
     Row("not UTF-8", text=cfg(account="jos\xe9").encode("latin-1"), ours="not text in UTF-8"),
     Row("UTF-16", text=CFG.encode("utf-16"), ours="not text in UTF-8"),
     Row("no section", text="rucio_host = x\n", ours="not a valid rucio.cfg"),
@@ -157,6 +158,8 @@ ROWS = [
     Row("no address", text=cfg().replace("rucio_host", "host"), ours="no usable url"),
     Row("an address without a scheme", text=cfg(rucio_host="rucio.example.org"), ours="no usable url"),
     Row("an address of IPv6", text=cfg(rucio_host="https://[::1]:443", auth_host="https://[2001:db8::1]")),
+    Row("half an address of IPv6", text=cfg(rucio_host="https://[::1"), ours="no usable url"),
+    Row("a password in the address", text=cfg(rucio_host="https://ann:hu%%sh@rucio.example.org"), ours="no usable url"),
     Row("no account", text=CFG.replace("account = ann\n", "")),
     Row("numbers of others", text=cfg(request_timeout="20s", request_retries="many")),
     Row("a number that nobody reads", text=cfg(oidc_refresh_lifetime="two days")),
@@ -245,7 +248,7 @@ def test_as_rucio_reads_it(home: Path, row: Row) -> None:
     if isinstance(row.ours, str):  # Rucio notices some of these mistakes, in words of Python, and some when it asks
         assert isinstance(ours, str)
         assert row.ours in ours
-        assert "hu%sh" not in ours
+        assert "hu%sh" not in ours, "a password is shown"
         return
     theirs = read(THEIRS + SAY, row.environment, home)
     if row.ours is None:
