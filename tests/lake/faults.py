@@ -36,6 +36,7 @@ class _Connection:
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     sent: int = 0
     stalled: bool = False
+    unknown: bool = False
 
     def end(self, *, reset: bool) -> None:
         for writer in self.writers:
@@ -147,6 +148,11 @@ class TcpProxy:
         for connection in list(self._connections):
             connection.stalled = True
 
+    def restart_firewall(self) -> None:
+        """Reset each open connection when its client next sends something; serve new ones."""
+        for connection in list(self._connections):
+            connection.unknown = True
+
     def forget(self) -> None:
         """Reset the counters."""
         self.connections = self.received = self.sent = self.messages = 0
@@ -235,6 +241,9 @@ class TcpProxy:
         while data := await reader.read(_CHUNK):
             if connection.stalled:
                 continue
+            if connection.unknown:
+                connection.end(reset=True)
+                return
             self.received += len(data)
             self.messages += 1
             await self._wait(server, self._mode.delay)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from operator import itemgetter
 
 from rucio_lab.core.catalogue import read_ahead
@@ -64,7 +65,9 @@ class LakeFile:
         self._bad: dict[str, tuple[str, float]] = {}  # URL -> why, until when
         self._worked: set[Replica] = set()
         self._reader: Reader | None = None
-        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._not_opened: dict[Replica, tuple[StorageFailed, float, float]] = {}  # why, when, within which time limit
+        self._lock = threading.RLock()  # garbage collection can release the file in the thread that has the lock
         self._holds = 0
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
@@ -147,8 +150,11 @@ class LakeFile:
         """Keep the current replica open until the returned function is called."""
         with self._lock:
             self._holds += 1
+        process = os.getpid()
 
         def release() -> None:
+            if os.getpid() != process:  # the replica is its parent's, and no thread may ever release the lock
+                return
             with self._lock:
                 self._holds -= 1
                 if self._holds <= 0:
@@ -220,11 +226,7 @@ class LakeFile:
     # ------------------------------------------------------------------------------------ reading it
 
     def _read_from(self, replica: Replica, spans: Sequence[Span], silence: float) -> list[bytes]:
-        with self._lock:  # so that one thread opens it for all
-            reader = self._reader
-            if reader is None or reader.replica != replica:
-                reader = open_replica(replica, self._instance, self.size, name=self.did.name, silence=silence)
-                self._reader = reader
+        reader = self._opened(replica, silence)
         try:
             return reader.read(spans, silence)
         except StorageFailed:
@@ -232,6 +234,24 @@ class LakeFile:
                 if self._reader is reader:
                     self._reader = None
             raise
+
+    def _opened(self, replica: Replica, silence: float) -> Reader:
+        """Give the open replica. One thread opens it, or fails, for all that wait meanwhile."""
+        began = time.monotonic()
+        with self._opening:
+            reader = self._reader
+            if reader is not None and reader.replica == replica:
+                return reader
+            known = self._not_opened.get(replica)
+            if known is not None and known[1] > began and known[2] >= silence:
+                raise copy(known[0])
+            try:
+                reader = open_replica(replica, self._instance, self.size, name=self.did.name, silence=silence)
+            except StorageFailed as error:
+                self._not_opened[replica] = copy(error), time.monotonic(), silence  # without its traceback
+                raise
+            self._reader = reader
+            return reader
 
     def _note(self, replica: Replica, error: StorageFailed) -> list[str]:
         """Remember a failure. Returns its description, unless it was already known."""

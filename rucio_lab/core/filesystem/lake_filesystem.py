@@ -384,8 +384,11 @@ def _span(start: Any, end: Any, size: int) -> tuple[int, int]:
 def _side_by_side(work: Callable[[str], list[Any]], paths: list[str]) -> list[list[Any]]:
     if len(paths) < 2:
         return [work(path) for path in paths]
-    with ThreadPoolExecutor(min(_AT_ONCE, len(paths)), thread_name_prefix="rucio-lab") as pool:
+    pool = ThreadPoolExecutor(min(_AT_ONCE, len(paths)), thread_name_prefix="rucio-lab")
+    try:
         return list(pool.map(work, paths))
+    finally:  # without waiting: after an interrupt, threads may still wait for a busy storage
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _copy_to(file: LakeFile, target: Path, callback: Any) -> None:

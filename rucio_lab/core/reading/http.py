@@ -41,20 +41,27 @@ def wait_for(coroutine: Coroutine[Any, Any, _T]) -> _T:
         raise
 
 
-def http_session(instance: Instance) -> aiohttp.ClientSession:
+def http_session(instance: Instance, *, keeps: bool = True) -> aiohttp.ClientSession:
     """Give the session for an instance's storages, with their CAs and certificate. Call it in fsspec's loop.
 
     The session uses no cookies, and no netrc. `http_get` uses the proxy of the environment.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    keeps
+        Whether it keeps connections for later requests; if not, each request has a new one.
     """
     import aiohttp
 
     context = tls_context(instance)
     loop = asyncio.get_running_loop()
-    known = _sessions.get(context)
+    known = _sessions.get((context, keeps))
     if known is None or known[0] is not loop:
-        connector = aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=_CONNECTIONS)
+        connector = aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=_CONNECTIONS, force_close=not keeps)
         jar = aiohttp.DummyCookieJar()
-        known = _sessions[context] = loop, aiohttp.ClientSession(connector=connector, cookie_jar=jar)
+        known = _sessions[context, keeps] = loop, aiohttp.ClientSession(connector=connector, cookie_jar=jar)
     return known[1]
 
 
@@ -62,7 +69,7 @@ _CONNECTIONS = 64  # to one server
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
-_sessions: dict[ssl.SSLContext, tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
+_sessions: dict[tuple[ssl.SSLContext, bool], tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]] = {}
 
 
 async def http_get(
@@ -195,12 +202,21 @@ class HttpReader(Reader):
         raise error from None
 
     async def _one(self, session: aiohttp.ClientSession, span: Span, headers: dict[str, str], silence: float) -> bytes:
+        import aiohttp
+
         start, stop = span
         if stop <= start:
             return b""
         asked, allowed = {**headers, "Range": f"bytes={start}-{stop - 1}"}, self._instance.storage.redirects_to_http
         async with asyncio.timeout(3 * silence + (stop - start) / SLOWEST):
-            async with await http_get(session, self.replica.url, asked, silence, allowed) as response:
+            try:
+                waiting = await http_get(session, self.replica.url, asked, silence, allowed)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):  # others that were kept may be lost, too
+                fresh = http_session(self._instance, keeps=False)
+                waiting = await http_get(fresh, self.replica.url, asked, silence, allowed)
+            async with waiting as response:
                 self._judge(response, start, stop)
                 content = await response.content.read(stop - start)
                 while len(content) < stop - start and (more := await response.content.read(stop - start)):

@@ -170,6 +170,8 @@ async def _probe_one(replica: Replica, allowed: Collection[str]) -> Reason | Non
         return Reason(Cause.SILENT, (f"{TIMEOUT:g}",))
     except ConnectionRefusedError:
         return Reason(Cause.REFUSES_CONNECTIONS)
+    except ConnectionError:  # asyncio's own has no text
+        return Reason(Cause.CLOSED_CONNECTION)
     except OSError as error:
         return Reason(Cause.UNREACHABLE, (str(error.strerror or error),))
     except ValueError:  # an invalid host name, such as one with two dots in a row

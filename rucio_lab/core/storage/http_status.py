@@ -60,9 +60,11 @@ def wait_of(header: str | None) -> float:
         return max(float(said), _USUAL_WAIT)
     try:
         when = parsedate_to_datetime(said)
-    except ValueError:
+        if when.tzinfo is None:  # an old form of dates names no zone: it is always UTC
+            when = when.replace(tzinfo=UTC)
+        return max((when - datetime.now(UTC)).total_seconds(), _USUAL_WAIT)
+    except (ValueError, OverflowError):
         return _USUAL_WAIT
-    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), _USUAL_WAIT)
 
 
 def failure(
