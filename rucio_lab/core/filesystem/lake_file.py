@@ -13,11 +13,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from operator import itemgetter
+from pathlib import Path
 
 from rucio_lab.core.catalogue import read_ahead
 from rucio_lab.core.catalogue.replies import FileReplicas
 from rucio_lab.core.checksum import Checksum
 from rucio_lab.core.config.settings import Instance
+from rucio_lab.core.copies.verified import verified_copies
 from rucio_lab.core.did import DID
 from rucio_lab.core.errors import FilesUnavailable, NotFound, RucioLabError, StorageFailed
 from rucio_lab.core.model import DidInfo, Replica
@@ -246,12 +248,20 @@ class LakeFile:
             if known is not None and known[1] > began and known[2] >= silence:
                 raise copy(known[0])
             try:
+                self._check_copy(replica)
                 reader = open_replica(replica, self._instance, self.size, name=self.did.name, silence=silence)
             except StorageFailed as error:
                 self._not_opened[replica] = copy(error), time.monotonic(), silence  # without its traceback
                 raise
             self._reader = reader
             return reader
+
+    def _check_copy(self, replica: Replica) -> None:
+        """Refuse a copy on this machine that has changed since this file was looked up."""
+        if replica.kind == "copy":
+            row = FileReplicas(self.did, self.size, self.adler32, (), {}, self.md5)
+            if verified_copies(self._instance, [row]).get(self.did) != Path(replica.url):
+                raise StorageFailed("has changed since it was verified, or is no longer there")
 
     def _note(self, replica: Replica, error: StorageFailed) -> list[str]:
         """Remember a failure. Returns its description, unless it was already known."""

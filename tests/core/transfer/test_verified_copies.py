@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +79,20 @@ def test_reading_continues_elsewhere_when_it_is_removed(lake: FullLake, download
     content = downloaded.read_bytes()
     with fsspec.open(url(f"{FAULTY}._0001.root"), block_size=100, cache_type="none") as file:
         downloaded.unlink()
-        with pytest.warns(UserWarning, match=r"the copy .* cannot be read .* Reading continues from FAULTY-HTTP"):
+        with pytest.warns(UserWarning, match=r"the copy .* is no longer there\. Reading continues from FAULTY-HTTP"):
+            assert file.read(1000) == content[:1000]
+
+
+def test_reading_continues_elsewhere_when_it_has_changed(lake: FullLake, downloaded: Path) -> None:
+    lake.faulty["http"].forward()
+    content = downloaded.read_bytes()
+    for changed in (False, True):
+        if changed:
+            downloaded.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+            warned = pytest.warns(UserWarning, match="the copy .* has changed since it was verified")
+        else:
+            warned = contextlib.nullcontext()
+        with warned, fsspec.open(url(f"{FAULTY}._0001.root"), block_size=100, cache_type="none") as file:
             assert file.read(1000) == content[:1000]
 
 
@@ -172,9 +187,15 @@ def test_other_instances_and_folders_are_not_looked_at(
 def test_very_many_files_cost_one_look_if_none_was_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     rucio_lab.download(f"{SCOPE}:web")
     looks: list[str] = []
+    mine = threading.get_ident()
+
+    def look(path: object) -> None:
+        if threading.get_ident() == mine:
+            looks.append(str(path))
+
     for name in ("stat", "lstat", "open", "scandir"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, real=real, **kw: (looks.append(str(a[0])), real(*a, **kw))[1])
+        monkeypatch.setattr(os, name, lambda *a, real=real, **kw: (look(a[0]), real(*a, **kw))[1])
 
     def cost(scope: str, count: int) -> int:
         """Count the looks at the disk, including those at the configuration."""
