@@ -48,7 +48,8 @@ def main() -> int:
 
 def oldest(folder: Path) -> int:
     """Test the lowest versions."""
-    make(folder, pythons()[OLDEST_PYTHON], ["--resolution", "lowest-direct", "."], list(TOOLS))
+    make(folder, pythons()[OLDEST_PYTHON], ["--resolution", "lowest-direct", "."])
+    add_tools(folder)
     status = test(folder / "bin" / "pytest", TESTS, {"RUCIO_LAB_TEST_RUCIO": OLDEST_RUCIO})
     return max(status, test(HERE / "pytest", ("browser",), {"RUCIO_LAB_TEST_PYTHON": str(folder / "bin" / "python")}))
 
@@ -71,14 +72,22 @@ def pythons() -> dict[int, Path]:
     return {minor: found[minor] for minor in sorted(found) if minor >= OLDEST_PYTHON}
 
 
-def make(folder: Path, python: Path, *requirements: list[str]) -> None:
+def make(folder: Path, python: Path, what: list[str]) -> None:
     """Make an environment with the wheel of this tree."""
-    print(f"Making an environment of {python} with {requirements[0][-1]} in {folder} ...", flush=True)
+    print(f"Making an environment of {python} in {folder} ...", flush=True)
     uv = HERE / "uv"
     subprocess.run([uv, "venv", "--quiet", "--python", python, folder], check=True)
-    for some in requirements:
-        command: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *some]
-        subprocess.run(command, check=True, cwd=ROOT)
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *what]
+    subprocess.run(install, check=True, cwd=ROOT)
+
+
+def add_tools(folder: Path) -> None:
+    """Install what the tests import, and leave what is there as it is."""
+    pip, python = (HERE / "uv", "pip"), ("--python", folder / "bin" / "python")
+    there = subprocess.run([*pip, "freeze", "--exclude-editable", *python], check=True, capture_output=True, text=True)
+    pins = [line for line in there.stdout.splitlines() if "==" in line]
+    (folder / "pins.txt").write_text("\n".join(pins))
+    subprocess.run([*pip, "install", "--quiet", *python, "-c", folder / "pins.txt", *TOOLS], check=True)
 
 
 def test(pytest: Path, folders: tuple[str, ...], environment: dict[str, str]) -> int:
