@@ -22,7 +22,7 @@ export PATH := $(if $(filter /%,$(BIN)),,$(CURDIR)/)$(BIN):$(PATH)
 # the sidebar is built here, before pip builds the package
 export HATCH_JUPYTER_BUILDER_SKIP_NPM := 1
 
-.PHONY: demo test test-soak check develop packages clean
+.PHONY: demo test test-soak test-supported check develop packages clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed  ## a lake of its own, the notebook on it, then JupyterLab
@@ -34,8 +34,10 @@ test: packages check $(VENV)/.installed tests/hub/node_modules/.installed  ## al
 	$(RUN_TESTS)
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
-test-soak: packages $(VENV)/.installed $(VENV)/.tools tests/hub/node_modules/.installed  ## long runs: kills, the oldest, the newest
+test-soak: packages $(VENV)/.installed $(VENV)/.tools tests/hub/node_modules/.installed  ## long runs: kills, fuzzing, other examples
 	$(BIN)/pytest -n 2 --dist loadfile -m soak --durations=20
+
+test-supported: packages $(VENV)/.installed $(VENV)/.tools  ## the core of the tests on the oldest and the newest of everything
 	$(BIN)/python scripts/supported.py
 
 check: $(NODE_MODULES)/.all $(VENV)/.tools  ## format, lint, types

@@ -1,4 +1,4 @@
-"""Run the tests on the oldest and on the newest of what rucio_lab supports; the end of ``make test-soak``.
+"""Run the tests on the oldest and on the newest of what rucio_lab supports; for ``make test-supported``.
 
 The oldest: Python 3.11, the lowest versions that pyproject.toml allows, Rucio 41.0.0; the sidebar in JupyterLab 4.2.
 The newest: the newest Python of this machine, the newest versions, and Rucio on PostgreSQL.
