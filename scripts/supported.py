@@ -22,6 +22,7 @@ TESTS = ("core", "api", "kernel", "server")
 # What these tests import. The versions fit the oldest numpy that our own requirements allow.
 TOOLS = (
     "astropy>=7",
+    "dask[distributed]",
     "h5py>=3.12",
     "hypothesis>=6.100",
     "oidc-provider-mock>=0.3.4",

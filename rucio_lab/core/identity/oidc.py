@@ -295,6 +295,10 @@ def _not_begun(instance: Instance, answer: requests.Response) -> RucioLabError:
             f"{instance.oidc_audience or 'that it expects by itself'!r}.",
             "Set oidc_scope and oidc_audience as its operators say.",
         )
+    if "for account" in said and not instance.account:  # a server such as 41.0, which cannot find it out
+        return ConfigurationError(
+            f"{instance.name} does not find out your account by itself.", "Set account in rucio_lab.toml or rucio.cfg."
+        )
     if "for account" in said:
         return SignInNeeded(
             f"{instance.name} has no account {instance.account!r} to sign in as.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -32,6 +33,7 @@ from rucio_lab.core.identity.client import client_for
 from rucio_lab.core.identity.signing_in import can_renew, sign_in, sign_out, signed_in
 from rucio_lab.core.identity.token_store import Token, TokenStore
 from rucio_lab.core.upstream import clock
+from tests.lake.hostile import HostileRucio, Reply
 from tests.lake.lake import FullLake
 from tests.lake.provider import SCOPE, Provider, code_on, visit
 from tests.support.checks import assert_clear, instance_of, within
@@ -452,3 +454,11 @@ def test_a_forked_child_renews_by_itself(here: Instance, lake: FullLake) -> None
         fine = clean and who(here) == "alice"
         os._exit(0 if fine else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(("account", "words"), [("", "Set account in"), ("ann", "no account 'ann' .* Correct account")])
+def test_a_server_that_does_not_know_the_account(hostile: HostileRucio, account: str, words: str) -> None:
+    said = json.dumps({"ExceptionMessage": f"No identity for account {account}"}).encode()
+    hostile.replies["/auth/oidc"] = Reply(said, status=401, headers={"ExceptionClass": "CannotAuthenticate"})
+    with pytest.raises(RucioLabError, match=words):
+        oidc.begin(hostile.instance(auth="oidc", account=account))
