@@ -91,7 +91,7 @@ def _findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield from check()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the set-up
         words = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        yield Finding("bad", f"This check failed: {words[0].rstrip('.')} ({type(error).__name__}).", "Mend that first.")
+        yield Finding("bad", f"This check failed: {words[0].rstrip('.')} ({type(error).__name__}).", "Fix that first.")
 
 
 def check_packages() -> Iterator[Finding]:
