@@ -188,10 +188,14 @@ def _matches(lake: Lake, pattern: DID) -> list[DidInfo]:
 
 def _told(rows: Iterable[T], what: str, total: int, tell: Tell) -> Generator[T, None, None]:
     """Pass on some rows, and tell how many they are so far."""
-    for number, row in enumerate(rows, start=1):
-        if number % _TOLD_AFTER == 0:
-            tell(what, number, total)
-        yield row
+    try:
+        for number, row in enumerate(rows, start=1):
+            if number % _TOLD_AFTER == 0:
+                tell(what, number, total)
+            yield row
+    finally:  # after an interrupt in `tell`, the traceback would keep the requests open
+        if isinstance(rows, Generator):
+            rows.close()
 
 
 def find_replicas(
